@@ -1,0 +1,1 @@
+"""The paper's metrics, retrieval, video alignment, tables and figures."""

@@ -1,0 +1,1 @@
+"""Segment-aware U-Net, conditioner and checkpoints."""

@@ -1,0 +1,71 @@
+"""The note table on a sixteenth grid: what every other room means by "music".
+
+Shape legend: N notes. All times are sixteenth steps (4 to a beat, 16 to a bar of 4/4, 128 to a segment of 8 bars).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+STEPS_PER_BEAT = 4
+BEATS_PER_BAR = 4
+STEPS_PER_BAR = STEPS_PER_BEAT * BEATS_PER_BAR
+BARS_PER_SEGMENT = 8
+BEATS_PER_SEGMENT = BARS_PER_SEGMENT * BEATS_PER_BAR
+STEPS_PER_SEGMENT = BARS_PER_SEGMENT * STEPS_PER_BAR
+PITCHES = 128
+
+
+@dataclass(frozen=True)
+class Notes:
+    """N notes as five integer arrays of shape (N,)."""
+
+    onset: np.ndarray  # sixteenth steps from the start of the piece
+    pitch: np.ndarray  # MIDI pitch, 0..127
+    duration: np.ndarray  # sixteenth steps, at least 1
+    velocity: np.ndarray  # 1..127
+    track: np.ndarray  # index of the track a note came from
+
+    def __len__(self) -> int:
+        return len(self.onset)
+
+    @classmethod
+    def empty(cls) -> "Notes":
+        """A piece without notes."""
+        return cls(*(np.zeros(0, np.int64) for _ in fields(cls)))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Notes"]) -> "Notes":
+        """All notes of several pieces, in the order given."""
+        if not parts:
+            return cls.empty()
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    @property
+    def end(self) -> int:
+        """The step after the last sounding one; 0 for an empty piece."""
+        return int((self.onset + self.duration).max()) if len(self) else 0
+
+    def select(self, keep: np.ndarray) -> "Notes":
+        """The notes a boolean mask or an index array (M,) picks."""
+        return Notes(*(getattr(self, field.name)[keep] for field in fields(self)))
+
+    def sorted(self) -> "Notes":
+        """By onset, then pitch."""
+        return self.select(np.lexsort((self.pitch, self.onset)))
+
+    def shifted(self, steps: int) -> "Notes":
+        """Every onset moved by `steps`."""
+        return Notes(self.onset + steps, self.pitch, self.duration, self.velocity, self.track)
+
+    def transposed(self, semitones: int) -> "Notes":
+        """Every pitch moved by `semitones`; notes that leave 0..127 are dropped."""
+        moved = Notes(self.onset, self.pitch + semitones, self.duration, self.velocity, self.track)
+        return moved.select((moved.pitch >= 0) & (moved.pitch < PITCHES))
+
+    def window(self, start: int, stop: int) -> "Notes":
+        """The notes that start in [start, stop), with onsets counted from `start` and durations cut at `stop`."""
+        inside = self.select((self.onset >= start) & (self.onset < stop))
+        duration = np.minimum(inside.duration, stop - inside.onset)
+        return Notes(inside.onset - start, inside.pitch, duration, inside.velocity, inside.track)
