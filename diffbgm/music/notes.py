@@ -55,6 +55,16 @@ class Notes:
         """By onset, then pitch."""
         return self.select(np.lexsort((self.pitch, self.onset)))
 
+    def without_overlaps(self) -> "Notes":
+        """Sorted by onset and pitch; where two notes of one pitch overlap on one track, the newer onset ends the older note.
+
+        Notes of one pitch, track and onset become one, the longest. This is what a MIDI track can hold.
+        """
+        line = self.track * PITCHES + self.pitch
+        kept, duration = cut_overlaps(line, self.onset, self.duration)
+        notes = self.select(kept)
+        return Notes(notes.onset, notes.pitch, duration, notes.velocity, notes.track).sorted()
+
     def shifted(self, steps: int) -> "Notes":
         """Every onset moved by `steps`."""
         return Notes(self.onset + steps, self.pitch, self.duration, self.velocity, self.track)
@@ -69,3 +79,22 @@ class Notes:
         inside = self.select((self.onset >= start) & (self.onset < stop))
         duration = np.minimum(inside.duration, stop - inside.onset)
         return Notes(inside.onset - start, inside.pitch, duration, inside.velocity, inside.track)
+
+
+def cut_overlaps(line: np.ndarray, onset: np.ndarray, duration: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """End each note where the next one on its line starts.
+
+    `line` (N,) says which notes cannot sound together (a pitch, or a pitch of a track). Of the notes that start together on
+    one line the longest is kept. Returns the indices of the M notes kept, ordered by line and onset, and their durations (M,).
+    """
+    if len(onset) == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    first = int(onset.min())
+    span = int((onset + duration).max()) - first + 1
+    key = line.astype(np.int64) * span + (onset - first)  # one axis: a line ends before the next one begins
+    order = np.lexsort((-duration, key))
+    key = key[order]
+    longest = np.concatenate([[True], key[1:] != key[:-1]])
+    order, key = order[longest], key[longest]
+    gap = np.append(np.diff(key), span)
+    return order, np.minimum(duration[order], gap)

@@ -1,0 +1,165 @@
+"""MIDI files to notes on a beat grid and back. The only file that touches a MIDI library (pretty_midi).
+
+Shape legend: N notes, n beats, k bar lines. A beat is a quarter note unless the caller gives the beats.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+
+from diffbgm.errors import InputError
+from diffbgm.files import atomic
+from diffbgm.music.notes import STEPS_PER_BEAT, Notes
+
+RESOLUTION = 480  # ticks a beat in the files we write
+SLOWEST, FASTEST = (
+    4.0,
+    1000.0,
+)  # beats a minute that a MIDI file can hold (24 bits of microseconds) and a player can follow
+
+
+@dataclass(frozen=True)
+class Score:
+    """The notes of a MIDI file on the grid of its beats. Step 4 i of the notes is beat i."""
+
+    notes: Notes  # track = index into track_names
+    beats: np.ndarray  # (n,) seconds, increasing
+    downbeats: np.ndarray  # (k,) index into beats of each bar line that falls on a beat
+    meters: np.ndarray  # (k,) beats in the bar that starts there, e.g. 4.0; 3.5 for 7/8
+    tempo: float  # beats a minute, from the median beat
+    track_names: tuple[str, ...]
+
+    @property
+    def beats_per_bar(self) -> int | None:
+        """The meter where it is the same whole number throughout, else None."""
+        if len(self.meters) and (self.meters == self.meters[0]).all() and self.meters[0] == int(self.meters[0]):
+            return int(self.meters[0])
+        return None
+
+
+def read_midi(
+    path: str | Path,
+    beats: np.ndarray | None = None,
+    drums: bool = False,
+    require_notes: bool = True,
+    downbeats: np.ndarray | None = None,
+) -> Score:
+    """Read a MIDI file and quantise it to sixteenths by piecewise-linear interpolation between its beats.
+
+    `beats` (n,) seconds and `downbeats` (k,) indices into them replace the file's own tempo map and meters; the first and last
+    beat lengths carry on outside. Onsets and ends go to the nearest step, a note is at least one step long, and notes that
+    start before step 0 are left out. `drums` keeps the drum tracks. Raises InputError for a file that is missing, no MIDI
+    file, damaged, or, with `require_notes`, without notes.
+    """
+    midi = _parse(Path(path))
+    tracks = [track for track in midi.instruments if drums or not track.is_drum]
+    rows = [(n.start, n.end, n.pitch, n.velocity, i) for i, track in enumerate(tracks) for n in track.notes]
+    if require_notes and not rows:
+        what = "only drums" if midi.instruments else "no notes"
+        raise InputError(f"{path} has {what}; give a MIDI file with pitched notes")
+    start, end, pitch, velocity, track = np.array(rows, np.float64).reshape(-1, 5).T
+
+    if beats is None:
+        knots, positions = _tempo_map(midi, path)
+        count = max(int(np.ceil(_interpolate(end.max(), knots, positions))) if rows else 0, 1) + 1
+        beats = _interpolate(np.arange(count, dtype=np.float64), positions, knots)
+        downbeats, meters = _bars(midi, knots, positions, count)
+    else:
+        beats = np.asarray(beats, np.float64)
+        if len(beats) < 2 or not (np.diff(beats) > 0).all():
+            raise InputError(f"the beats given for {path} do not increase; give at least two beat times in seconds")
+        knots, positions = beats, np.arange(len(beats), dtype=np.float64)
+        downbeats = np.asarray(downbeats if downbeats is not None else [], np.int64)
+        gaps = np.diff(downbeats).astype(np.float64)
+        meters = np.append(gaps, gaps[-1:]) if len(gaps) else np.zeros(0)
+        downbeats = downbeats[: len(meters)]
+
+    onset = _nearest_step(_interpolate(start, knots, positions))
+    duration = np.maximum(_nearest_step(_interpolate(end, knots, positions)) - onset, 1)
+    notes = Notes(onset, pitch.astype(np.int64), duration, velocity.astype(np.int64), track.astype(np.int64))
+    tempo = 60.0 / float(np.median(np.diff(beats)))
+    names = tuple(track.name for track in tracks)
+    return Score(notes.select(notes.onset >= 0).sorted(), beats, downbeats, meters, tempo, names)
+
+
+def write_midi(notes: Notes, path: str | Path, tempo: float = 120.0, program: int = 0) -> None:
+    """Write notes as a MIDI file in 4/4, one MIDI track for each track of the notes, all with one General MIDI `program`.
+
+    The same notes give the same bytes, in whatever order they come. Where notes of one pitch and track overlap, the newer
+    onset ends the older note. Raises InputError for a tempo or a program out of range, and where the file cannot be written.
+    """
+    if not SLOWEST <= tempo <= FASTEST:
+        raise InputError(f"the tempo is {tempo} BPM; give one from {SLOWEST:g} to {FASTEST:g}")
+    if not 0 <= program < 128:
+        raise InputError(
+            f"the instrument is {program}; give a General MIDI program from 0 to 127 (0 is the grand piano)"
+        )
+    midi = pretty_midi.PrettyMIDI(resolution=RESOLUTION, initial_tempo=tempo)
+    step = 60.0 / tempo / STEPS_PER_BEAT
+    notes = notes.without_overlaps()
+    for track in np.unique(notes.track) if len(notes) else [0]:
+        instrument = pretty_midi.Instrument(program=program)
+        part = notes.select(notes.track == track)
+        for onset, pitch, duration, velocity in zip(
+            *(column.tolist() for column in (part.onset, part.pitch, part.duration, part.velocity)), strict=True
+        ):
+            instrument.notes.append(pretty_midi.Note(velocity, pitch, onset * step, (onset + duration) * step))
+        midi.instruments.append(instrument)
+    with atomic(path) as temporary:
+        midi.write(str(temporary))
+
+
+def _parse(path: Path) -> pretty_midi.PrettyMIDI:
+    if not path.is_file():
+        raise InputError(f"there is no MIDI file {path}; check the name")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pretty_midi's remarks on tempo events outside track 0
+            return pretty_midi.PrettyMIDI(str(path))
+    except Exception as error:  # a damaged file fails anywhere in the parser, with any exception
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read as a MIDI file ({reason}); export it again or remove it") from error
+
+
+def _tempo_map(midi: pretty_midi.PrettyMIDI, path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Knots of the line that takes seconds to quarter notes: (times, positions)."""
+    times, tempi = midi.get_tempo_changes()
+    if not (np.isfinite(tempi).all() and (tempi > 0).all()):
+        raise InputError(f"{path} has a tempo of zero or infinity; export it again or remove it")
+    times = np.append(times, times[-1] + 60.0 / tempi[-1])
+    positions = np.concatenate([[0.0], np.cumsum(np.diff(times) * tempi / 60.0)])
+    distinct = np.append(np.diff(times) > 0, True)
+    return times[distinct], positions[distinct]
+
+
+def _interpolate(x: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Piecewise-linear through (xs, ys), the outer pieces carried on."""
+    piece = np.clip(np.searchsorted(xs, x, side="right") - 1, 0, len(xs) - 2)
+    slope = np.diff(ys) / np.diff(xs)
+    return ys[piece] + (x - xs[piece]) * slope[piece]
+
+
+def _nearest_step(beat: np.ndarray) -> np.ndarray:
+    """Beats to the nearest sixteenth; halves go up, and rounding noise does not decide them."""
+    return np.floor(beat * STEPS_PER_BEAT + 0.5 + 1e-6).astype(np.int64)
+
+
+def _bars(
+    midi: pretty_midi.PrettyMIDI, knots: np.ndarray, positions: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bar lines before beat `count` that fall on a beat, (k,), and the length of the bar there in quarter notes, (k,)."""
+    changes = {0.0: 4.0}  # position in quarter notes -> bar length; 4/4 until the file says otherwise
+    for change in midi.time_signature_changes:
+        at = float(_interpolate(np.float64(change.time), knots, positions))
+        changes[round(at, 3)] = 4.0 * change.numerator / change.denominator
+    starts = sorted(changes)
+    lines = [
+        np.arange(a, b - 1e-3, changes[a]) for a, b in zip(starts, [*starts[1:], float(count)], strict=True) if a < b
+    ]
+    lengths = [np.full(len(line), changes[a]) for a, line in zip(starts, lines, strict=False)]
+    line, length = np.concatenate(lines), np.concatenate(lengths)
+    on_beat = (np.abs(line - np.rint(line)) < 1e-2) & (line < count)
+    return np.rint(line[on_beat]).astype(np.int64), length[on_beat]
