@@ -49,10 +49,10 @@ def read_midi(
 ) -> Score:
     """Read a MIDI file and quantise it to sixteenths by piecewise-linear interpolation between its beats.
 
-    `beats` (n,) seconds and `downbeats` (k,) indices into them replace the file's own tempo map and meters; the first and last
-    beat lengths carry on outside. Onsets and ends go to the nearest step, a note is at least one step long, and notes that
-    start before step 0 are left out. `drums` keeps the drum tracks. Raises InputError for a file that is missing, no MIDI
-    file, damaged, or, with `require_notes`, without notes.
+    `beats` (n,) seconds and `downbeats` (k,) indices into them replace the file's own tempo map and meters; the first
+    and last beat lengths carry on outside. Onsets and ends go to the nearest step, a note is at least one step long,
+    and notes that start before step 0 are left out. `drums` keeps the drum tracks. Raises InputError for a file that is
+    missing, no MIDI file, damaged, or, with `require_notes`, without notes.
     """
     midi = _parse(Path(path))
     tracks = [track for track in midi.instruments if drums or not track.is_drum]
@@ -86,10 +86,11 @@ def read_midi(
 
 
 def write_midi(notes: Notes, path: str | Path, tempo: float = 120.0, program: int = 0) -> None:
-    """Write notes as a MIDI file in 4/4, one MIDI track for each track of the notes, all with one General MIDI `program`.
+    """Write notes as a MIDI file in 4/4: a MIDI track for each track of the notes, all with one General MIDI `program`.
 
-    The same notes give the same bytes, in whatever order they come. Where notes of one pitch and track overlap, the newer
-    onset ends the older note. Raises InputError for a tempo or a program out of range, and where the file cannot be written.
+    The same notes give the same bytes, in whatever order they come. Where notes of one pitch and track overlap, the
+    newer onset ends the older note. Raises InputError for a tempo or a program out of range, and where the file cannot
+    be written.
     """
     if not SLOWEST <= tempo <= FASTEST:
         raise InputError(f"the tempo is {tempo} BPM; give one from {SLOWEST:g} to {FASTEST:g}")
@@ -150,10 +151,10 @@ def _nearest_step(beat: np.ndarray) -> np.ndarray:
 def _bars(
     midi: pretty_midi.PrettyMIDI, knots: np.ndarray, positions: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bar lines before beat `count` that fall on a beat, (k,), and the length of the bar there in quarter notes, (k,)."""
+    """The bar lines before beat `count` that fall on a beat, (k,), and the quarter notes in the bars there, (k,)."""
     changes = {0.0: 4.0}  # position in quarter notes -> bar length; 4/4 until the file says otherwise
     for change in midi.time_signature_changes:
-        at = float(_interpolate(np.float64(change.time), knots, positions))
+        at = float(_interpolate(np.array(change.time), knots, positions))
         changes[round(at, 3)] = 4.0 * change.numerator / change.denominator
     starts = sorted(changes)
     lines = [

@@ -56,9 +56,9 @@ class Notes:
         return self.select(np.lexsort((self.pitch, self.onset)))
 
     def without_overlaps(self) -> "Notes":
-        """Sorted by onset and pitch; where two notes of one pitch overlap on one track, the newer onset ends the older note.
+        """What a MIDI track can hold: of overlapping notes of one pitch and track the newer onset ends the older note.
 
-        Notes of one pitch, track and onset become one, the longest. This is what a MIDI track can hold.
+        Notes of one pitch, track and onset become one, the longest. Sorted by onset and pitch.
         """
         line = self.track * PITCHES + self.pitch
         kept, duration = cut_overlaps(line, self.onset, self.duration)
@@ -84,8 +84,9 @@ class Notes:
 def cut_overlaps(line: np.ndarray, onset: np.ndarray, duration: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """End each note where the next one on its line starts.
 
-    `line` (N,) says which notes cannot sound together (a pitch, or a pitch of a track). Of the notes that start together on
-    one line the longest is kept. Returns the indices of the M notes kept, ordered by line and onset, and their durations (M,).
+    `line` (N,) says which notes cannot sound together (a pitch, or a pitch of a track). Of the notes that start
+    together on one line the longest is kept. Returns the indices of the M notes kept, ordered by line and onset, and
+    their durations (M,).
     """
     if len(onset) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)

@@ -2,8 +2,8 @@
 
 Shape legend: N notes, B segments, S sixteenth steps, P = 128 pitches.
 
-Channel 0 holds 1 where a note starts, channel 1 holds 1 on its later steps: a note of duration d that starts at step s has
-its onset at s and sustain at s+1 .. s+d-1. A pitch sounds once at a time, so a new onset ends the older note.
+Channel 0 holds 1 where a note starts, channel 1 holds 1 on its later steps: a note of duration d that starts at step s
+has its onset at s and sustain at s+1 .. s+d-1. A pitch sounds once at a time, so a new onset ends the older note.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ ONSET, SUSTAIN = 0, 1
 
 
 def encode(notes: Notes, steps: int) -> np.ndarray:
-    """The roll (2, steps, P), float32 of 0 and 1, of one piece. Notes that start outside [0, steps) are left out, longer ones cut."""
+    """The roll (2, steps, P), float32 of 0 and 1, of one piece: `encode_batch` for a single segment."""
     index = np.zeros(len(notes), np.int64)
     return encode_batch(notes.onset, notes.pitch, notes.duration, index, 1, steps)[0]
 
@@ -22,10 +22,10 @@ def encode(notes: Notes, steps: int) -> np.ndarray:
 def encode_batch(
     onset: np.ndarray, pitch: np.ndarray, duration: np.ndarray, index: np.ndarray, batch: int, steps: int
 ) -> np.ndarray:
-    """Rolls (B, 2, S, P), float32, of many segments at once; `index` (N,) says which of the `batch` segments a note is in.
+    """Rolls (B, 2, S, P), float32, of many segments at once; `index` (N,) says which of the B segments a note is in.
 
-    Onsets count from the start of the note's own segment. Notes that start outside [0, steps) or lie outside the pitches are
-    left out, longer ones are cut at the end, and a duration below 1 counts as 1.
+    Onsets count from the start of the note's own segment. Notes that start outside [0, steps) or lie outside the
+    pitches are left out, notes that last longer are cut at the end, and a duration below 1 counts as 1.
     """
     inside = (onset >= 0) & (onset < steps) & (pitch >= 0) & (pitch < PITCHES)
     onset, pitch, index = onset[inside], pitch[inside], index[inside]
@@ -45,11 +45,11 @@ def encode_batch(
 def decode(roll: np.ndarray, threshold: float = 0.5, velocity: int = 80) -> Notes:
     """The notes of a roll (2, S, P) of any real numbers: on track 0, with one velocity, sorted by onset and pitch.
 
-    A note starts where onset > threshold and lasts while sustain > threshold on the following steps without a new onset.
-    Sustain that no onset leads up to is ignored.
+    A note starts where onset > threshold and lasts while sustain > threshold on the following steps without a new
+    onset. Sustain that no onset leads up to is ignored.
     """
-    assert roll.ndim == 3 and roll.shape[0] == 2 and roll.shape[2] == PITCHES, f"not a roll: {roll.shape}"
     steps = roll.shape[1]
+    assert roll.shape == (2, steps, PITCHES), f"not a roll: {roll.shape}"
     started = roll[ONSET] > threshold
     held = (roll[SUSTAIN] > threshold) & ~started
     # One line of steps + 1 cells a pitch, the last of them never held, so that every note ends on its own line.
