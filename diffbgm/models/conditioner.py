@@ -1,0 +1,162 @@
+"""From the features of a video to condition tokens: projection, feature selection and the null condition.
+
+Shape legend: B batch, T beats, Dv and Dl widths of visual and language features, D width of the tokens (d_cond).
+Feature selection is Diff-BGM's (Li et al. 2024): language shapes the early, noisy steps (t > 200), video the late ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from diffbgm.datasets.batch import Condition
+from diffbgm.errors import InputError
+
+STRATEGIES = ("video", "language", "random", "concat", "video_language", "language_video")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A condition as the network takes it; made once per video or training batch."""
+
+    language: Tensor  # (B, T, D)
+    visual: Tensor  # (B, T, D)
+    window: Tensor  # (B,) long, beats per attention window
+    uniform: int | None  # the window where all samples share one (attention then cuts instead of masking), else None
+
+    def __len__(self) -> int:
+        return len(self.visual)
+
+    def rows(self, index: Tensor | Sequence[int] | slice) -> "Encoded":
+        """Chosen samples, in the order of `index`."""
+        return replace(self, language=self.language[index], visual=self.visual[index], window=self.window[index])
+
+    @staticmethod
+    def concatenate(parts: "Sequence[Encoded]") -> "Encoded":
+        """The samples of all parts, one after the other."""
+        windows = {part.uniform for part in parts}
+        return Encoded(
+            torch.cat([part.language for part in parts]),
+            torch.cat([part.visual for part in parts]),
+            torch.cat([part.window for part in parts]),
+            windows.pop() if len(windows) == 1 else None,
+        )
+
+
+class FeatureSelector(nn.Module):
+    """Which modality conditions a denoising step, decided for each sample from its own t."""
+
+    def __init__(self, strategy: str, switch: int = 200, width: int | None = None, seed: int = 0) -> None:
+        """`width` (D) is needed by "concat" alone; `seed` fixes what "random" draws when sampling."""
+        super().__init__()
+        if strategy not in STRATEGIES:
+            raise InputError(f"there is no selector strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
+        self.strategy, self.switch, self.seed = strategy, switch, seed
+        self.merge: nn.Linear | None = None
+        if strategy == "concat":
+            assert width is not None, "concat needs the width of the tokens"
+            self.merge = nn.Linear(2 * width, width)
+
+    def forward(self, language: Tensor, visual: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Tokens (B, T, D) from language and visual (B, T, D) at t (B,).
+
+        "random" draws per sample: from `generator` if given, else in training from torch's global generator, else (when
+        sampling) from a hash of (seed, t), so that a sample's draws depend on nothing but the seed.
+        """
+        if self.strategy == "video":
+            return visual
+        if self.strategy == "language":
+            return language
+        if self.merge is not None:
+            return self.merge(torch.cat([language, visual], dim=-1))
+        if self.strategy == "random":
+            speaks = self._draw(t, generator)
+        else:
+            speaks = (t > self.switch) == (self.strategy == "language_video")
+        return torch.where(speaks[:, None, None], language, visual)
+
+    def _draw(self, t: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(B,) bool, True with probability one half."""
+        if generator is not None:
+            return (torch.rand(len(t), generator=generator, device=generator.device) < 0.5).to(t.device)
+        if self.training:
+            return torch.rand(len(t), device=t.device) < 0.5
+        mixed = t.long() * 0x9E3779B1 + (self.seed + 1) * 0x85EBCA77
+        for multiplier in (0x7FEB352D, 0x846CA68B):
+            mixed = ((mixed ^ (mixed >> 16)) * multiplier) & 0xFFFFFFFF
+        return (mixed >> 16) % 2 == 0
+
+
+class Conditioner(nn.Module):
+    """Projects both modalities to the width of the tokens, selects one per step, and knows the null condition."""
+
+    def __init__(
+        self,
+        visual_width: int,
+        language_width: int,
+        d_cond: int,
+        selector: FeatureSelector,
+        null: str = "learned",
+        padding: str = "null",
+        project_visual: bool = True,
+    ) -> None:
+        """`null`: "learned" or "minus_one" (the release); `padding`: beats after the video's end are "null" or "zero".
+
+        Without `project_visual` the visual features are the tokens as they are (the release; needs visual_width D).
+        Raises InputError for an unknown choice or widths that do not fit.
+        """
+        super().__init__()
+        if null not in ("learned", "minus_one") or padding not in ("null", "zero"):
+            raise InputError(
+                f"null={null!r} padding={padding!r} is not a conditioner; choose learned or minus_one, and null or zero"
+            )
+        if not project_visual and visual_width != d_cond:
+            raise InputError(
+                f"visual features of width {visual_width} cannot be tokens of width {d_cond}; set project_visual=true"
+            )
+        self.visual_width, self.language_width, self.padding = visual_width, language_width, padding
+        self.selector = selector
+        self.language = nn.Linear(language_width, d_cond)
+        self.visual = nn.Linear(visual_width, d_cond) if project_visual else nn.Identity()
+        learned = null == "learned"
+        self.null_language = nn.Parameter(0.02 * torch.randn(d_cond)) if learned else None
+        self.null_visual = nn.Parameter(0.02 * torch.randn(d_cond)) if learned else None
+
+    def encode(self, condition: Condition) -> Encoded:
+        """Tokens of both modalities. Raises InputError where the features have other widths than the model's."""
+        widths = (condition.visual.shape[-1], condition.language.shape[-1])
+        if widths != (self.visual_width, self.language_width):
+            raise InputError(
+                f"features of widths {widths} (visual, language) do not fit a model made for "
+                f"{(self.visual_width, self.language_width)}; use the features named in its config"
+            )
+        valid = condition.valid[..., None]
+        language = self.language(torch.where(valid, condition.language, 0.0))
+        visual = self.visual(torch.where(valid, condition.visual, 0.0))
+        if self.padding == "null":
+            language = torch.where(valid, language, self._null(self.null_language, language))
+            visual = torch.where(valid, visual, self._null(self.null_visual, visual))
+        low, high = torch.stack([condition.window.min(), condition.window.max()]).tolist()
+        return Encoded(language, visual, condition.window, low if low == high else None)
+
+    def drop(self, encoded: Encoded, drop: Tensor) -> Encoded:
+        """Both modalities of the samples where `drop` (B,) is True replaced by the null condition."""
+        where = drop[:, None, None]
+        return replace(
+            encoded,
+            language=torch.where(where, self._null(self.null_language, encoded.language), encoded.language),
+            visual=torch.where(where, self._null(self.null_visual, encoded.visual), encoded.visual),
+        )
+
+    def null(self, encoded: Encoded) -> Encoded:
+        """The null condition, as many samples with the same windows as `encoded`: the other half of guidance."""
+        return self.drop(encoded, torch.ones(len(encoded), dtype=torch.bool, device=encoded.window.device))
+
+    @staticmethod
+    def _null(learned: Tensor | None, like: Tensor) -> Tensor:
+        return like.new_tensor(-1.0) if learned is None else learned.to(like.dtype)
+
+    def forward(self, encoded: Encoded, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The tokens (B, T, D) that attention sees at t (B,)."""
+        return self.selector(encoded.language, encoded.visual, t, generator)

@@ -1,0 +1,69 @@
+"""The whole network: conditioner and U-Net, built from a plain config.
+
+    network = build_network({"unet": {...}, "conditioner": {"visual_width": 9, "language_width": 384, ...}})
+    encoded = network.encode(condition)          # once per video
+    prediction = network(x, t, encoded)          # at each step
+
+Shape legend: B batch, S steps, P pitches.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from diffbgm.datasets.batch import Condition
+from diffbgm.errors import InputError
+from diffbgm.models.conditioner import Conditioner, Encoded, FeatureSelector
+from diffbgm.models.unet import UNet
+
+
+class DiffBGM(nn.Module):
+    """Predicts what its objective asks for (eps, x0 logits or v) from a noisy roll, t and a condition."""
+
+    def __init__(self, unet: UNet, conditioner: Conditioner) -> None:
+        super().__init__()
+        self.unet = unet
+        self.conditioner = conditioner
+
+    def encode(self, condition: Condition) -> Encoded:
+        """The condition's tokens, which serve every step."""
+        return self.conditioner.encode(condition)
+
+    def forward(self, x: Tensor, t: Tensor, condition: Condition | Encoded, drop: Tensor | None = None) -> Tensor:
+        """Prediction (B, 2, S, P) for x (B, 2, S, P) at t (B,).
+
+        A raw `condition` is encoded here, so that wrappers around forward (DDP, FSDP, autocast) see all parameters at
+        work; samples where `drop` (B,) is True get the null condition.
+        """
+        encoded = self.encode(condition) if isinstance(condition, Condition) else condition
+        if drop is not None:
+            encoded = self.conditioner.drop(encoded, drop)
+        tokens = self.conditioner(encoded, t)
+        window = encoded.window if encoded.uniform is None else encoded.uniform
+        return self.unet(x, t, tokens, window, encoded.visual)
+
+
+def build_network(config: Mapping[str, Any]) -> DiffBGM:
+    """A fresh network from {"unet": UNet's arguments, "conditioner": Conditioner's arguments}.
+
+    `conditioner.selector` holds FeatureSelector's arguments; d_cond is taken from the U-Net. Raises InputError for
+    options that do not exist or are missing.
+    """
+    try:
+        unet = UNet(**config["unet"])
+        options = {"d_cond": unet.d_cond, **config["conditioner"]}
+        selector = FeatureSelector(**{"width": unet.d_cond, **options.pop("selector")})
+        return DiffBGM(unet, Conditioner(selector=selector, **options))
+    except (TypeError, KeyError) as error:
+        raise InputError(f"the model config cannot be built ({error}); compare it with configs/model") from error
+
+
+def check_objective(unet: Mapping[str, Any], objective: str) -> None:
+    """Raise InputError where the U-Net's options and the objective exclude each other."""
+    cropped = tuple(unet.get("pitches", (0, 128))) != (0, 128)
+    if cropped and objective != "x0_logits":
+        raise InputError(
+            f"objective={objective} needs a prediction for every pitch, but the model sees only pitches "
+            f"{tuple(unet['pitches'])}; use objective=x0_logits or model.unet.pitches=[0,128]"
+        )

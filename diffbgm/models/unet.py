@@ -1,0 +1,200 @@
+"""The U-Net of Diff-BGM over piano rolls, with parameter names such that the authors' weights load by their own keys.
+
+Shape legend: B batch, C channels, S steps, P pitches, H rows (time) and W columns (pitch) of a feature map, T beats of
+the condition, D its width, E width of the time embedding (4 C). The layout is that of latent diffusion's U-Net
+(Rombach et al. 2022) with segment-aware attention (attention.py).
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diffbgm.models.attention import SpatialTransformer, Windows, sinusoid, zeroed
+
+OUTSIDE_LOGIT = -20.0
+"""Predicted for pitches that the network does not see: a logit of practically zero probability."""
+
+
+class ResidualBlock(nn.Module):
+    """Norm, SiLU, convolution; the time embedding added; the same again, starting at zero; added to the input."""
+
+    def __init__(self, channels: int, out_channels: int, d_time: int) -> None:
+        super().__init__()
+        self.in_layers = nn.Sequential(
+            nn.GroupNorm(32, channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
+        )
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(d_time, out_channels))
+        last = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.out_layers = nn.Sequential(nn.GroupNorm(32, out_channels), nn.SiLU(), nn.Identity(), last)
+        same = channels == out_channels
+        self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """x (B, C, H, W), time (B, E) -> (B, C', H, W)."""
+        y = self.in_layers(x) + self.emb_layers(time)[:, :, None, None]
+        return self.skip_connection(x) + self.out_layers(y)
+
+
+class Downsample(nn.Module):
+    """Half the rows and columns by a strided convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.op(x)
+
+
+class Upsample(nn.Module):
+    """Twice the rows and columns by repetition, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def pack_cells(x: Tensor, pack: tuple[int, int]) -> Tensor:
+    """(B, C, S, P) -> (B, C s p, S / s, P / p): each patch of s steps by p pitches becomes channels."""
+    batch, channels, steps, pitches = x.shape
+    s, p = pack
+    x = x.reshape(batch, channels, steps // s, s, pitches // p, p)
+    return x.permute(0, 1, 3, 5, 2, 4).reshape(batch, channels * s * p, steps // s, pitches // p)
+
+
+def unpack_cells(x: Tensor, pack: tuple[int, int]) -> Tensor:
+    """The inverse of `pack_cells`."""
+    batch, channels, rows, columns = x.shape
+    s, p = pack
+    x = x.reshape(batch, channels // (s * p), s, p, rows, columns)
+    return x.permute(0, 1, 4, 2, 5, 3).reshape(batch, channels // (s * p), rows * s, columns * p)
+
+
+class UNet(nn.Module):
+    """Predicts eps, v or x0 logits of a noisy roll at time t, given per-beat condition tokens.
+
+    Beyond the paper, each off by default: `mask_self_attention` (the release masks both attentions), `positions`
+    (beats on condition tokens and music, pitches on music), `beat_condition` (a linear layer, zero at the start, adds
+    each beat's condition to the first feature map), `pack` (steps, pitches of a patch that becomes channels),
+    `pitches` (low, high: only these are seen; outside them the output is OUTSIDE_LOGIT, so x0 logits only),
+    `output_bias` (where the last layer's bias starts).
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 2,
+        out_channels: int = 2,
+        channels: int = 64,
+        attention_levels: Sequence[int] = (2, 3),
+        n_res_blocks: int = 2,
+        channel_multipliers: Sequence[int] = (1, 2, 4, 4),
+        n_heads: int = 4,
+        tf_layers: int = 1,
+        d_cond: int = 512,
+        mask_self_attention: bool = False,
+        positions: bool = False,
+        beat_condition: bool = False,
+        pack: tuple[int, int] = (1, 1),
+        pitches: tuple[int, int] = (0, 128),
+        output_bias: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.channels, self.d_cond, self.positions = channels, d_cond, positions
+        self.pack = (pack[0], pack[1])
+        self.pitches = (pitches[0], pitches[1])
+        d_time, patch, levels = 4 * channels, pack[0] * pack[1], len(channel_multipliers)
+        self.time_embed = nn.Sequential(nn.Linear(channels, d_time), nn.SiLU(), nn.Linear(d_time, d_time))
+
+        def attention(level: int, width: int) -> list[nn.Module]:
+            if level not in attention_levels:
+                return []
+            return [SpatialTransformer(width, n_heads, tf_layers, d_cond, mask_self_attention, positions)]
+
+        width = channels
+        self.input_blocks = nn.ModuleList([nn.ModuleList([nn.Conv2d(in_channels * patch, width, 3, padding=1)])])
+        skips = [width]
+        for level, multiplier in enumerate(channel_multipliers):
+            for _ in range(n_res_blocks):
+                block = ResidualBlock(width, multiplier * channels, d_time)
+                width = multiplier * channels
+                self.input_blocks.append(nn.ModuleList([block, *attention(level, width)]))
+                skips.append(width)
+            if level < levels - 1:
+                self.input_blocks.append(nn.ModuleList([Downsample(width)]))
+                skips.append(width)
+        self.middle_block = nn.ModuleList(
+            [
+                ResidualBlock(width, width, d_time),
+                SpatialTransformer(width, n_heads, tf_layers, d_cond, mask_self_attention, positions),
+                ResidualBlock(width, width, d_time),
+            ]
+        )
+        self.output_blocks = nn.ModuleList()
+        for level, multiplier in reversed(list(enumerate(channel_multipliers))):
+            for index in range(n_res_blocks + 1):
+                block = ResidualBlock(width + skips.pop(), multiplier * channels, d_time)
+                width = multiplier * channels
+                up: list[nn.Module] = [Upsample(width)] if level > 0 and index == n_res_blocks else []
+                self.output_blocks.append(nn.ModuleList([block, *attention(level, width), *up]))
+        last = zeroed(nn.Conv2d(width, out_channels * patch, 3, padding=1))
+        assert last.bias is not None
+        nn.init.constant_(last.bias, output_bias)
+        self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), last)
+        self.beat = nn.Linear(d_cond, channels) if beat_condition else None
+        if self.beat is not None:
+            nn.init.zeros_(self.beat.weight)
+            nn.init.zeros_(self.beat.bias)
+
+    def forward(
+        self, x: Tensor, t: Tensor, tokens: Tensor, window: int | Tensor, beats: Tensor | None = None
+    ) -> Tensor:
+        """Prediction (B, 2, S, P) for x (B, 2, S, P) at t (B,) with tokens (B, T, D) in windows of `window` beats.
+
+        `window` is one int or (B,) ints; `beats` (B, T, D), the condition of each beat, is needed with beat_condition.
+        """
+        low, high = self.pitches
+        all_pitches = x.shape[3]
+        windows = Windows(window, tokens.shape[1])
+        if self.positions:
+            tokens = tokens + sinusoid(torch.arange(tokens.shape[1], device=x.device), self.d_cond)
+        time = self.time_embed(sinusoid(t, self.channels))
+        y = self._run(pack_cells(x[..., low:high], self.pack), time, tokens, windows, beats)
+        y = unpack_cells(y, self.pack).to(x.dtype)
+        if (low, high) != (0, all_pitches):
+            y = F.pad(y, (low, all_pitches - min(high, all_pitches)), value=OUTSIDE_LOGIT)
+        return y
+
+    def _run(self, x: Tensor, time: Tensor, tokens: Tensor, windows: Windows, beats: Tensor | None) -> Tensor:
+        """The network proper, on packed cells (B, C, H, W)."""
+
+        def apply(layers: nn.Module, y: Tensor) -> Tensor:
+            for layer in layers.children():
+                if isinstance(layer, ResidualBlock):
+                    y = layer(y, time)
+                elif isinstance(layer, SpatialTransformer):
+                    y = layer(y, tokens, windows)
+                else:
+                    y = layer(y)
+            return y
+
+        skips: list[Tensor] = []
+        for index, layers in enumerate(self.input_blocks):
+            x = apply(layers, x)
+            if index == 0 and self.beat is not None:
+                assert beats is not None, "beat_condition needs the condition of each beat"
+                x = x + self._rows_of(self.beat(beats), x.shape[2])
+            skips.append(x)
+        x = apply(self.middle_block, x)
+        for layers in self.output_blocks:
+            x = apply(layers, torch.cat([x, skips.pop()], dim=1))
+        return self.out(x)
+
+    @staticmethod
+    def _rows_of(beats: Tensor, rows: int) -> Tensor:
+        """(B, T, C) per beat -> (B, C, H, 1) per row."""
+        return F.interpolate(beats.transpose(1, 2), size=rows, mode="nearest")[..., None]
