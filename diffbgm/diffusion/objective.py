@@ -1,0 +1,98 @@
+"""What the network's output means: noise, logits of the clean roll, or velocity.
+
+An objective gives the training loss of a prediction and turns the same prediction into eps, so that samplers and
+guidance know one contract only: denoise(x, t) -> eps.
+
+Shape legend: B batch, ... the shape of one sample (2, S, P).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffbgm.diffusion.schedule import Schedule
+from diffbgm.errors import InputError
+
+
+class Objective(Protocol):
+    """The two questions that every meaning of the output has to answer; both are computed in float32."""
+
+    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """Mean loss per sample (B,) of a prediction (B, ...) made from x_t = q_sample(x0, t, eps)."""
+        ...
+
+    def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """The noise (B, ...) that a prediction made from x at t implies."""
+        ...
+
+
+@dataclass(frozen=True)
+class EpsObjective:
+    """The network predicts the noise; squared error (Ho et al. 2020, eq. 14). The paper's objective."""
+
+    schedule: Schedule
+
+    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        return _mean(F.mse_loss(prediction.float(), eps.float(), reduction="none"))
+
+    def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        return prediction.float()
+
+
+@dataclass(frozen=True)
+class X0LogitsObjective:
+    """The network predicts the logit of every cell of x0; binary cross-entropy. x0 is sigmoid(logits)."""
+
+    schedule: Schedule
+
+    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        return _mean(F.binary_cross_entropy_with_logits(prediction.float(), x0.float(), reduction="none"))
+
+    def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        return self.schedule.eps_from_x0(prediction.float().sigmoid(), x.float(), t)
+
+
+@dataclass(frozen=True)
+class VObjective:
+    """The network predicts v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0 (Salimans & Ho 2022); squared error."""
+
+    schedule: Schedule
+
+    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        signal, noise = self.schedule.coefficients(t, x0)
+        return _mean(F.mse_loss(prediction.float(), signal * eps - noise * x0, reduction="none"))
+
+    def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        signal, noise = self.schedule.coefficients(t, x)
+        return noise * x.float() + signal * prediction.float()
+
+
+OBJECTIVES: dict[str, Callable[[Schedule], Objective]] = {
+    "eps": EpsObjective,
+    "x0_logits": X0LogitsObjective,
+    "v": VObjective,
+}
+
+
+def build_objective(name: str, schedule: Schedule) -> Objective:
+    """The objective called eps, x0_logits or v. InputError for another name."""
+    if name not in OBJECTIVES:
+        raise InputError(f"objective is {name!r}; give one of {', '.join(OBJECTIVES)}.")
+    return OBJECTIVES[name](schedule)
+
+
+def drop_conditions(batch_size: int, probability: float, generator: torch.Generator) -> Tensor:
+    """Which samples (B,) bool train without their condition, each with the given probability.
+
+    This is what classifier-free guidance rests on (Ho & Salimans 2022, algorithm 1).
+    """
+    return torch.rand(batch_size, generator=generator, device=generator.device) < probability
+
+
+def _mean(cells: Tensor) -> Tensor:
+    """(B, ...) -> (B,)"""
+    return cells.flatten(1).mean(1)

@@ -1,0 +1,162 @@
+"""Samplers: short generators that walk from noise to music over one contract, denoise(x, t) -> eps.
+
+Every step asks the network once and yields a `State`; the x0 of the last state is the sample. Progress bars,
+pictures and early exit live with the caller. Randomness comes in as `noise`, a callable, and is asked for once in
+every step that needs it. A `Sampler` is one of the generators with its settings, as configs/sampler/ describes it.
+
+Shape legend: B batch (rows), ... the shape of one sample (2, S, P).
+In the formulas t is the step of x, s the next one of the walk; alpha_bar at the end of the walk is 1.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffbgm.diffusion.schedule import Schedule
+from diffbgm.errors import InputError
+
+Denoise = Callable[[Tensor, Tensor], Tensor]  # x (B, ...), t (B,) long -> eps (B, ...)
+Noise = Callable[[], Tensor]  # standard normal numbers of the shape of x
+Clip = tuple[float, float] | None  # x0 is held inside this range
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a walk stands after a step."""
+
+    step: int  # 0, 1, ... counted from the start of the walk
+    t: int  # the step of the schedule at which the network was asked
+    x: Tensor  # (B, ...) the next, less noisy x
+    x0: Tensor  # (B, ...) what the clean sample looked like from here
+
+
+def ddpm(
+    denoise: Denoise, x: Tensor, schedule: Schedule, timesteps: Sequence[int], noise: Noise, clip: Clip = None
+) -> Iterator[State]:
+    """Ancestral sampling from the exact posterior q(x_s | x_t, x_0) (Ho et al. 2020, eq. 6 and 7).
+
+    With a = alpha_bar_t / alpha_bar_s in the place of alpha_t it holds for any descending timesteps, not for
+    neighbouring ones alone.
+    """
+    for step, (t, s) in enumerate(_walk(timesteps)):
+        bar_t, bar_s = schedule.level(t), schedule.level(s)
+        x0, _ = _predict(denoise, x, t, bar_t, clip)
+        ratio = bar_t / bar_s
+        keep_x0 = math.sqrt(bar_s) * (1 - ratio) / (1 - bar_t)
+        keep_x = math.sqrt(ratio) * (1 - bar_s) / (1 - bar_t)
+        x = keep_x0 * x0 + keep_x * x
+        if s is not None:
+            x = x + math.sqrt((1 - bar_s) / (1 - bar_t) * (1 - ratio)) * noise().to(x)
+        yield State(step, t, x, x0)
+
+
+def ddim(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: Schedule,
+    timesteps: Sequence[int],
+    noise: Noise,
+    clip: Clip = None,
+    eta: float = 0.0,
+) -> Iterator[State]:
+    """DDIM (Song et al. 2021, eq. 12 and 16): eta 0 is deterministic, eta 1 has the posterior's variance."""
+    for step, (t, s) in enumerate(_walk(timesteps)):
+        bar_t, bar_s = schedule.level(t), schedule.level(s)
+        x0, eps = _predict(denoise, x, t, bar_t, clip)
+        sigma = eta * math.sqrt((1 - bar_s) / (1 - bar_t) * (1 - bar_t / bar_s))
+        x = math.sqrt(bar_s) * x0 + math.sqrt(1 - bar_s - sigma**2) * eps
+        if sigma > 0:
+            x = x + sigma * noise().to(x)
+        yield State(step, t, x, x0)
+
+
+class SeededNoise:
+    """Standard normal numbers (rows, *shape) from one CPU generator per row.
+
+    A row's numbers depend on its own seed alone, never on what else is in the batch, nor on the device.
+    `seeds`: one tuple of integers (0 or more) per row, e.g. (seed, piece, window).
+    """
+
+    def __init__(
+        self, seeds: Sequence[tuple[int, ...]], shape: Sequence[int], device: torch.device | str | None = None
+    ) -> None:
+        self.shape = tuple(shape)
+        self.device = device
+        self.generators = [torch.Generator().manual_seed(_mixed(seed)) for seed in seeds]
+
+    def __call__(self) -> Tensor:
+        """The next numbers of every row."""
+        return torch.stack([torch.randn(self.shape, generator=row) for row in self.generators]).to(self.device)
+
+    def uniform(self) -> Tensor:
+        """The next numbers of every row, uniform in [0, 1): to draw a roll from its probabilities."""
+        return torch.stack([torch.rand(self.shape, generator=row) for row in self.generators]).to(self.device)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A generator with its settings: sampler(denoise, x, schedule, noise) -> Iterator[State]."""
+
+    name: str
+    steps: int
+    eta: float = 0.0  # of ddim
+    spacing: str = "trailing"  # see Schedule.timesteps
+    through: tuple[int, ...] = (200,)
+    clip: Clip = None
+
+    def timesteps(self, schedule: Schedule) -> list[int]:
+        """The steps of the schedule at which the network will be asked, descending."""
+        return schedule.timesteps(self.steps, self.through, self.spacing)
+
+    def __call__(self, denoise: Denoise, x: Tensor, schedule: Schedule, noise: Noise) -> Iterator[State]:
+        options = {"eta": self.eta} if self.name == "ddim" else {}
+        yield from SAMPLERS[self.name](denoise, x, schedule, self.timesteps(schedule), noise, self.clip, **options)
+
+
+SAMPLERS: dict[str, Callable[..., Iterator[State]]] = {"ddpm": ddpm, "ddim": ddim}
+
+
+def build_sampler(
+    name: str,
+    steps: int,
+    eta: float = 0.0,
+    spacing: str = "trailing",
+    through: Sequence[int] = (200,),
+    clip: Sequence[float] | None = None,
+) -> Sampler:
+    """A checked `Sampler`; the target of configs/sampler/*.yaml. InputError for a setting that makes no sense."""
+    if name not in SAMPLERS:
+        raise InputError(f"sampler.name is {name!r}; give one of {', '.join(SAMPLERS)}.")
+    if steps < 1:
+        raise InputError(f"sampler.steps is {steps}; give at least 1.")
+    if not 0 <= eta <= 1:
+        raise InputError(f"sampler.eta is {eta}; give a number from 0 (deterministic) to 1.")
+    if clip is not None and not (len(clip) == 2 and clip[0] < clip[1]):
+        raise InputError(f"sampler.clip is {list(clip)}; give null or two rising numbers such as [0, 1].")
+    limits = None if clip is None else (float(clip[0]), float(clip[1]))
+    return Sampler(name, steps, eta, spacing, tuple(through), limits)
+
+
+def _walk(timesteps: Sequence[int]) -> Iterator[tuple[int, int | None]]:
+    """Each step with the one that follows it; None follows the last."""
+    return zip(timesteps, [*timesteps[1:], None], strict=True)
+
+
+def _predict(denoise: Denoise, x: Tensor, t: int, bar_t: float, clip: Clip) -> tuple[Tensor, Tensor]:
+    """x0 and eps at x; where x0 is clipped, eps is the one that belongs to the clipped x0."""
+    eps = denoise(x, torch.full((len(x),), t, dtype=torch.long, device=x.device))
+    signal, sigma = math.sqrt(bar_t), math.sqrt(1 - bar_t)
+    x0 = (x - sigma * eps) / signal
+    if clip is not None:
+        x0 = x0.clamp(*clip)
+        eps = (x - signal * x0) / sigma
+    return x0, eps
+
+
+def _mixed(seed: tuple[int, ...]) -> int:
+    """One 64-bit number from several, such that (1, 2), (2, 1) and (1, 2, 0) differ."""
+    return int(np.random.SeedSequence([len(seed), *seed]).generate_state(1, np.uint64)[0])

@@ -1,0 +1,112 @@
+"""The noise schedule: how much music is left at each step, and the conversions between x0, eps and x_t.
+
+A schedule is a table of T steps. Step t = 0 is almost clean, t = T - 1 almost noise:
+
+    q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, (1 - alpha_bar_t) I)                       Ho et al. 2020, eq. 4
+
+The table is kept in float64; what multiplies a tensor is rounded to float32 only after the square root, so that
+x0 -> eps -> x0 is exact to 1e-5 even at t = T - 1, where alpha_bar is 0.0047.
+
+Shape legend: B batch, T steps of the schedule, ... the shape of one sample.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffbgm.errors import InputError
+
+SPACINGS = ("trailing", "linspace", "log_snr")
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """beta and alpha_bar = cumprod(1 - beta) for each of T steps."""
+
+    beta: Tensor  # (T,) float64
+    alpha_bar: Tensor  # (T,) float64
+
+    def __len__(self) -> int:
+        return len(self.beta)
+
+    def to(self, device: torch.device | str) -> "Schedule":
+        """The same schedule on another device, so that a training step need not bring t back to the host."""
+        return Schedule(self.beta.to(device), self.alpha_bar.to(device))
+
+    def level(self, t: int | None) -> float:
+        """alpha_bar at step t; 1 at None, which stands for the clean sample that lies before step 0."""
+        return 1.0 if t is None else float(self.alpha_bar[t])
+
+    def coefficients(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """sqrt(alpha_bar) and sqrt(1 - alpha_bar) at t (B,), as float32 (B, 1, ...) beside x (B, ...)."""
+        alpha_bar = self.alpha_bar[t.to(self.alpha_bar.device)].reshape(-1, *[1] * (x.ndim - 1))
+        signal, noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        return signal.to(x.device, torch.float32), noise.to(x.device, torch.float32)
+
+    def q_sample(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps. x0, eps (B, ...), t (B,) long."""
+        signal, noise = self.coefficients(t, x0)
+        return signal * x0 + noise * eps
+
+    def x0_from_eps(self, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """The x0 that together with eps gives x at t."""
+        signal, noise = self.coefficients(t, x)
+        return (x - noise * eps) / signal
+
+    def eps_from_x0(self, x0: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """The eps that together with x0 gives x at t."""
+        signal, noise = self.coefficients(t, x)
+        return (x - signal * x0) / noise
+
+    def timesteps(self, steps: int, through: Sequence[int] = (200,), spacing: str = "trailing") -> list[int]:
+        """`steps` different steps in descending order, the first T - 1, to walk from noise to music.
+
+        spacing: "trailing" divides T evenly and ends T / steps above 0 (Lin et al. 2023, Common Diffusion Noise
+        Schedules are Flawed, table 2); "linspace" divides evenly and ends at 0; "log_snr" divides log(alpha / sigma)
+        evenly and ends at 0 (Lu et al. 2022, DPM-Solver). `through`: steps that must be visited (the selector
+        changes the modality at 200): for each the nearest step of the walk, its first excepted, is moved there; of
+        more such steps than there is room for, the first ones are kept.
+        """
+        total = len(self)
+        if not 1 <= steps <= total:
+            raise InputError(f"sampler.steps is {steps}; give a number from 1 to {total}.")
+        walk = _distinct(_spread(self.alpha_bar.cpu().numpy(), steps, spacing))
+        free = walk[1:]
+        fixed = [walk[0]]
+        for stop in through:
+            if not 0 <= stop < total:
+                raise InputError(f"sampler.through holds {stop}; give steps from 0 to {total - 1}.")
+            if free and stop not in fixed:
+                free.remove(min(free, key=lambda t: abs(t - stop)))
+                fixed.append(stop)
+        return sorted(fixed + free, reverse=True)
+
+
+def sqrt_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> Schedule:
+    """The paper's schedule: beta is linear in its square root, linspace(sqrt(start), sqrt(end), steps)^2."""
+    beta = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
+    return Schedule(beta, torch.cumprod(1 - beta, dim=0))
+
+
+def _spread(alpha_bar: np.ndarray, steps: int, spacing: str) -> np.ndarray:
+    """`steps` real-valued steps from T - 1 downwards, spread as `spacing` says."""
+    last = len(alpha_bar) - 1
+    if spacing == "trailing":
+        return len(alpha_bar) * (1 - np.arange(steps) / steps) - 1
+    if spacing == "linspace":
+        return np.linspace(last, 0, steps)
+    if spacing == "log_snr":
+        log_snr = 0.5 * np.log(alpha_bar / (1 - alpha_bar))  # falls with t
+        wanted = np.linspace(log_snr[last], log_snr[0], steps)
+        return np.interp(wanted, log_snr[::-1], np.arange(last, -1, -1))
+    raise InputError(f"sampler.spacing is {spacing!r}; give one of {', '.join(SPACINGS)}.")
+
+
+def _distinct(walk: np.ndarray) -> list[int]:
+    """The walk rounded to whole steps, pushed apart where two fall together, and kept at or above 0."""
+    rank = np.arange(len(walk))
+    falling = np.minimum.accumulate(np.rint(walk).astype(int) + rank) - rank
+    return [int(t) for t in np.maximum(falling, len(walk) - 1 - rank)]
