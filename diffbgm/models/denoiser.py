@@ -1,0 +1,49 @@
+"""From a network to the samplers' contract: denoise(x, t) -> eps, with guidance, precision and row selection inside.
+
+Shape legend: B rows of the condition, R rows of one call, S steps, P pitches.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from diffbgm.diffusion.guidance import guided
+from diffbgm.diffusion.objective import Objective
+from diffbgm.models.conditioner import Encoded
+from diffbgm.models.network import DiffBGM
+
+RowDenoise = Callable[..., Tensor]  # x (R, 2, S, P), t (R,), rows (R,) long = all B -> eps (R, 2, S, P) float32
+
+
+def denoiser(
+    network: DiffBGM,
+    objective: Objective,
+    encoded: Encoded,
+    scale: float = 1.0,
+    interval: tuple[int, int] | None = None,
+    dtype: torch.dtype | None = None,
+) -> RowDenoise:
+    """denoise(x, t, rows) for a condition of B rows, encoded once; `rows` says which of them x belongs to.
+
+    Guidance (classifier-free, `scale`, on t inside `interval`) acts on what the network predicts: on eps and v as
+    usual, on x0 logits as logits, so that guided probabilities stay in (0, 1). `dtype` is the autocast type of the
+    network's own arithmetic; eps is float32 either way.
+    """
+    null = network.conditioner.null(encoded)
+
+    def predict(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
+        chosen = encoded.rows(rows)
+        if len(x) == 2 * len(rows):
+            chosen = Encoded.concatenate([chosen, null.rows(rows)])
+        with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
+            return network(x, t, chosen)
+
+    steered = guided(predict, scale, interval)
+
+    def denoise(x: Tensor, t: Tensor, rows: Tensor | None = None) -> Tensor:
+        with torch.no_grad():
+            where = torch.arange(len(x), device=x.device) if rows is None else rows
+            return objective.eps(steered(x, t, where).float(), x, t)
+
+    return denoise

@@ -1,0 +1,76 @@
+"""The glue between network and samplers: guidance, rows and precision."""
+
+import pytest
+import torch
+
+from diffbgm.datasets.batch import Condition
+from diffbgm.diffusion.objective import build_objective
+from diffbgm.diffusion.schedule import sqrt_linear
+from diffbgm.models.denoiser import denoiser
+from diffbgm.models.network import build_network
+
+
+@pytest.fixture(scope="module")
+def setting():
+    torch.manual_seed(0)
+    network = build_network(
+        {
+            "unet": {
+                "channels": 32,
+                "attention_levels": [1],
+                "n_res_blocks": 1,
+                "channel_multipliers": [1, 1],
+                "n_heads": 2,
+                "d_cond": 32,
+                "pack": [4, 4],
+                "beat_condition": True,
+            },
+            "conditioner": {"visual_width": 9, "language_width": 12, "selector": {"strategy": "language_video"}},
+        }
+    ).eval()
+    for parameter in network.parameters():  # zero-initialised layers would hide the condition
+        torch.nn.init.normal_(parameter, std=0.05)
+    condition = Condition(
+        torch.rand(3, 32, 9), torch.rand(3, 32, 12), torch.ones(3, 32, dtype=torch.bool), torch.full((3,), 8)
+    )
+    with torch.no_grad():
+        return network, network.encode(condition), torch.randn(3, 2, 128, 128), torch.tensor([900, 300, 20])
+
+
+@pytest.mark.parametrize("name", ["eps", "v", "x0_logits"])
+def test_guidance_is_linear_in_the_prediction(setting, name):
+    network, encoded, x, t = setting
+    objective = build_objective(name, sqrt_linear())
+    with torch.no_grad():
+        conditional = network(x, t, encoded)
+        unconditional = network(x, t, network.conditioner.null(encoded))
+    assert (conditional - unconditional).abs().max() > 1e-3
+    expected = objective.eps(unconditional + 3.0 * (conditional - unconditional), x, t)
+    torch.testing.assert_close(denoiser(network, objective, encoded, 3.0)(x, t), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_rows_choose_their_own_condition(setting):
+    network, encoded, x, t = setting
+    denoise = denoiser(network, build_objective("eps", sqrt_linear()), encoded, 2.0)
+    whole = denoise(x, t)
+    rows = torch.tensor([2, 0])
+    torch.testing.assert_close(denoise(x[rows], t[rows], rows), whole[rows], atol=1e-5, rtol=1e-4)
+
+
+def test_guided_x0_logits_stay_probabilities(setting):
+    network, encoded, x, t = setting
+    schedule = sqrt_linear()
+    eps = denoiser(network, build_objective("x0_logits", schedule), encoded, 20.0)(x, t)
+    x0 = schedule.x0_from_eps(eps, x, t)
+    assert x0.min() > -1e-3
+    assert x0.max() < 1 + 1e-3
+
+
+def test_autocast_changes_the_arithmetic_but_not_the_type(setting):
+    network, encoded, x, t = setting
+    objective = build_objective("eps", sqrt_linear())
+    full = denoiser(network, objective, encoded)(x, t)
+    half = denoiser(network, objective, encoded, dtype=torch.bfloat16)(x, t)
+    assert half.dtype == torch.float32
+    assert not torch.equal(full, half)
+    torch.testing.assert_close(full, half, atol=0.05, rtol=0.1)
