@@ -1,0 +1,119 @@
+"""The one way an entry point starts: Hydra composes the configuration, mistakes become one sentence and exit code 1.
+
+    if __name__ == "__main__":
+        sys.exit(run(train, "train"))
+
+Overrides are Hydra's (`key=value group=option`). A plain run composes in-process and leaves none of Hydra's folders.
+Anything that starts with a dash (`--help`, `--cfg job`, `-m` for sweeps and launchers) is handed to `hydra.main`.
+"""
+
+import difflib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from diffbgm.errors import InputError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def run(function: Callable[[DictConfig], int | None], config_name: str, arguments: Sequence[str] | None = None) -> int:
+    """Call `function(config)` with configs/<config_name>.yaml and the command line's overrides; return the exit code.
+
+    `function` returns its own exit code (None is 0). An InputError is printed to stderr as one sentence and gives 1, as
+    does an unknown key, group or option; any other exception is a defect and keeps its traceback.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if any(argument.startswith("-") for argument in arguments):
+            _hydra_main(function, config_name)
+            return 0
+        config = compose(config_name, arguments)
+        _require(config)
+        return function(config) or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The composed configuration of configs/<config_name>.yaml; InputError where an override does not fit it."""
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        try:
+            config = hydra.compose(config_name, [_readable(override) for override in overrides])
+            OmegaConf.resolve(config)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise InputError(_sentence(error, config_name)) from error
+    return config
+
+
+def _require(config: DictConfig) -> None:
+    """InputError for settings that have no default (`???`) and were not given."""
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise InputError(f"no value for {' and '.join(missing)}; add {' '.join(f'{key}=...' for key in missing)}")
+
+
+def _readable(override: str) -> str:
+    """Quote a value that Hydra's grammar cannot read as one plain value: paths with commas, brackets, accents."""
+    override = re.sub(r"^\+(?=experiment=)", "", override)
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise InputError(f"cannot read the argument '{override}'; write settings as key=value, for example out=folder")
+    try:
+        if not OverridesParser.create().parse_override(override).is_sweep_override():
+            return override
+    except HydraException:
+        pass
+    quoted = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    return f"{key}='{quoted}'"
+
+
+def _sentence(error: Exception, config_name: str) -> str:
+    """What Hydra or OmegaConf says in several lines, as one sentence that names the remedy."""
+    text = " ".join(str(error).split())
+    if unknown := re.match(r"Could not override '([^']+)'", text):
+        key = unknown[1]
+        known = _keys(OmegaConf.to_container(hydra.compose(config_name)))
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        meant = f"did you mean '{close[0]}'? " if close else ""
+        return f"unknown setting '{key}'; {meant}--help lists them all"
+    if option := re.search(
+        r"Could not find '([^']+)'.*?Available options in '[^']+': (.*?)(?: Config search path|$)", text
+    ):
+        group, _, name = option[1].rpartition("/")
+        return f"unknown option '{name}' for {group}; choose one of {', '.join(option[2].split())}"
+    return text[:400]
+
+
+def _keys(tree: object, prefix: str = "") -> list[str]:
+    """Every key of a nested dict in dotted form."""
+    if not isinstance(tree, dict):
+        return []
+    return [name for key, child in tree.items() for name in (f"{prefix}{key}", *_keys(child, f"{prefix}{key}."))]
+
+
+def _hydra_main(function: Callable[[DictConfig], int | None], config_name: str) -> None:
+    """Sweeps, launchers, --help and --cfg, as Hydra does them; a failed job ends the run with its code."""
+
+    def job(config: DictConfig) -> None:
+        OmegaConf.resolve(config)
+        try:
+            _require(config)
+            code = function(config) or 0
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = 1
+        if code:
+            sys.exit(code)
+
+    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)()
