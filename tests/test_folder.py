@@ -1,0 +1,28 @@
+"""Which files count as videos and how results are named."""
+
+from pathlib import Path
+
+import pytest
+
+from diffbgm.errors import InputError
+from diffbgm.video.folder import find_videos, output_names
+
+
+def test_videos_are_found_by_ending_in_name_order(tmp_path):
+    for name in ("b.MP4", "a.webm", "-c d.mov", "é.mkv", "notes.txt", ".hidden.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.mp4").mkdir()
+    assert [video.name for video in find_videos(tmp_path)] == ["-c d.mov", "a.webm", "b.MP4", "é.mkv"]
+    assert find_videos(tmp_path / "b.MP4") == [tmp_path / "b.MP4"]
+
+
+def test_an_empty_folder_and_a_missing_one_are_named(tmp_path):
+    with pytest.raises(InputError, match="no videos in .*put files"):
+        find_videos(tmp_path)
+    with pytest.raises(InputError, match="there is no folder .*nowhere"):
+        find_videos(tmp_path / "nowhere")
+
+
+def test_videos_that_share_a_stem_keep_their_ending():
+    videos = [Path("a.mp4"), Path("A.mov"), Path("b.mp4")]
+    assert output_names(videos) == ["a.mp4", "A.mov", "b"]
