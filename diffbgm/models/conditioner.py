@@ -100,10 +100,13 @@ class Conditioner(nn.Module):
         null: str = "learned",
         padding: str = "null",
         project_visual: bool = True,
+        normalise: bool = False,
     ) -> None:
         """`null`: "learned" or "minus_one" (the release); `padding`: beats after the video's end are "null" or "zero".
 
         Without `project_visual` the visual features are the tokens as they are (the release; needs visual_width D).
+        `normalise` brings the tokens of both modalities to one scale by a LayerNorm (sentence embeddings have length 1,
+        so that their tokens would be ten times smaller than those of the visual streams).
         Raises InputError for an unknown choice or widths that do not fit.
         """
         super().__init__()
@@ -119,6 +122,8 @@ class Conditioner(nn.Module):
         self.selector = selector
         self.language = nn.Linear(language_width, d_cond)
         self.visual = nn.Linear(visual_width, d_cond) if project_visual else nn.Identity()
+        self.language_norm = nn.LayerNorm(d_cond) if normalise else nn.Identity()
+        self.visual_norm = nn.LayerNorm(d_cond) if normalise else nn.Identity()
         learned = null == "learned"
         self.null_language = nn.Parameter(0.02 * torch.randn(d_cond)) if learned else None
         self.null_visual = nn.Parameter(0.02 * torch.randn(d_cond)) if learned else None
@@ -132,8 +137,8 @@ class Conditioner(nn.Module):
                 f"{(self.visual_width, self.language_width)}; use the features named in its config"
             )
         valid = condition.valid[..., None]
-        language = self.language(torch.where(valid, condition.language, 0.0))
-        visual = self.visual(torch.where(valid, condition.visual, 0.0))
+        language = self.language_norm(self.language(torch.where(valid, condition.language, 0.0)))
+        visual = self.visual_norm(self.visual(torch.where(valid, condition.visual, 0.0)))
         if self.padding == "null":
             language = torch.where(valid, language, self._null(self.null_language, language))
             visual = torch.where(valid, visual, self._null(self.null_visual, visual))

@@ -196,5 +196,5 @@ class UNet(nn.Module):
 
     @staticmethod
     def _rows_of(beats: Tensor, rows: int) -> Tensor:
-        """(B, T, C) per beat -> (B, C, H, 1) per row."""
-        return F.interpolate(beats.transpose(1, 2), size=rows, mode="nearest")[..., None]
+        """(B, T, C) per beat -> (B, C, H, 1) per row: repeated where rows are shorter than beats, else averaged."""
+        return F.adaptive_avg_pool1d(beats.transpose(1, 2), rows)[..., None]
