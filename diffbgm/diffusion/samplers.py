@@ -74,6 +74,38 @@ def ddim(
         yield State(step, t, x, x0)
 
 
+def dpm_solver_pp(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: Schedule,
+    timesteps: Sequence[int],
+    noise: Noise,
+    clip: Clip = None,
+    sde: bool = False,
+) -> Iterator[State]:
+    """DPM-Solver++(2M) and, with `sde`, SDE-DPM-Solver++(2M) (Lu et al. 2022, algorithm 2 and appendix C, eq. 19).
+
+    Second order from the x0 of the step before (none at the first step); the last step ends in its x0, as first
+    order does. With lambda = log(sqrt(alpha_bar) / sqrt(1 - alpha_bar)) and h its growth in a step.
+    """
+    earlier: tuple[Tensor, float] | None = None  # x0 and h of the step before
+    for step, (t, s) in enumerate(_walk(timesteps)):
+        bar_t, bar_s = schedule.level(t), schedule.level(s)
+        x0, _ = _predict(denoise, x, t, bar_t, clip)
+        if s is None:
+            yield State(step, t, x0, x0)
+            return
+        h = 0.5 * (math.log(bar_s / (1 - bar_s)) - math.log(bar_t / (1 - bar_t)))
+        target = x0 if earlier is None else x0 + 0.5 * h / earlier[1] * (x0 - earlier[0])
+        decay = math.exp(-2 * h) if sde else math.exp(-h)
+        keep_x = math.sqrt((1 - bar_s) / (1 - bar_t)) * (math.exp(-h) if sde else 1.0)
+        x = keep_x * x + math.sqrt(bar_s) * (1 - decay) * target
+        if sde:
+            x = x + math.sqrt((1 - bar_s) * (1 - decay)) * noise().to(x)
+        earlier = x0, h
+        yield State(step, t, x, x0)
+
+
 class SeededNoise:
     """Standard normal numbers (rows, *shape) from one CPU generator per row.
 
@@ -104,6 +136,7 @@ class Sampler:
     name: str
     steps: int
     eta: float = 0.0  # of ddim
+    sde: bool = False  # of dpm
     spacing: str = "trailing"  # see Schedule.timesteps
     through: tuple[int, ...] = (200,)
     clip: Clip = None
@@ -113,17 +146,20 @@ class Sampler:
         return schedule.timesteps(self.steps, self.through, self.spacing)
 
     def __call__(self, denoise: Denoise, x: Tensor, schedule: Schedule, noise: Noise) -> Iterator[State]:
-        options = {"eta": self.eta} if self.name == "ddim" else {}
-        yield from SAMPLERS[self.name](denoise, x, schedule, self.timesteps(schedule), noise, self.clip, **options)
+        extra: dict[str, dict[str, float]] = {"ddim": {"eta": self.eta}, "dpm": {"sde": self.sde}}
+        yield from SAMPLERS[self.name](
+            denoise, x, schedule, self.timesteps(schedule), noise, self.clip, **extra.get(self.name, {})
+        )
 
 
-SAMPLERS: dict[str, Callable[..., Iterator[State]]] = {"ddpm": ddpm, "ddim": ddim}
+SAMPLERS: dict[str, Callable[..., Iterator[State]]] = {"ddpm": ddpm, "ddim": ddim, "dpm": dpm_solver_pp}
 
 
 def build_sampler(
     name: str,
     steps: int,
     eta: float = 0.0,
+    sde: bool = False,
     spacing: str = "trailing",
     through: Sequence[int] = (200,),
     clip: Sequence[float] | None = None,
@@ -138,7 +174,7 @@ def build_sampler(
     if clip is not None and not (len(clip) == 2 and clip[0] < clip[1]):
         raise InputError(f"sampler.clip is {list(clip)}; give null or two rising numbers such as [0, 1].")
     limits = None if clip is None else (float(clip[0]), float(clip[1]))
-    return Sampler(name, steps, eta, spacing, tuple(through), limits)
+    return Sampler(name, steps, eta, sde, spacing, tuple(through), limits)
 
 
 def _walk(timesteps: Sequence[int]) -> Iterator[tuple[int, int | None]]:

@@ -1,0 +1,262 @@
+"""Pieces of any length from a network that knows windows of eight bars.
+
+    independent   windows side by side, each on its own: one batch, no memory of what came before
+    outpaint      one window after the other; the overlap with the one before is known and inpainted
+    joint         all windows at once on one shared noise field; where they overlap their predictions are blended
+
+All three are generators over `denoise(x (R, 2, W, P), t (R,), rows (R,)) -> eps`, in which rows says which window each
+of the R belongs to, counted through all windows of all pieces; so several pieces share a batch. They yield
+`Progress` at every step; the rolls of the last one are the music. Randomness depends on a piece's own seed alone.
+
+Shape legend: R rows of one call, W steps of a window, L steps of a padded piece, P pitches.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffbgm.diffusion.inpainting import Known, inpainted
+from diffbgm.diffusion.samplers import Denoise, Sampler, SeededNoise
+from diffbgm.diffusion.schedule import Schedule
+from diffbgm.errors import InputError
+from diffbgm.music.notes import PITCHES, STEPS_PER_SEGMENT
+
+CHANNELS = 2  # onset, sustain
+HOPS = {"independent": STEPS_PER_SEGMENT, "outpaint": STEPS_PER_SEGMENT // 2, "joint": STEPS_PER_SEGMENT // 2}
+
+RowDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # x (R, 2, W, P), t (R,), rows (R,) -> eps (R, 2, W, P)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How windows cover a piece: window k holds steps [k hop, k hop + window)."""
+
+    total: int  # steps of the piece
+    hop: int  # steps from a window to the next
+    window: int = STEPS_PER_SEGMENT
+
+    @property
+    def count(self) -> int:
+        """Windows that it takes to cover the piece, at least one."""
+        return 1 + max(0, math.ceil((self.total - self.window) / self.hop))
+
+    @property
+    def length(self) -> int:
+        """Steps covered; what lies beyond `total` is generated and cut off."""
+        return self.hop * (self.count - 1) + self.window
+
+    @property
+    def starts(self) -> range:
+        """First step of each window."""
+        return range(0, self.hop * self.count, self.hop)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What to generate: a plan, the seed of its noise, and, where music is given, the part that is kept."""
+
+    plan: Plan
+    seed: tuple[int, ...]
+    known: Known | None = None  # roll and mask (2, total, P)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the generation stands after one call of the network for a set of windows."""
+
+    step: int  # 0, 1, ... steps - 1
+    steps: int
+    t: int
+    rolls: tuple[Tensor, ...]  # (2, total, P) for each piece; zeros where outpaint has not been yet
+
+
+def plan(total: int, method: str) -> Plan:
+    """The windows of a piece of `total` steps for a method: eight bars each, overlapping by half or (independent)
+    not at all. InputError for an unknown method or a piece without steps."""
+    if method not in HOPS:
+        raise InputError(f"longform is {method!r}; give one of {', '.join(HOPS)}.")
+    if total < 1:
+        raise InputError(f"The piece has {total} steps; a piece needs at least 1.")
+    return Plan(total, HOPS[method])
+
+
+def chunked(denoise: RowDenoise, size: int) -> RowDenoise:
+    """The same denoise, asked for exactly `size` rows at a time, the last call filled up with copies of its last row.
+
+    Memory is bounded by `size`, and as kernels see one shape only, a row's result does not depend on how many
+    other rows there are. With size 1 that holds by construction; with more, as far as the kernels treat all
+    positions in a batch alike (the CPU's do).
+    """
+
+    def call(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
+        parts = []
+        for start in range(0, len(x), size):
+            index = torch.arange(start, start + size, device=x.device).clamp(max=len(x) - 1)
+            parts.append(denoise(x[index], t[index], rows[index])[: len(x) - start])
+        return torch.cat(parts)
+
+    return call
+
+
+def independent(
+    denoise: RowDenoise,
+    pieces: Sequence[Piece],
+    sampler: Sampler,
+    schedule: Schedule,
+    device: torch.device | str | None = None,
+) -> Iterator[Progress]:
+    """Every window on its own, kept up to where the next one starts. Window k has the noise of seed (*seed, k)."""
+    seeds = [(*piece.seed, k) for piece in pieces for k in range(piece.plan.count)]
+    noise = SeededNoise(seeds, (CHANNELS, pieces[0].plan.window, PITCHES), device)
+    rows = torch.arange(len(seeds), device=device)
+    canvas = [_padded(piece, device) for piece in pieces]
+    known = _gathered([_windows(part, piece.plan) for part, piece in zip(canvas, pieces, strict=True)], dim=0)
+    for step, t, x0 in _walk(_at(denoise, rows), noise, known, sampler, schedule):
+        parts = x0.split([piece.plan.count for piece in pieces])
+        rolls = [_joined(part, piece.plan) for part, piece in zip(parts, pieces, strict=True)]
+        yield Progress(step, sampler.steps, t, _cropped(rolls, pieces))
+
+
+def outpaint(
+    denoise: RowDenoise,
+    pieces: Sequence[Piece],
+    sampler: Sampler,
+    schedule: Schedule,
+    device: torch.device | str | None = None,
+    threshold: float | None = 0.5,
+) -> Iterator[Progress]:
+    """Window after window, each with its overlap with the one before as known music; window k of all pieces at once.
+
+    A finished window becomes a roll of 0 and 1 at `threshold` (the one it will be decoded with), so that the next one
+    is shown music and the final roll holds exactly what was shown; None leaves it as predicted. Window k has the
+    noise of seed (*seed, k).
+    """
+    first = [sum(piece.plan.count for piece in pieces[:index]) for index in range(len(pieces))]
+    canvas = [_padded(piece, device) for piece in pieces]
+    windows = max(piece.plan.count for piece in pieces)
+    for k in range(windows):
+        spans = {i: _span(piece.plan, k) for i, piece in enumerate(pieces) if k < piece.plan.count}
+        known = _gathered([canvas[i].cut(span)[None] for i, span in spans.items()], dim=0)
+        noise = SeededNoise([(*pieces[i].seed, k) for i in spans], known.roll.shape[1:], device)
+        rows = torch.tensor([first[i] + k for i in spans], device=device)
+        for step, t, x0 in _walk(_at(denoise, rows), noise, known, sampler, schedule):
+            if step == sampler.steps - 1 and threshold is not None:
+                x0 = (x0 > threshold).to(x0.dtype)
+            now = list(canvas)
+            for (i, span), roll in zip(spans.items(), x0, strict=True):
+                now[i] = canvas[i].filled(span, roll)
+            done = k * sampler.steps + step
+            yield Progress(done, windows * sampler.steps, t, _cropped([part.roll for part in now], pieces))
+        canvas = now
+
+
+def joint(
+    denoise: RowDenoise,
+    pieces: Sequence[Piece],
+    sampler: Sampler,
+    schedule: Schedule,
+    device: torch.device | str | None = None,
+) -> Iterator[Progress]:
+    """All windows on one noise field per piece, (2, L, P) of seed (*seed, 0); overlapping predictions are blended.
+
+    MultiDiffusion (Bar-Tal et al. 2023, eq. 5) with a smooth weight: there is one x for every step of the piece, so
+    that neither notes nor noise know where windows begin.
+    """
+    lengths = [piece.plan.length for piece in pieces]
+    fields = [SeededNoise([(*piece.seed, 0)], (CHANNELS, piece.plan.length, PITCHES), device) for piece in pieces]
+    known = _gathered([_padded(piece, device)[None] for piece in pieces], dim=2)
+    field_denoise = blended(denoise, [piece.plan for piece in pieces], device)
+    for step, t, x0 in _walk(
+        field_denoise, lambda: torch.cat([field() for field in fields], dim=2), known, sampler, schedule
+    ):
+        yield Progress(step, sampler.steps, t, _cropped(x0[0].split(lengths, dim=1), pieces))
+
+
+METHODS: dict[str, Callable[..., Iterator[Progress]]] = {
+    "independent": independent,
+    "outpaint": outpaint,
+    "joint": joint,
+}
+
+
+def blended(denoise: RowDenoise, plans: Sequence[Plan], device: torch.device | str | None = None) -> Denoise:
+    """A denoise for windows as one for a field x (1, 2, sum of L, P) of whole pieces, laid end to end along the steps.
+
+    Windows are cut from the field; their eps are added with a raised-cosine weight that is normalised to sum to one
+    at every step (at the ends of a piece, where there is one window only, its weight is 1).
+    """
+    offsets = [sum(plan.length for plan in plans[:index]) for index in range(len(plans))]
+    starts = torch.tensor(
+        [offset + start for offset, plan in zip(offsets, plans, strict=True) for start in plan.starts]
+    )
+    steps = torch.arange(plans[0].window)
+    index = starts[:, None] + steps  # (R, W) where in the field each step of each window lies
+    bump = torch.sin(math.pi * (steps.double() + 0.5) / len(steps)) ** 2
+    total = torch.zeros(sum(plan.length for plan in plans), dtype=torch.float64)
+    total.index_add_(0, index.flatten(), bump.repeat(len(starts)))
+    weight = (bump / total[index]).float()[:, None, :, None].to(device)  # (R, 1, W, 1)
+    index, rows = index.to(device), torch.arange(len(starts), device=device)
+    apart = math.ceil(plans[0].window / plans[0].hop)  # windows k and k + apart do not overlap
+
+    def field_denoise(x: Tensor, t: Tensor) -> Tensor:
+        windows = x[0][:, index].transpose(0, 1)  # (R, 2, W, P)
+        eps = weight * denoise(windows, t.expand(len(rows)), rows)
+        mixed = torch.zeros_like(x[0])
+        for group in range(apart):  # one add per cell and group: the same order, hence the same sum, on any device
+            part = slice(group, None, apart)
+            mixed[:, index[part].flatten()] += eps[part].transpose(0, 1).flatten(1, 2)
+        return mixed[None]
+
+    return field_denoise
+
+
+def _walk(
+    denoise: Denoise, noise: Callable[[], Tensor], known: Known, sampler: Sampler, schedule: Schedule
+) -> Iterator[tuple[int, int, Tensor]]:
+    """One walk of the sampler with the known part kept: step, t and x0 of each of its states."""
+    x = known.start(noise(), sampler.timesteps(schedule)[0], schedule)
+    for state in sampler(inpainted(denoise, known, schedule), x, schedule, noise):
+        yield state.step, state.t, known.kept(state.x0)
+
+
+def _at(denoise: RowDenoise, rows: Tensor) -> Denoise:
+    """denoise for a fixed set of rows."""
+    return lambda x, t: denoise(x, t, rows)
+
+
+def _span(plan: Plan, k: int) -> slice:
+    """The steps of window k."""
+    return slice(plan.starts[k], plan.starts[k] + plan.window)
+
+
+def _padded(piece: Piece, device: torch.device | str | None) -> Known:
+    """What is known of a piece, (2, L, P): nothing where nothing was given, and zeros where nothing is known."""
+    roll = torch.zeros(CHANNELS, piece.plan.length, PITCHES, device=device)
+    mask = torch.zeros_like(roll, dtype=torch.bool)
+    if piece.known is not None:
+        mask[:, : piece.plan.total] = piece.known.mask.to(mask.device)
+        roll[:, : piece.plan.total] = piece.known.roll.to(roll)
+    return Known(roll * mask, mask)
+
+
+def _windows(known: Known, plan: Plan) -> Known:
+    """(2, L, P) -> (R, 2, W, P), a row for each window of the plan."""
+    return _gathered([known.cut(_span(plan, k))[None] for k in range(plan.count)], dim=0)
+
+
+def _gathered(parts: Sequence[Known], dim: int) -> Known:
+    """Several known parts as one, concatenated along a dimension."""
+    return Known(torch.cat([part.roll for part in parts], dim), torch.cat([part.mask for part in parts], dim))
+
+
+def _joined(windows: Tensor, plan: Plan) -> Tensor:
+    """(R, 2, W, P) -> (2, L, P), each window up to where the next one starts, the last one whole."""
+    return torch.cat([*windows[:-1, :, : plan.hop], windows[-1]], dim=1)
+
+
+def _cropped(rolls: Sequence[Tensor], pieces: Sequence[Piece]) -> tuple[Tensor, ...]:
+    """(2, L, P) -> (2, total, P) for each piece."""
+    return tuple(roll[:, : piece.plan.total] for roll, piece in zip(rolls, pieces, strict=True))
