@@ -1,0 +1,134 @@
+"""Prepared training data: one folder of flat .npy files, mapped into memory, and a manifest.json.
+
+Songs lie end to end in flat arrays; `note_start` and `beat_start` say where each begins. A beat holds row numbers into
+two tables of features, so features shared by many beats (27 sentences, a second of video) are stored once.
+
+Shape legend: M songs, N notes of all songs, n beats of all songs, G segments, Rv and Rl feature rows, Dv and Dl widths.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffbgm.errors import InputError
+from diffbgm.video.streams import Reference
+
+FORMAT = 1
+ARRAYS = (
+    "note_start",  # (M + 1,)
+    "onset",  # (N,) sixteenth steps from the song's first beat, rising within a song
+    "pitch",  # (N,)
+    "duration",  # (N,) steps, at most a segment
+    "beat_start",  # (M + 1,)
+    "visual_row",  # (n,) row of `visual`; -1 where there is no video
+    "language_row",  # (n,)
+    "visual",  # (Rv, Dv) float, as precise as the source
+    "language",  # (Rl, Dl)
+    "segment_song",  # (G,)
+    "segment_beat",  # (G,) first beat within its song
+    "segment_window",  # (G,) beats of a dynamic attention window
+    "segment_notes",  # (G, 2) first note and note after the last, in the flat arrays
+)
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A prepared folder, opened read-only."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]  # by the names of ARRAYS
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Cache":
+        """InputError where the folder is no whole cache of this format."""
+        path = Path(path)
+        try:
+            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+            arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+            lengths = {name: len(array) for name, array in arrays.items()}
+            if manifest["format"] != FORMAT or manifest["lengths"] != lengths:
+                raise ValueError("another format")
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise InputError(
+                f"{path} is not a whole data cache of this version: delete it and prepare again"
+            ) from error
+        return cls(path, manifest, arrays)
+
+    @property
+    def songs(self) -> list[str]:
+        """Ids (M,) in order."""
+        return self.manifest["songs"]
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Songs left out, and why."""
+        return self.manifest["skipped"]
+
+    @property
+    def self_paired(self) -> bool:
+        """Whether conditions are the nine lite streams of the music, rather than features of a video."""
+        return self.manifest["self_paired"]
+
+    @property
+    def visual_width(self) -> int:
+        return self.arrays["visual"].shape[1]
+
+    @property
+    def language_width(self) -> int:
+        return self.arrays["language"].shape[1]
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """What levels of the streams stand against: all beats of the training songs. None with video features."""
+        tables = self.manifest["reference"]
+        return None if tables is None else Reference({name: np.array(table) for name, table in tables.items()})
+
+    def segments(self, split: str) -> np.ndarray:
+        """Numbers (K,) of the segments of a split's songs, by song and then by time."""
+        if split not in self.manifest["splits"]:
+            known = ", ".join(self.manifest["splits"])
+            raise InputError(f"there is no split {split!r} in {self.path}: choose one of {known}")
+        wanted = set(self.manifest["splits"][split])
+        of_split = np.array([song in wanted for song in self.songs], bool)
+        return np.flatnonzero(of_split[self.arrays["segment_song"]])
+
+
+def write(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a cache: into a folder beside `path` first, renamed when whole. One that is there already stays."""
+    assert set(arrays) == set(ARRAYS)
+    folder = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        folder.mkdir(parents=True)
+        for name in ARRAYS:
+            np.save(folder / f"{name}.npy", _compact(arrays[name]))
+        lengths = {name: len(array) for name, array in arrays.items()}
+        text = json.dumps({"format": FORMAT, **manifest, "lengths": lengths}, indent=1, ensure_ascii=False)
+        (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+        lines = [f"{song}\t{reason}\n" for song, reason in manifest["skipped"].items()]
+        (folder / "skipped.txt").write_text("".join(lines), encoding="utf-8")
+        folder.rename(path)
+    except OSError as error:
+        if not (path / "manifest.json").is_file():  # else another process was first, with the same content
+            reason = error.strerror or error
+            raise InputError(
+                f"cannot write the data cache {path}: {reason}; give another folder as data.cache"
+            ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _compact(array: np.ndarray) -> np.ndarray:
+    """Integers in the smallest signed type that holds them; anything else as it is."""
+    if array.dtype.kind not in "iu":
+        return array
+    largest = int(np.abs(array).max(initial=0))
+    return array.astype(np.min_scalar_type(-largest - 1))

@@ -1,0 +1,176 @@
+"""POP909 (Wang et al., ISMIR 2020) as it comes out of its archive: one folder a song, MIDI with annotations.
+
+    POP909/NNN/NNN.mid          tracks MELODY, BRIDGE and PIANO; seconds count, its own bars mean nothing
+    POP909/NNN/beat_midi.txt    a line a beat: seconds, simple metre flag, double metre flag
+    POP909/NNN/chord_midi.txt   a line a chord: start and end in seconds, name such as Gb:maj7/5, or N for none
+    POP909/NNN/key_audio.txt    a line a key: start and end in seconds, name such as Gb:maj (same clock as the MIDI)
+
+The two flags mark bar lines under two readings: the first every second (or third) beat, the second every fourth (or
+sixth). So a song whose first flag comes every three beats is in three (29 songs, those that POP909's own index calls
+triple), and in the others the second flag marks the bars of 4/4; all 909 songs start more chords on those beats than on
+any other. `beat_audio.txt` is left alone: it is tracked from the recording and sits at twice the pace in many songs.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from diffbgm.datasets.song import Song
+from diffbgm.datasets.splits import check, read_excluded, read_split, seeded_split
+from diffbgm.errors import InputError
+from diffbgm.music.midi import read_midi
+from diffbgm.music.notes import STEPS_PER_BEAT
+
+_FILES = ("{}.mid", "beat_midi.txt", "chord_midi.txt", "key_audio.txt")
+_TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_CHORDS = {
+    "maj": (0, 4, 7),
+    "min": (0, 3, 7),
+    "dim": (0, 3, 6),
+    "aug": (0, 4, 8),
+    "sus2": (0, 2, 7),
+    "sus4": (0, 5, 7),
+    "7": (0, 4, 7, 10),
+    "maj7": (0, 4, 7, 11),
+    "min7": (0, 3, 7, 10),
+    "minmaj7": (0, 3, 7, 11),
+    "maj6": (0, 4, 7, 9),
+    "min6": (0, 3, 7, 9),
+    "dim7": (0, 3, 6, 9),
+    "hdim7": (0, 3, 6, 10),
+    "sus4(b7)": (0, 5, 7, 10),
+}
+
+
+class Pop909:
+    """All songs under `root`. `split` is "polyffusion", "seeded" or a folder of lists (splits.py)."""
+
+    name = "pop909"
+
+    def __init__(
+        self, root: str | Path, split: str = "polyffusion", split_seed: int = 0, validation: float = 0.1
+    ) -> None:
+        self.root = Path(root)
+        self.split, self.split_seed, self.validation = split, split_seed, validation
+
+    def songs(self) -> Mapping[str, tuple[Path, ...]]:
+        """Every numbered folder and the files a song is read from."""
+        folders = sorted(path for path in self._top().glob("[0-9][0-9][0-9]") if path.is_dir())
+        if not folders:
+            raise InputError(
+                f"no POP909 songs (folders 001 to 909) under {self.root}: "
+                "unpack the archive and give its folder as data.root"
+            )
+        return {folder.name: _files(folder) for folder in folders}
+
+    def splits(self) -> Mapping[str, tuple[str, ...]]:
+        """The split asked for. InputError where it names songs that are not there."""
+        songs = self.songs()
+        if self.split == "seeded":
+            return seeded_split(songs, self.split_seed, self.validation)
+        splits = read_split(self.split)
+        check(splits, songs, str(self.root))
+        return splits
+
+    def excluded(self) -> Mapping[str, str]:
+        """What the split leaves out. Triplets do not lie on the grid, whatever the split."""
+        return read_excluded("polyffusion" if self.split == "seeded" else self.split)
+
+    def settings(self) -> Mapping[str, object]:
+        """The split."""
+        return {"split": self.split, "split_seed": self.split_seed, "validation": self.validation}
+
+    def read(self, song: str) -> Song:
+        """One song. InputError where a file is missing or damaged, or the song is not in 4/4."""
+        midi, beat_file, chord_file, key_file = _files(self._top() / song)
+        times, downbeats = read_beats(beat_file)
+        beats = len(times)
+        notes = read_midi(midi, beats=times).notes
+        notes = notes.select(notes.onset < STEPS_PER_BEAT * beats)
+        middles = times + 0.5 * np.append(np.diff(times), times[-1] - times[-2])
+        chords, mode = read_chords(chord_file, middles), read_mode(key_file, middles)
+        return Song(song, notes, beats, downbeats, chords, mode)
+
+    def _top(self) -> Path:
+        return self.root / "POP909" if (self.root / "POP909").is_dir() else self.root
+
+
+def _files(folder: Path) -> tuple[Path, ...]:
+    """MIDI, beats, chords and key of a song's folder."""
+    return tuple(folder / name.format(folder.name) for name in _FILES)
+
+
+def read_beats(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Beat times in seconds (n,) and the beats that begin a bar (D,) of a `beat_midi.txt` in 4/4."""
+    rows = _columns(path)
+    try:
+        table = np.array(rows, np.float64).reshape(len(rows), 3)
+    except ValueError:
+        table = np.zeros((0, 3))
+    times = table[:, 0]
+    if len(table) < 2 or not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+        raise InputError(f"{path} is not a beat list of rising times and two flags: unpack the archive again")
+    simple, double = (np.flatnonzero(table[:, column]) for column in (1, 2))
+    if _usual_gap(simple) == 3:
+        raise InputError(f"{path.parent.name} is in three, and segments need bars of four beats")
+    if _usual_gap(double) != 4:
+        raise InputError(f"{path.parent.name} has no bars of four beats in {path.name}")
+    return times, double
+
+
+def read_chords(path: Path, at: np.ndarray) -> np.ndarray:
+    """Pitch classes of the chord that sounds at each of `at` (n,) seconds: (n, 12) bool, none for N."""
+    spans = _spans(path)
+    classes = np.array([chord_classes(name) for _, _, name in spans])
+    return _lookup(spans, classes, at)
+
+
+def read_mode(path: Path, at: np.ndarray) -> np.ndarray:
+    """Mode of the annotated key at each of `at` (n,) seconds: 1 major, -1 minor, 0 none."""
+    spans = _spans(path)
+    modes = np.array([{"maj": 1, "min": -1}.get(name.partition(":")[2], 0) for _, _, name in spans])
+    return _lookup(spans, modes, at)
+
+
+def chord_classes(name: str) -> np.ndarray:
+    """Pitch classes (12,) bool of a chord label `root:quality[/bass]`; N, and what is not known, is none."""
+    classes = np.zeros(12, bool)
+    root, _, kind = name.partition("/")[0].partition(":")
+    if root[:1] in _TONICS and kind in _CHORDS:
+        tonic = _TONICS[root[0]] + root.count("#") - root.count("b")
+        classes[(tonic + np.array(_CHORDS[kind])) % 12] = True
+    return classes
+
+
+def _columns(path: Path) -> list[list[str]]:
+    """Words of each line that is not empty."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is missing or unreadable: unpack the archive again") from error
+    return [line.split() for line in lines if line.strip()]
+
+
+def _spans(path: Path) -> list[tuple[float, float, str]]:
+    """(start, end, name) of each line, in order of time."""
+    try:
+        spans = sorted((float(start), float(end), name) for start, end, name in _columns(path))
+    except ValueError as error:
+        raise InputError(f"{path} is not a list of start, end and name: unpack the archive again") from error
+    if not spans:
+        raise InputError(f"{path} is empty: unpack the archive again")
+    return spans
+
+
+def _lookup(spans: list[tuple[float, float, str]], values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The value of the span that covers each time, or zero."""
+    starts, ends = (np.array([span[i] for span in spans], np.float64) for i in (0, 1))
+    row = np.searchsorted(starts, at, side="right") - 1
+    covered = (row >= 0) & (at < ends[row])
+    return np.where(covered.reshape(-1, *[1] * (values.ndim - 1)), values[row], np.zeros_like(values[:1]))
+
+
+def _usual_gap(flagged: np.ndarray) -> int:
+    """The commonest distance between flagged beats; 0 for fewer than two."""
+    return int(np.bincount(np.diff(flagged)).argmax()) if len(flagged) > 1 else 0

@@ -1,0 +1,201 @@
+"""Songs of a source -> one compact cache, once: read, condition features, segments, splits, report of what was skipped.
+
+The folder's name carries a hash of every input file, the source's settings and this code's version, so a changed file
+or setting prepares anew and anything else is found ready. `train.py` calls `prepare` too.
+"""
+
+# n beats of a song, Dv and Dl widths of visual and language features
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffbgm.datasets import cache, self_paired
+from diffbgm.datasets.song import WINDOWS, Song, Source, segment_starts
+from diffbgm.errors import InputError
+from diffbgm.files import sha256
+from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, cut_overlaps
+from diffbgm.video.captions import sentence_table
+from diffbgm.video.streams import MEASURES, SENTENCES, STREAMS, Measures, Reference, describe, levels, spans
+
+VERSION = 1  # raise it when the same files give another cache
+SONGS_A_TASK = 8
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]  # wraps an iteration of known length, e.g. with a bar
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(
+    source: Source,
+    folder: str | Path,
+    workers: int | None = None,
+    progress: Progress = lambda items, total: items,
+) -> Path:
+    """The path of the source's cache under `folder`, made now if it is not there.
+
+    `workers` processes read songs (all cores by default, 1 for none but this one). InputError where the source has no
+    usable song.
+    """
+    files = source.songs()
+    splits, excluded = source.splits(), source.excluded()
+    digest = _digest(source, files, splits, excluded)
+    path = Path(folder) / f"{source.name}-{digest[:16]}"
+    if (path / "manifest.json").is_file():
+        return path
+    in_split = {song for part in splits.values() for song in part}
+    skipped = {
+        song: excluded.get(song) or "not in the split" for song in files if song in excluded or song not in in_split
+    }
+    wanted = [song for song in files if song not in skipped]
+    songs = []
+    for song, result in progress(_read_all(source, wanted, workers), len(wanted)):
+        if isinstance(result, str):
+            skipped[song] = result
+        else:
+            songs.append(result)
+    train = set(splits["train"])
+    if not any(song.id in train for song, _ in songs):
+        reasons = "; ".join(f"{song}: {reason}" for song, reason in list(skipped.items())[:3])
+        raise InputError(
+            f"no song of {source.name} can be trained on ({reasons}): see data/README.md for what is needed"
+        )
+    kept = {song.id for song, _ in songs}
+    manifest: dict[str, Any] = {
+        "source": source.name,
+        "hash": digest,
+        "settings": dict(source.settings()),
+        "songs": [song.id for song, _ in songs],
+        "splits": {part: [song for song in members if song in kept] for part, members in splits.items()},
+        "skipped": dict(sorted(skipped.items())),
+    }
+    conditions, arrays = _conditions(songs, train)
+    arrays |= _music([song for song, _ in songs])
+    cache.write(path, manifest | conditions, arrays)
+    logger.info("prepared %s: %d songs, %d skipped", path, len(songs), len(skipped))
+    return path
+
+
+def _digest(source: Source, files: Mapping[str, Sequence[Path]], *settings: Any) -> str:
+    """SHA-256 over the content of all input files, the settings, and the version of this code."""
+    digest = hashlib.sha256(
+        json.dumps([VERSION, cache.FORMAT, dict(source.settings()), *settings, SENTENCES, STREAMS]).encode()
+    )
+    for song, paths in files.items():
+        for path in paths:
+            content = sha256(path) if path.is_file() else "absent"
+            digest.update(f"{song}/{path.name}:{content}\n".encode())
+    return digest.hexdigest()
+
+
+def _read_all(
+    source: Source, wanted: Sequence[str], workers: int | None
+) -> Iterable[tuple[str, str | tuple[Song, Measures | None]]]:
+    """(id, what `_read` gives) of each song, in order."""
+    workers = min(workers or os.cpu_count() or 1, len(wanted) // SONGS_A_TASK)
+    sources = [source] * len(wanted)
+    if workers <= 1:
+        yield from zip(wanted, map(_read, sources, wanted), strict=True)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from zip(wanted, pool.map(_read, sources, wanted, chunksize=SONGS_A_TASK), strict=True)
+
+
+def _read(source: Source, name: str) -> str | tuple[Song, Measures | None]:
+    """A song with its raw measures, or why it is skipped."""
+    try:
+        song = source.read(name)
+    except InputError as error:
+        return str(error)
+    if len(song.notes) == 0:
+        return f"{name} has no notes"
+    if len(segment_starts(song.downbeats, song.beats)) == 0:
+        return f"{name} has no downbeat that is followed by eight full bars of 4/4"
+    return song, self_paired.measures(song) if song.video is None else None
+
+
+def _music(songs: Sequence[Song]) -> dict[str, np.ndarray]:
+    """The arrays of notes and segments."""
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("onset", "pitch", "duration")}
+    segments: dict[str, list[np.ndarray]] = {name: [] for name in ("song", "beat", "notes")}
+    note_start = [0]
+    for number, song in enumerate(songs):
+        notes = song.notes
+        kept, duration = cut_overlaps(notes.pitch, notes.onset, notes.duration)
+        order = np.lexsort((notes.pitch[kept], notes.onset[kept]))
+        onset = notes.onset[kept][order]
+        columns["onset"].append(onset)
+        columns["pitch"].append(notes.pitch[kept][order])
+        columns["duration"].append(np.minimum(duration[order], STEPS_PER_SEGMENT))
+        starts = segment_starts(song.downbeats, song.beats)
+        bounds = np.stack([starts, starts + BEATS_PER_SEGMENT], axis=1) * STEPS_PER_BEAT
+        segments["song"].append(np.full(len(starts), number))
+        segments["beat"].append(starts)
+        segments["notes"].append(note_start[-1] + np.searchsorted(onset, bounds))
+        note_start.append(note_start[-1] + len(onset))
+    arrays = {name: np.concatenate(parts) for name, parts in columns.items()}
+    arrays |= {f"segment_{name}": np.concatenate(parts) for name, parts in segments.items()}
+    return arrays | {"note_start": np.array(note_start)}
+
+
+def _conditions(
+    songs: Sequence[tuple[Song, Measures | None]], train: set[str]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What the manifest says of the conditions, and their arrays."""
+    beats = np.array([song.beats for song, _ in songs])
+    arrays = {"beat_start": np.concatenate([[0], np.cumsum(beats)])}
+    measured = [measures for _, measures in songs if measures is not None]
+    assert len(measured) in (0, len(songs)), "a source has either videos or none"
+    if measured:
+        reference = Reference.of([m for song, m in songs if m is not None and song.id in train])
+        streams = [levels(m, reference, self_paired.BEAT_SECONDS) for m in measured]
+        arrays["visual"] = np.concatenate(streams).astype(np.float16)
+        arrays["visual_row"] = np.arange(len(arrays["visual"]))
+        arrays["language"] = sentence_table()
+        arrays["language_row"] = np.concatenate([describe(s) for s in streams])
+        cuts = [np.flatnonzero(m.cut) for m in measured]
+        tables: dict[str, list[float]] | None = {name: reference.quantiles[name].tolist() for name in MEASURES}
+    else:
+        tracks = [song.video for song, _ in songs if song.video is not None]
+        for name in ("visual", "language"):
+            arrays[name], arrays[f"{name}_row"] = _stretched([getattr(track, name) for track in tracks], beats)
+        cuts = [np.floor(track.cuts * n).astype(np.int64) for track, n in zip(tracks, beats, strict=True)]
+        tables = None
+    starts = [segment_starts(song.downbeats, song.beats) for song, _ in songs]
+    windows = [dynamic_windows(cut, n, at) for cut, n, at in zip(cuts, beats.tolist(), starts, strict=True)]
+    arrays["segment_window"] = np.concatenate(windows)
+    return {"self_paired": bool(measured), "reference": tables}, arrays
+
+
+def _stretched(tables: Sequence[np.ndarray], beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All tables (T, D) end to end, and the row of each beat: beat i of n takes floor(i T / n) of its own table."""
+    first = np.concatenate([[0], np.cumsum([len(table) for table in tables])])
+    rows = [
+        first[k] + np.arange(n) * len(table) // n
+        for k, (table, n) in enumerate(zip(tables, beats.tolist(), strict=True))
+    ]
+    return np.concatenate(tables), np.concatenate(rows)
+
+
+def dynamic_windows(cuts: np.ndarray, beats: int, starts: np.ndarray) -> np.ndarray:
+    """The allowed window (K,) closest to the median length of the shots a segment overlaps; ties go to the shorter.
+
+    `cuts` (C,) beats in which a new shot begins, `starts` (K,) first beats of the segments. A shot counts at its
+    full length, even where it reaches out of the segment.
+    """
+    flags = np.zeros(beats, bool)
+    flags[cuts[(cuts > 0) & (cuts < beats)]] = True
+    first, last = spans(flags)
+    choices = np.array(WINDOWS)
+    windows = np.zeros(len(starts), np.int64)
+    for k, start in enumerate(starts):
+        inside = (first < start + BEATS_PER_SEGMENT) & (last > start)
+        windows[k] = choices[np.abs(choices - np.median((last - first)[inside])).argmin()]
+    return windows

@@ -1,0 +1,139 @@
+"""Prepared songs -> batches of 8-bar segments: deterministic, sharded over processes, resumable at any batch.
+
+Batch k of epoch e depends on (seed, e, k) alone. With W processes of batch size b, the batches of ranks 0 to W-1 laid
+end to end are batch k of one process with batch size W b: same segments, same transposition, same noise.
+
+Shape legend: B segments of a batch, T = 32 beats, N notes of a batch, S steps, P pitches.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diffbgm.datasets.batch import Batch, Condition
+from diffbgm.datasets.cache import Cache
+from diffbgm.datasets.perturb import Perturbation
+from diffbgm.datasets.song import WINDOWS
+from diffbgm.errors import InputError
+from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT
+from diffbgm.music.pianoroll import encode_batch
+
+
+class SegmentLoader:
+    """Batches of a split. `train` is shuffled and augmented; any other split comes in fixed order, as it is.
+
+    transpose     range of semitones by which the music (not its conditions) is moved, both ends included
+    perturb       noise on self-paired conditions (perturb.py); features of a real video are never touched
+    window        beats per attention window, or "dynamic": the one closest to the segment's median shot
+    limit         at most this many segments, spread evenly over the split
+    """
+
+    def __init__(
+        self,
+        cache: Cache | str | Path,
+        split: str,
+        batch_size: int,
+        seed: int = 0,
+        transpose: tuple[int, int] = (-6, 5),
+        perturb: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+        window: int | str = 8,
+        limit: int | None = None,
+    ) -> None:
+        assert 0 <= rank < world_size
+        assert batch_size > 0
+        if window != "dynamic" and window not in WINDOWS:
+            raise InputError(f"the attention window is {window!r}: choose 4, 8, 16, 32 or dynamic")
+        self.cache = cache if isinstance(cache, Cache) else Cache.open(cache)
+        self.split, self.seed, self.window = split, seed, window
+        self.training = split == "train"
+        self.transpose = tuple(transpose) if self.training else (0, 0)
+        self.perturbation = Perturbation() if perturb and self.training and self.cache.self_paired else None
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+        self.segments = self.cache.segments(split)
+        if limit is not None and limit < len(self.segments):
+            self.segments = self.segments[np.linspace(0, len(self.segments) - 1, limit).round().astype(np.int64)]
+        if len(self.segments) == 0:
+            raise InputError(f"the split {split!r} of {self.cache.path} has no segments: choose a larger share for it")
+        self.visual_width, self.language_width = self.cache.visual_width, self.cache.language_width
+        self._arrays = {name: self._loaded(name) for name in self.cache.arrays}
+
+    def _loaded(self, name: str) -> np.ndarray:
+        """An array in memory, wide enough to calculate with; features of real videos stay on disk."""
+        array = self.cache.arrays[name]
+        if name in ("visual", "language"):
+            return np.array(array, np.float32) if self.cache.self_paired else array
+        return np.array(array, np.int32 if name in ("onset", "pitch", "duration") else np.int64)
+
+    @property
+    def global_batch(self) -> int:
+        """Segments of one step over all processes."""
+        return self.batch_size * self.world_size
+
+    def __len__(self) -> int:
+        """Batches of an epoch. Training drops the last, partial one (a split smaller than a batch is repeated)."""
+        whole, rest = divmod(len(self.segments), self.global_batch)
+        return max(whole, 1) if self.training else whole + (rest > 0)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch for this rank, from the `start`-th on."""
+        order = self._order(epoch)
+        for index in range(start, len(self)):
+            yield self._batch(order, epoch, index)
+
+    def batch(self, epoch: int, index: int) -> Batch:
+        """One batch of this rank, at random access."""
+        return self._batch(self._order(epoch), epoch, index)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Numbers of all segments of the epoch in the order in which they come."""
+        if not self.training:
+            return self.segments
+        shuffled = np.random.default_rng([self.seed, epoch]).permutation(self.segments)
+        return np.resize(shuffled, len(self) * self.global_batch)
+
+    def _batch(self, order: np.ndarray, epoch: int, index: int) -> Batch:
+        everyone = order[index * self.global_batch : (index + 1) * self.global_batch]
+        mine = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+        generator = np.random.default_rng([self.seed, epoch, index])
+        semitones = generator.integers(*self.transpose, size=len(everyone), endpoint=True)
+        segments = everyone[mine]
+        names = [self.cache.songs[song] for song in self._arrays["segment_song"][segments]]
+        roll = self._rolls(segments, semitones[mine])
+        return Batch(torch.from_numpy(roll), self._conditions(everyone, mine, generator), tuple(names))
+
+    def _rolls(self, segments: np.ndarray, semitones: np.ndarray) -> np.ndarray:
+        """Onset and sustain of the segments (B, 2, S, P), each transposed by its own number of semitones."""
+        first, stop = self._arrays["segment_notes"][segments].T
+        count = stop - first
+        index = np.repeat(np.arange(len(segments)), count)
+        note = np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
+        onset = self._arrays["onset"][note] - STEPS_PER_BEAT * self._arrays["segment_beat"][segments][index]
+        pitch = self._arrays["pitch"][note] + semitones[index]
+        duration = self._arrays["duration"][note]
+        return encode_batch(onset, pitch, duration, index, len(segments), STEPS_PER_SEGMENT)
+
+    def _conditions(self, everyone: np.ndarray, mine: slice, generator: np.random.Generator) -> Condition:
+        """What belongs to the segments of this rank; noise is drawn for all ranks so that they share one sequence."""
+        a = self._arrays
+        song = a["segment_song"][everyone]
+        beat = (a["beat_start"][song] + a["segment_beat"][everyone])[:, None] + np.arange(BEATS_PER_SEGMENT)
+        valid = beat < a["beat_start"][song + 1][:, None]
+        beat = np.where(valid, beat, 0)
+        valid &= (a["visual_row"][beat] >= 0) & (a["language_row"][beat] >= 0)
+        if self.perturbation is not None:
+            visual = self.perturbation(a["visual"][a["visual_row"][beat]], generator)
+            valid &= self.perturbation.visible(len(everyone), BEATS_PER_SEGMENT, generator)
+            visual, valid, beat = visual[mine], valid[mine], beat[mine]
+        else:
+            valid, beat = valid[mine], beat[mine]
+            visual = a["visual"][a["visual_row"][beat]].astype(np.float32)
+        language = a["language"][a["language_row"][beat]].astype(np.float32, copy=False)
+        visual[~valid], language[~valid] = 0.0, 0.0
+        window = a["segment_window"][everyone[mine]]
+        if self.window != "dynamic":
+            window[:] = self.window
+        return Condition(*map(torch.from_numpy, (visual, language, valid, window)))

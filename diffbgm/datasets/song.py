@@ -1,0 +1,80 @@
+"""A song as the data room sees it, whatever it was read from, and where its segments may begin.
+
+Shape legend: n beats of the song, N notes, D downbeats, T feature rows, Dv and Dl widths of the features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from diffbgm.music.notes import BARS_PER_SEGMENT, BEATS_PER_BAR, Notes
+
+WINDOWS = (4, 8, 16, 32)  # beats; what a dynamic attention window may be (paper, table S2)
+
+
+@dataclass(frozen=True)
+class VideoTrack:
+    """Features of the video that belongs to a song, as extracted: rows are spread evenly over the song's length."""
+
+    visual: np.ndarray  # (T, Dv) float32
+    language: np.ndarray  # (T', Dl) float32
+    cuts: np.ndarray  # (S - 1,) where a new shot begins, as a share of the length in (0, 1)
+
+
+@dataclass(frozen=True)
+class Song:
+    """One song on the sixteenth grid; beat 0 is the first beat of its beat track."""
+
+    id: str
+    notes: Notes  # all tracks in one table, onsets in [0, 4 n)
+    beats: int  # n
+    downbeats: np.ndarray  # (D,) int, beats that begin a bar
+    chords: np.ndarray | None = None  # (n, 12) bool, pitch classes of the annotated chord at each beat
+    mode: np.ndarray | None = None  # (n,) int, annotated key: 1 major, -1 minor, 0 unknown
+    video: VideoTrack | None = None  # None: conditions are computed from the music (self_paired.py)
+
+    def transposed(self, semitones: int) -> "Song":
+        """The music and its chords moved by `semitones`; what belongs to the video stays."""
+        chords = None if self.chords is None else np.roll(self.chords, semitones, axis=1)
+        return replace(self, notes=self.notes.transposed(semitones), chords=chords)
+
+
+class Source(Protocol):
+    """Where songs come from. A song that `read` refuses with an InputError is skipped, and its reason reported."""
+
+    name: str
+
+    def songs(self) -> Mapping[str, tuple[Path, ...]]:
+        """Every song's id and the files it is read from. InputError where the whole source is unusable."""
+
+    def read(self, song: str) -> Song:
+        """One song. InputError (one sentence) where it cannot be used."""
+
+    def splits(self) -> Mapping[str, tuple[str, ...]]:
+        """Song ids of "train" and "val"."""
+
+    def excluded(self) -> Mapping[str, str]:
+        """Songs left out on purpose, and why."""
+
+    def settings(self) -> Mapping[str, object]:
+        """What besides the files decides the result (JSON values)."""
+
+
+def segment_starts(downbeats: np.ndarray, beats: int) -> np.ndarray:
+    """Downbeats (K,) that are followed by eight full bars of four beats inside the song.
+
+    A bar is full when the next downbeat (or, for the last bar, the fourth beat) comes exactly four beats later;
+    bars of any other length break the run.
+    """
+    if len(downbeats) == 0:
+        return np.zeros(0, np.int64)
+    full = np.diff(downbeats) == BEATS_PER_BAR
+    full = np.append(full, beats - downbeats[-1] >= BEATS_PER_BAR)
+    runs = np.concatenate([[0], np.cumsum(full)])
+    if len(full) < BARS_PER_SEGMENT:
+        return np.zeros(0, np.int64)
+    whole = runs[BARS_PER_SEGMENT:] - runs[:-BARS_PER_SEGMENT] == BARS_PER_SEGMENT
+    return np.asarray(downbeats, np.int64)[: len(whole)][whole]

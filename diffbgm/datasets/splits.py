@@ -1,0 +1,76 @@
+"""Which song is for training and which for validation: text files, or a seeded draw by song.
+
+A split is a folder with `train.txt` and `val.txt` (a song id a line, `#` begins a remark) and, beside them,
+`excluded.txt` with the reason after each id. `splits/polyffusion` is the published split of Polyffusion
+(Min et al. 2023), which the Diff-BGM release uses too.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from diffbgm.errors import InputError
+
+SHIPPED = Path(__file__).parent / "splits"
+
+
+def read_list(path: Path) -> dict[str, str]:
+    """Ids and the remark beside each (empty where there is none)."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(
+            f"cannot read the split list {path}: {error.strerror}; give a folder with train.txt and val.txt"
+        ) from error
+    rows = (line.partition("#") for line in lines)
+    return {song.strip(): remark.strip() for song, _, remark in rows if song.strip()}
+
+
+def folder(split: str) -> Path:
+    """The folder of a shipped split by its name, or any other folder by its path."""
+    return SHIPPED / split if (SHIPPED / split / "train.txt").is_file() else Path(split)
+
+
+def read_split(split: str) -> dict[str, tuple[str, ...]]:
+    """{"train": ids, "val": ids}. InputError where a list is missing or a song stands in both."""
+    lists = {part: tuple(read_list(folder(split) / f"{part}.txt")) for part in ("train", "val")}
+    both = sorted(set(lists["train"]) & set(lists["val"]))
+    if both:
+        raise InputError(
+            f"split {split} has {len(both)} songs in both train.txt and val.txt ({listed(both)}): remove them from one"
+        )
+    return lists
+
+
+def read_excluded(split: str) -> dict[str, str]:
+    """Songs a split leaves out, with reasons; empty where it has no `excluded.txt`."""
+    path = folder(split) / "excluded.txt"
+    return read_list(path) if path.is_file() else {}
+
+
+def seeded_split(songs: Iterable[str], seed: int, validation: float) -> dict[str, tuple[str, ...]]:
+    """A draw by song that does not move when other songs come or go: a song's own hash decides.
+
+    `validation` is the expected share; where both parts would not get a song (two songs or more), the lowest or
+    highest hash is moved over.
+    """
+    place = {song: int(hashlib.sha256(f"{seed}:{song}".encode()).hexdigest()[:13], 16) / 16**13 for song in songs}
+    order = sorted(place, key=lambda song: place[song])
+    count = sum(place[song] < validation for song in order)
+    count = min(max(count, 1), len(order) - 1) if len(order) > 1 else 0
+    return {"train": tuple(sorted(order[count:])), "val": tuple(sorted(order[:count]))}
+
+
+def check(splits: Mapping[str, tuple[str, ...]], songs: Iterable[str], where: str) -> None:
+    """InputError where a split names songs that the source does not have."""
+    absent = sorted({song for part in splits.values() for song in part} - set(songs))
+    if absent:
+        raise InputError(
+            f"the split names {len(absent)} songs that are not in {where} ({listed(absent)}): "
+            "unpack the whole archive, or choose another split"
+        )
+
+
+def listed(songs: list[str], most: int = 5) -> str:
+    """The first few ids, for a message."""
+    return ", ".join(songs[:most]) + (", ..." if len(songs) > most else "")
