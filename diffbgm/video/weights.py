@@ -1,0 +1,75 @@
+"""Where pretrained models come from: a local folder, or the Hugging Face hub."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffbgm.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+FILES = ("*.json", "*.txt", "*.safetensors")
+OLD_FILES = ("pytorch_model.bin",)  # only of a model that has no safetensors; transformers reads it with weights_only
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model by its hub name and revision, and the local folder that is looked into first."""
+
+    name: str
+    revision: str = "main"
+    folder: str | None = None
+
+    @property
+    def id(self) -> str:
+        """What distinguishes these weights from others, for cache keys."""
+        return f"{self.name}@{self.revision}"
+
+    def find(self) -> Path:
+        """A folder with the model's files: `folder` if it is there, else the hub's (downloaded, or from its cache).
+
+        Raises InputError where neither has it.
+        """
+        if self.folder is not None and any(Path(self.folder).glob("*config.json")):
+            return Path(self.folder)
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            found = Path(snapshot_download(self.name, revision=self.revision, allow_patterns=list(FILES)))
+            if not any(found.glob("*.safetensors")):
+                snapshot_download(self.name, revision=self.revision, allow_patterns=list(OLD_FILES))
+            return found
+        except (OSError, HfHubHTTPError) as error:
+            place = self.folder or f"pretrained/{self.name.rsplit('/', maxsplit=1)[-1]}"
+            raise InputError(
+                f"cannot find the model {self.name}: put its files into {place}, connect to the hub it comes from, "
+                "or use features=lite, which needs no download"
+            ) from error
+
+
+@contextlib.contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Without transformers' progress bars and load reports; its settings are put back afterwards."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def on_device(model: Any, device: "torch.device | None", half: bool) -> Any:
+    """A model ready to compute on a device (None: where it is), in float16 on a GPU where `half` says so."""
+    if device is not None:
+        model = model.half() if half and device.type == "cuda" else model
+        model = model.to(device)
+    return model.eval()
