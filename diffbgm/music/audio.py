@@ -108,7 +108,7 @@ def normalise_loudness(audio: np.ndarray, rate: int, lufs: float = -16.0, peak_d
 
 
 def limit(audio: np.ndarray, rate: int, peak_db: float = -1.0) -> np.ndarray:
-    """Sound (n, 2) whose peaks do not pass `peak_db` dBFS: turned down smoothly around the peaks, unchanged elsewhere."""
+    """Sound (n, 2) whose peaks stay under `peak_db` dBFS: turned down smoothly around them, unchanged elsewhere."""
     ceiling = 10 ** (peak_db / 20)
     peak = np.abs(audio).max(axis=1, initial=0)
     if peak.max(initial=0) <= ceiling:
@@ -121,7 +121,7 @@ def limit(audio: np.ndarray, rate: int, peak_db: float = -1.0) -> np.ndarray:
 
 
 def fit_length(audio: np.ndarray, samples: int, fade: int = 0) -> np.ndarray:
-    """Exactly `samples` of the sound (n, 2): cut, or silence added. The last `fade` samples of it fall to 0 (cosine)."""
+    """Exactly `samples` of the sound (n, 2): cut, or silence added. The last `fade` samples fall to 0 (cosine)."""
     fitted = np.zeros((samples, audio.shape[1]), np.float32)
     kept = min(samples, len(audio))
     fitted[:kept] = audio[:kept]
