@@ -1,13 +1,40 @@
-"""The authors' published weights: their U-Net by its own keys, and the import of their checkpoint."""
+"""The authors' published weights: their U-Net by its own keys, and the import of their checkpoint.
 
+A published checkpoint is a pickled file whose "model" entry holds the U-Net under `ldm.eps_model.`, its noise schedule
+under `ldm.`, and the projection of captions under `caption_enc.`. The release attends within 2 windows of 16 beats in
+self-attention and cross-attention alike, guides against a condition of -1, and pads with zeros.
+"""
+
+import pickle
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
+from diffbgm.files import sha256
+from diffbgm.models.checkpoint import FORMAT, save_checkpoint
+from diffbgm.models.network import build_network
 from diffbgm.models.unet import UNet
+
+UNET: dict[str, Any] = {
+    "in_channels": 2,
+    "out_channels": 2,
+    "channels": 64,
+    "attention_levels": [2, 3],
+    "n_res_blocks": 2,
+    "channel_multipliers": [1, 2, 4, 4],
+    "n_heads": 4,
+    "tf_layers": 1,
+    "d_cond": 512,
+}
+SCHEDULE: dict[str, Any] = {"steps": 1000, "start": 0.00085, "end": 0.012}
+LANGUAGE_WIDTH = 768
+WINDOW = 16  # beats: the release cuts its 32 beats in two
+UNET_PREFIX, CAPTION_PREFIX = "ldm.eps_model.", "caption_enc."
 
 
 class ReleaseUNet(nn.Module):
@@ -33,3 +60,102 @@ def build_unet(config: Mapping[str, Any], state_dict: Mapping[str, Any], num_win
     unet = UNet(**config, mask_self_attention=True)
     unet.load_state_dict({key: torch.as_tensor(value) for key, value in state_dict.items()})
     return ReleaseUNet(unet, num_windows).eval()
+
+
+def published_shapes() -> dict[str, tuple[int, ...]]:
+    """Every key of the published checkpoint's "model" entry with its shape: 562 of them."""
+    with torch.device("meta"):
+        unet = UNet(**UNET)
+    shapes: dict[str, tuple[int, ...]] = {
+        f"ldm.{name}": (SCHEDULE["steps"],) for name in ("alpha", "beta", "alpha_bar", "sigma2")
+    }
+    shapes |= {UNET_PREFIX + key: tuple(value.shape) for key, value in unet.state_dict().items()}
+    width = unet.d_cond
+    return shapes | {f"{CAPTION_PREFIX}weight": (width, LANGUAGE_WIDTH), f"{CAPTION_PREFIX}bias": (width,)}
+
+
+def import_release(source: str | Path, target: str | Path) -> dict[str, Any]:
+    """Turn the authors' checkpoint `source` into ours at `target`; returns the config written with it.
+
+    Nothing in `source` is executed. Raises InputError where it is missing, cut short, more than tensors and numbers,
+    or where keys, shapes or the noise schedule are not the published ones; then nothing is written.
+    """
+    model = _read(source)
+    _check(source, model)
+    weights = {
+        f"unet.{key.removeprefix(UNET_PREFIX)}": value for key, value in model.items() if key.startswith(UNET_PREFIX)
+    }
+    for name in ("weight", "bias"):
+        weights[f"conditioner.language.{name}"] = model[CAPTION_PREFIX + name]
+    config = _config(source)
+    build_network(config["model"]).load_state_dict(weights)
+    save_checkpoint(target, weights, config)
+    return config
+
+
+def _read(source: str | Path) -> dict[str, Tensor]:
+    """The "model" entry of a pickled checkpoint, read without running anything in it."""
+    try:
+        content = torch.load(source, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {source}; give the .pt that the authors published") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{source} is refused: it is cut short or holds more than tensors and numbers ({reason}); "
+            "fetch the authors' checkpoint again"
+        ) from error
+    model = content.get("model") if isinstance(content, Mapping) else None
+    if not isinstance(model, Mapping) or not all(isinstance(value, Tensor) for value in model.values()):
+        raise InputError(f'{source} has no "model" entry of tensors; give the .pt that the authors published')
+    return dict(model)
+
+
+def _check(source: str | Path, model: Mapping[str, Tensor]) -> None:
+    """InputError that lists missing, extra and misshapen keys, or names a schedule that is not the published one."""
+    expected = published_shapes()
+    faults = {
+        "missing": [key for key in expected if key not in model],
+        "extra": [key for key in model if key not in expected],
+        "misshapen": [
+            f"{key} {tuple(model[key].shape)} instead of {shape}"
+            for key, shape in expected.items()
+            if key in model and tuple(model[key].shape) != shape
+        ],
+    }
+    if any(faults.values()):
+        listed = "; ".join(f"{len(keys)} {kind}: {', '.join(keys)}" for kind, keys in faults.items() if keys)
+        raise InputError(
+            f"{source} is not the published checkpoint ({listed}); give the .pt that the authors published"
+        )
+    schedule = sqrt_linear(**SCHEDULE)
+    for name, ours in (("beta", schedule.beta), ("alpha_bar", schedule.alpha_bar)):
+        if not torch.allclose(model[f"ldm.{name}"].double(), ours, rtol=1e-3, atol=1e-6):
+            raise InputError(f"ldm.{name} in {source} is not the published noise schedule; give the authors' .pt")
+
+
+def _config(source: str | Path) -> dict[str, Any]:
+    """The checkpoint config with the release's behaviour."""
+    conditioner = {
+        "visual_width": UNET["d_cond"],
+        "language_width": LANGUAGE_WIDTH,
+        "selector": {"strategy": "language_video", "switch": 200},
+        "null": "minus_one",
+        "padding": "zero",
+        "project_visual": False,
+    }
+    return {
+        "format": FORMAT,
+        "model": {"unet": {**UNET, "mask_self_attention": True}, "conditioner": conditioner},
+        "objective": "eps",
+        "schedule": SCHEDULE,
+        "features": {
+            "name": "clip",
+            "extractor": None,
+            "visual_width": UNET["d_cond"],
+            "language_width": LANGUAGE_WIDTH,
+        },
+        "window": WINDOW,
+        "sampling": {"guidance": 5.0, "sampler": "ddpm", "steps": 1000, "threshold": 0.5},
+        "training": {"source": "the authors' release", "file": Path(source).name, "sha256": sha256(source)},
+    }
