@@ -46,3 +46,8 @@ def test_too_few_bars_have_no_number():
     assert gps(piece([0, 4])) is None
     assert gps(piece([0, STEPS_PER_BAR])) is None  # one of the two is dropped
     assert patterns(Notes.empty()).shape == (0, 16)
+
+
+def test_silent_bars_before_the_music_do_not_count():
+    rhythm = np.concatenate([[0, 4, 8], [16, 22], [32]])
+    assert gps(piece(rhythm + 5 * STEPS_PER_BAR)) == gps(piece(rhythm))

@@ -5,11 +5,13 @@ Shape legend: N notes, M bars, P positions in a bar. Times are in sixteenth step
 
 import numpy as np
 
+from diffbgm.evaluation.pitch import from_first_bar
 from diffbgm.music.notes import STEPS_PER_BAR, Notes
 
 
 def patterns(notes: Notes) -> np.ndarray:
-    """Which of the 16 positions of each bar carry an onset: bool (M, 16), M bars up to the last onset's."""
+    """Which of the 16 positions of each bar carry an onset: bool (M, 16), from the first note's bar to the last's."""
+    notes = from_first_bar(notes)
     bars = int(notes.onset.max()) // STEPS_PER_BAR + 1 if len(notes) else 0
     grid = np.zeros(bars * STEPS_PER_BAR, bool)
     grid[notes.onset] = True

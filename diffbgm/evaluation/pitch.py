@@ -24,6 +24,11 @@ def pitch_class_entropy(pitch: np.ndarray) -> float | None:
     return entropy(np.bincount(np.asarray(pitch, np.int64) % PITCH_CLASSES, minlength=PITCH_CLASSES))
 
 
+def from_first_bar(notes: Notes) -> Notes:
+    """The piece without the silent bars before its first note: a count-in has neither harmony nor groove."""
+    return notes.shifted(-(int(notes.onset.min()) // STEPS_PER_BAR) * STEPS_PER_BAR) if len(notes) else notes
+
+
 def window_histograms(notes: Notes, starts: np.ndarray, length: int) -> np.ndarray:
     """Pitch-class counts (W, 12) of the notes that start in [start, start + length) for each of `starts` (W,)."""
     ordered = notes.sorted()
@@ -44,13 +49,14 @@ def _mean_entropy(notes: Notes, starts: np.ndarray, length: int) -> float | None
 def pche(notes: Notes, window: int = STEPS_PER_SEGMENT) -> float | None:
     """Pitch-class histogram entropy of a piece, in bits (0 .. log2 12); the paper's windowing on the exact grid.
 
-    Non-overlapping windows of 32 beats (`window` steps) from step 0, mean over windows. The last partial window is
-    dropped; a piece shorter than one window is one window, so that a single short clip still has a number. Windows
-    without notes are left out; None where there is no note at all. Source: Wu & Yang 2020 (the histogram), the
-    evaluation of Diff-BGM's release (the windows).
+    Non-overlapping windows of 32 beats (`window` steps) from the bar of the first note, mean over windows. The last
+    partial window is dropped (a started bar counts whole); a piece shorter than one window is one window, so that a
+    short clip has a number too. Windows without notes are left out; None where there is no note at all. Source: Wu &
+    Yang 2020 (the histogram), the evaluation of Diff-BGM's release (the windows).
     """
     if not len(notes):
         return None
+    notes = from_first_bar(notes)
     windows = max(1, _bars(notes) * STEPS_PER_BAR // window)
     return _mean_entropy(notes, np.arange(windows) * window, window)
 
@@ -58,11 +64,12 @@ def pche(notes: Notes, window: int = STEPS_PER_SEGMENT) -> float | None:
 def musdr_h(notes: Notes, bars: int) -> float | None:
     """H1 or H4 of MusDr: pitch-class entropy over every run of `bars` consecutive bars (hop one bar), mean over runs.
 
-    A piece of fewer bars is one run; runs without notes are left out; None without notes. Not to be mixed with `pche`.
+    From the bar of the first note. A piece of fewer bars is one run; runs without notes are left out; None without notes. Not to be mixed with `pche`.
     Source: Wu & Yang, "The Jazz Transformer on the Front Line", ISMIR 2020, section 4.1.
     """
     if not len(notes):
         return None
+    notes = from_first_bar(notes)
     runs = max(1, _bars(notes) - bars + 1)
     return _mean_entropy(notes, np.arange(runs) * STEPS_PER_BAR, bars * STEPS_PER_BAR)
 

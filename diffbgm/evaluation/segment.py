@@ -10,6 +10,7 @@ import numpy as np
 from diffbgm.evaluation.groove import gps
 from diffbgm.evaluation.pitch import pche
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
+from diffbgm.music.pianoroll import decode
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,4 @@ def segment_numbers(notes: Notes, steps: int) -> SegmentNumbers:
 
 def roll_numbers(roll: np.ndarray, threshold: float = 0.5) -> SegmentNumbers:
     """`segment_numbers` of a roll (2, S, P), decoded as the model's output is."""
-    from diffbgm.music.pianoroll import decode
-
     return segment_numbers(decode(roll, threshold=threshold), roll.shape[1])
