@@ -6,10 +6,13 @@ section "segment-aware cross-attention": Mask[i, j] = 1 iff beats i and j lie in
 """
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def sinusoid(position: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
@@ -20,7 +23,7 @@ def sinusoid(position: Tensor, width: int, max_period: float = 10_000.0) -> Tens
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+def zeroed(layer: Layer) -> Layer:
     """The layer with all parameters at zero, so that its branch begins as the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

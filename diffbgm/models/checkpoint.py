@@ -69,7 +69,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         network = build_network(config["model"])
         weights = safetensors.torch.load_file(path)
         network.load_state_dict({key: value.float() for key, value in weights.items()})
-    except (KeyError, RuntimeError, safetensors.SafetensorError) as error:
+    except (InputError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the weights in {path} do not fit its config ({reason}); write it again") from error
     return Checkpoint(network.eval(), config, sha256(path))

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffbgm.errors import InputError
 from diffbgm.models.attention import SpatialTransformer, Windows, sinusoid, zeroed
 
 OUTSIDE_LOGIT = -20.0
@@ -104,51 +105,48 @@ class UNet(nn.Module):
         output_bias: float = 0.0,
     ) -> None:
         super().__init__()
+        levels = len(channel_multipliers)
+        _check(channels, n_heads, levels, pack, pitches)
         self.channels, self.d_cond, self.positions = channels, d_cond, positions
-        self.pack = (pack[0], pack[1])
-        self.pitches = (pitches[0], pitches[1])
-        d_time, patch, levels = 4 * channels, pack[0] * pack[1], len(channel_multipliers)
+        self.pack, self.pitches = (pack[0], pack[1]), (pitches[0], pitches[1])
+        d_time, patch = 4 * channels, pack[0] * pack[1]
+        widths = [multiplier * channels for multiplier in channel_multipliers]
+
+        def transformer(width: int) -> SpatialTransformer:
+            return SpatialTransformer(width, n_heads, tf_layers, d_cond, mask_self_attention, positions)
+
+        def stage(level: int, width: int) -> nn.ModuleList:
+            """One residual block from `width` channels, then attention where the level has it."""
+            block = ResidualBlock(width, widths[level], d_time)
+            return nn.ModuleList([block, *([transformer(widths[level])] if level in attention_levels else [])])
+
         self.time_embed = nn.Sequential(nn.Linear(channels, d_time), nn.SiLU(), nn.Linear(d_time, d_time))
-
-        def attention(level: int, width: int) -> list[nn.Module]:
-            if level not in attention_levels:
-                return []
-            return [SpatialTransformer(width, n_heads, tf_layers, d_cond, mask_self_attention, positions)]
-
-        width = channels
-        self.input_blocks = nn.ModuleList([nn.ModuleList([nn.Conv2d(in_channels * patch, width, 3, padding=1)])])
-        skips = [width]
-        for level, multiplier in enumerate(channel_multipliers):
+        self.input_blocks = nn.ModuleList([nn.ModuleList([nn.Conv2d(in_channels * patch, channels, 3, padding=1)])])
+        skips = [channels]
+        for level, width in enumerate(widths):
             for _ in range(n_res_blocks):
-                block = ResidualBlock(width, multiplier * channels, d_time)
-                width = multiplier * channels
-                self.input_blocks.append(nn.ModuleList([block, *attention(level, width)]))
+                self.input_blocks.append(stage(level, skips[-1]))
                 skips.append(width)
             if level < levels - 1:
                 self.input_blocks.append(nn.ModuleList([Downsample(width)]))
                 skips.append(width)
+        width = widths[-1]
         self.middle_block = nn.ModuleList(
-            [
-                ResidualBlock(width, width, d_time),
-                SpatialTransformer(width, n_heads, tf_layers, d_cond, mask_self_attention, positions),
-                ResidualBlock(width, width, d_time),
-            ]
+            [ResidualBlock(width, width, d_time), transformer(width), ResidualBlock(width, width, d_time)]
         )
         self.output_blocks = nn.ModuleList()
-        for level, multiplier in reversed(list(enumerate(channel_multipliers))):
+        for level in reversed(range(levels)):
             for index in range(n_res_blocks + 1):
-                block = ResidualBlock(width + skips.pop(), multiplier * channels, d_time)
-                width = multiplier * channels
-                up: list[nn.Module] = [Upsample(width)] if level > 0 and index == n_res_blocks else []
-                self.output_blocks.append(nn.ModuleList([block, *attention(level, width), *up]))
+                layers = stage(level, width + skips.pop())
+                width = widths[level]
+                if level > 0 and index == n_res_blocks:
+                    layers.append(Upsample(width))
+                self.output_blocks.append(layers)
         last = zeroed(nn.Conv2d(width, out_channels * patch, 3, padding=1))
+        self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), last)
+        self.beat = zeroed(nn.Linear(d_cond, channels)) if beat_condition else None
         assert last.bias is not None
         nn.init.constant_(last.bias, output_bias)
-        self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), last)
-        self.beat = nn.Linear(d_cond, channels) if beat_condition else None
-        if self.beat is not None:
-            nn.init.zeros_(self.beat.weight)
-            nn.init.zeros_(self.beat.bias)
 
     def forward(
         self, x: Tensor, t: Tensor, tokens: Tensor, window: int | Tensor, beats: Tensor | None = None
@@ -198,3 +196,13 @@ class UNet(nn.Module):
     def _rows_of(beats: Tensor, rows: int) -> Tensor:
         """(B, T, C) per beat -> (B, C, H, 1) per row: repeated where rows are shorter than beats, else averaged."""
         return F.adaptive_avg_pool1d(beats.transpose(1, 2), rows)[..., None]
+
+
+def _check(channels: int, n_heads: int, levels: int, pack: tuple[int, int], pitches: tuple[int, int]) -> None:
+    """InputError where the numbers do not divide as the layers need it."""
+    patch = pack[1] * 2 ** (levels - 1)
+    if channels % 32 or channels % n_heads or (pitches[1] - pitches[0]) % patch:
+        raise InputError(
+            f"no U-Net has channels={channels} n_heads={n_heads} pitches={list(pitches)} pack={list(pack)}; channels must "
+            f"divide by 32 and by n_heads, and the number of pitches by {patch}"
+        )
