@@ -1,0 +1,233 @@
+"""Put music under a video: picture stream copied where an MP4 can hold it, sound mixed, AAC 48 kHz stereo. PyAV only.
+
+Shape legend: n samples at 48 kHz. Sound is float32 (n, 2). The mixes (replace, duck, keep) are those of `music.mixing`.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer, OutputContainer
+from av.stream import Disposition
+from av.video.frame import PictureType
+
+from diffbgm.errors import InputError
+from diffbgm.files import atomic
+from diffbgm.music.audio import fit_length, limit, resample
+from diffbgm.music.mixing import MIXES, blend
+
+RATE = 48000  # Hz, of the finished sound
+BIT_RATE = 192_000  # bits a second of AAC
+COPIED = ("h264", "hevc", "av1", "vp9")  # picture codecs that players and browsers expect in an MP4
+
+Pictures = Callable[[InputContainer, OutputContainer, Fraction], Iterator[av.Packet]]
+
+
+@dataclass(frozen=True)
+class Muxed:
+    """What `mux` did."""
+
+    seconds: float  # length of picture and sound
+    picture: str  # "copied" or "encoded"
+    mix: str  # the mix in effect: "replace" where the video has no sound of its own
+
+
+@dataclass(frozen=True)
+class _Picture:
+    start: Fraction  # seconds: time stamp of the first frame shown
+    seconds: Fraction  # until the last frame has been shown
+    copyable: bool
+
+
+def mux(
+    video: str | Path, audio: np.ndarray, rate: int, out: str | Path, mix: str = "replace", fade: float = 1.0
+) -> Muxed:
+    """Write `video` with the music `audio` (n, 2) at `rate` Hz as the MP4 `out`, as long as the video.
+
+    Music that is longer is cut, shorter is followed by silence; the music fades out over the last `fade` seconds of the
+    video. Rotation is kept. The sound is held in memory (23 MB a minute and track), the picture is not. Raises
+    InputError for a file that is no video, an unknown mix, and where `out` cannot be written.
+    """
+    if mix not in MIXES:
+        raise InputError(f"the mix is {mix!r}; choose one of {', '.join(MIXES)}")
+    if Path(out).exists() and Path(out).samefile(video):
+        raise InputError(f"{out} is the video itself; choose another folder for the results")
+    picture = _scan(video)
+    samples = round(picture.seconds * RATE)
+    music = fit_length(resample(audio, rate, RATE), samples, round(min(fade, float(picture.seconds) / 2) * RATE))
+    original = None if mix == "replace" else _original_sound(video, picture.start, samples)
+    sound = limit(music, RATE) if original is None else blend(original, music, RATE, mix)
+    for pictures in (_copy, _encode) if picture.copyable else (_encode,):
+        try:
+            _write(video, picture.start, sound, out, pictures)
+            break
+        except av.error.FFmpegError as error:  # the container would not take the packets: encode them anew
+            reason = error.strerror
+    else:
+        raise InputError(f"{video} cannot be written as {out} ({reason}); check the file and the space on the disk")
+    in_effect = "replace" if original is None else mix
+    return Muxed(float(picture.seconds), "copied" if pictures is _copy else "encoded", in_effect)
+
+
+def _write(video: str | Path, start: Fraction, sound: np.ndarray, out: str | Path, pictures: Pictures) -> None:
+    with (
+        atomic(out) as temporary,
+        _open(video) as source,
+        av.open(str(temporary.absolute()), "w", format="mp4", options={"movflags": "+faststart"}) as target,
+    ):
+        streams = pictures(source, target, start), _encode_sound(sound, target)
+        for packet in heapq.merge(*streams, key=_seconds):
+            target.mux(packet)
+
+
+def _open(video: str | Path) -> InputContainer:
+    try:
+        return av.open(str(Path(video).absolute()))  # absolute: "a:b.mp4" is a name, not a protocol
+    except av.error.FFmpegError as error:
+        raise InputError(f"{video} cannot be read as a video ({error.strerror}); check the file") from error
+
+
+def _stream(source: InputContainer, video: str | Path) -> tuple[av.VideoStream, Fraction]:
+    """The picture, and the seconds its time stamps count in."""
+    pictures = [stream for stream in source.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not pictures or pictures[0].codec_context is None or pictures[0].time_base is None:
+        raise InputError(f"{video} has no picture that can be read; give a video")
+    return pictures[0], pictures[0].time_base
+
+
+def _has_times(source: InputContainer) -> bool:
+    """False for AVI, which stores frames at a constant rate and no presentation times; those FFmpeg makes up are wrong."""
+    return source.format.name != "avi"
+
+
+def _packets(source: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator[av.Packet]:
+    """A stream's packets, the last of them empty (it flushes the decoder); a damaged place ends the stream."""
+    try:
+        yield from source.demux(stream)
+    except av.error.FFmpegError:
+        return
+
+
+def _scan(video: str | Path) -> _Picture:
+    """Read the packets of the picture once, undecoded: where it starts and ends, and whether it can be copied."""
+    shown: list[tuple[int, int]] = []  # first and last + 1 tick of each packet
+    decoding: list[int | None] = []
+    with _open(video) as source:
+        stream, base = _stream(source, video)
+        frame = max(1, round(1 / (stream.average_rate or Fraction(25)) / base))
+        for packet in _packets(source, stream):
+            if packet.size:
+                decoding.append(packet.dts if packet.pts is not None else None)
+                time = packet.pts if _has_times(source) and packet.pts is not None else packet.dts
+                if time is not None and not packet.is_discard:
+                    shown.append((time, time + (packet.duration or frame)))
+        holdable = stream.codec_context.codec.canonical_name in COPIED and _has_times(source)
+    if not shown:
+        raise InputError(f"{video} has no frames; check the file")
+    start, end = min(first for first, _ in shown), max(last for _, last in shown)
+    # Matroska leaves out the first decoding times; `_copy` fills them in.
+    known = decoding[next((i for i, dts in enumerate(decoding) if dts is not None), len(decoding)) :]
+    ordered = all(a is not None and b is not None and a < b for a, b in pairwise(known))
+    return _Picture(start * base, (end - start) * base, holdable and bool(known) and ordered)
+
+
+def _copy(source: InputContainer, target: OutputContainer, start: Fraction) -> Iterator[av.Packet]:
+    """The picture's packets as they are, moved so that the first frame shown is at time 0."""
+    stream, base = _stream(source, source.name)
+    copied = target.add_stream_from_template(stream, opaque=True)  # opaque: no encoder of that codec is needed
+    if stream.codec_context.name == "hevc":
+        copied.codec_context.codec_tag = "hvc1"  # the name under which Apple's players accept it
+    offset = round(start / base)
+    early: list[av.Packet] = []  # without a decoding time: counted back from the first that has one
+    for packet in _packets(source, stream):
+        if packet.size == 0 or packet.pts is None:
+            continue
+        packet.pts -= offset
+        packet.stream = copied
+        if packet.dts is None:
+            early.append(packet)
+            continue
+        packet.dts -= offset
+        for back, waiting in zip(range(len(early), 0, -1), early, strict=True):
+            waiting.dts = packet.dts - back * max(1, packet.duration or 0)
+        yield from early
+        early.clear()
+        yield packet
+
+
+def _encode(source: InputContainer, target: OutputContainer, start: Fraction) -> Iterator[av.Packet]:
+    """The picture encoded anew as H.264, each frame at its own time; odd sizes are scaled down to even ones."""
+    stream, base = _stream(source, source.name)
+    frames = _frames(source, stream)
+    first = next(frames, None)
+    if first is None:
+        raise InputError(f"{source.name} has no picture that can be decoded; check the file")
+    rate = stream.average_rate or Fraction(25)
+    encoder = target.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+    encoder.width, encoder.height = max(2, first.width // 2 * 2), max(2, first.height // 2 * 2)
+    encoder.pix_fmt = "yuv420p"
+    encoder.codec_context.time_base = base
+    if first.rotation:
+        encoder.set_display_rotation(first.rotation)
+    last = -1
+    for number, frame in enumerate(chain([first], frames)):
+        time = number / rate if frame.pts is None or not _has_times(source) else frame.pts * base - start
+        tick = round(time / base)
+        if tick <= last:
+            continue
+        scaled = frame.reformat(encoder.width, encoder.height, "yuv420p")
+        scaled.pts = last = tick
+        scaled.time_base = base
+        scaled.pict_type = PictureType.NONE  # the encoder decides
+        yield from encoder.encode(scaled)
+    yield from encoder.encode(None)
+
+
+def _frames(source: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator:
+    """The frames of a stream that can be decoded; damaged packets are passed over."""
+    for packet in _packets(source, stream):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue
+
+
+def _encode_sound(sound: np.ndarray, target: OutputContainer) -> Iterator[av.Packet]:
+    encoder = target.add_stream("aac", rate=RATE, layout="stereo", bit_rate=BIT_RATE)
+    for first in range(0, len(sound), RATE):
+        block = np.ascontiguousarray(sound[first : first + RATE].T, np.float32)
+        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, first, Fraction(1, RATE)
+        yield from encoder.encode(frame)
+    yield from encoder.encode(None)
+
+
+def _original_sound(video: str | Path, start: Fraction, samples: int) -> np.ndarray | None:
+    """The video's own sound (samples, 2) at 48 kHz, in time with its picture; None if there is none to decode."""
+    with _open(video) as source:
+        if not source.streams.audio:
+            return None
+        resampler = av.AudioResampler(format="fltp", layout="stereo", rate=RATE)
+        sound = np.zeros((samples, 2), np.float32)
+        position = None
+        for frame in chain(_frames(source, source.streams.audio[0]), [None]):
+            for piece in resampler.resample(frame):
+                block = piece.to_ndarray().T
+                at = position or 0
+                if piece.pts is not None and piece.time_base is not None:
+                    at = round((piece.pts * piece.time_base - start) * RATE)
+                if position is not None and abs(at - position) < RATE // 20:
+                    at = position  # only a real gap moves the sound
+                position = at + len(block)
+                kept = block[max(0, -at) : max(0, samples - at)]
+                sound[max(0, at) : max(0, at) + len(kept)] = kept
+        return None if position is None else sound
+
+
+def _seconds(packet: av.Packet) -> float:
+    return float((packet.dts or 0) * packet.time_base)
