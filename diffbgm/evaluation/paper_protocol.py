@@ -46,10 +46,10 @@ def import_score(path: str | Path) -> Imported:
 def pche_paper(score: Imported) -> float | None:
     """PCHE by the release's notebook: -sum p log2(p + 1e-6) over each full 32-beat window, mean over windows.
 
-    The last partial window is dropped; a piece shorter than one window is one window. Windows without notes are left
-    out; None without notes.
+    The last window is dropped, full or not; a piece of a single window keeps it. Windows without notes are left out;
+    None without notes.
     """
-    windows = max(1, int(score.length // BEATS_PER_SEGMENT))
+    windows = max(1, _all_but_last(score.length, BEATS_PER_SEGMENT))
     values = []
     for start in np.arange(windows) * BEATS_PER_SEGMENT:
         inside = score.pitch[(score.offset >= start) & (score.offset < start + BEATS_PER_SEGMENT)]
@@ -62,10 +62,14 @@ def pche_paper(score: Imported) -> float | None:
 def gps_paper(score: Imported) -> float | None:
     """GPS by the release's notebook: positions floor(4 offset) of each 4-beat bar, 1 - XOR / 16, mean over all pairs.
 
-    Bars are counted over the imported length and the last, partial one is dropped. None for fewer than two bars.
+    Bars are counted over the imported length and the last is dropped, full or not. None where fewer than two are left.
     """
-    bars = int(score.length // BEATS_PER_BAR)
+    bars = max(0, _all_but_last(score.length, BEATS_PER_BAR))
     position = np.floor(score.offset * STEPS_PER_BEAT).astype(np.int64)
     grid = np.zeros(bars * STEPS_PER_BAR, bool)
     grid[position[position < len(grid)]] = True
     return similarity(grid.reshape(bars, STEPS_PER_BAR))
+
+
+def _all_but_last(length: float, beats: int) -> int:
+    return int(np.ceil(length / beats)) - 1

@@ -64,8 +64,9 @@ def pche(notes: Notes, window: int = STEPS_PER_SEGMENT) -> float | None:
 def musdr_h(notes: Notes, bars: int) -> float | None:
     """H1 or H4 of MusDr: pitch-class entropy over every run of `bars` consecutive bars (hop one bar), mean over runs.
 
-    From the bar of the first note. A piece of fewer bars is one run; runs without notes are left out; None without notes. Not to be mixed with `pche`.
-    Source: Wu & Yang, "The Jazz Transformer on the Front Line", ISMIR 2020, section 4.1.
+    From the bar of the first note. A piece of fewer bars is one run; runs without notes are left out; None without
+    notes. Not to be mixed with `pche`. Source: Wu & Yang, "The Jazz Transformer on the Front Line", ISMIR 2020,
+    section 4.1.
     """
     if not len(notes):
         return None
