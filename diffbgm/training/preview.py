@@ -1,0 +1,67 @@
+"""What the network makes of a few validation conditions during training: rolls, pictures and sound.
+
+Shape legend: K previews, S steps, P pitches.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffbgm.datasets.batch import Condition
+from diffbgm.diffusion.objective import Objective
+from diffbgm.diffusion.samplers import Sampler, SeededNoise
+from diffbgm.diffusion.schedule import Schedule
+from diffbgm.models.denoiser import denoiser
+from diffbgm.models.network import DiffBGM
+from diffbgm.music.audio import render
+from diffbgm.music.midi import write_midi
+from diffbgm.music.notes import Notes
+from diffbgm.music.pianoroll import decode
+
+
+@dataclass(frozen=True)
+class Preview:
+    """How previews are sampled; the same seed each time, so that they differ by the weights alone."""
+
+    sampler: Sampler
+    guidance: float
+    threshold: float
+    seed: int
+    sample_rate: int = 22050
+
+    def rolls(self, network: DiffBGM, objective: Objective, schedule: Schedule, condition: Condition) -> Tensor:
+        """Sampled rolls (K, 2, S, P) in [0, 1] for K conditions, on the condition's device."""
+        device = condition.visual.device
+        noise = SeededNoise([(self.seed, row) for row in range(len(condition))], (2, 128, 128), device)
+        with torch.no_grad():
+            denoise = denoiser(network, objective, network.encode(condition), self.guidance)
+            for state in self.sampler(denoise, noise(), schedule, noise):
+                roll = state.x0
+        return roll
+
+    def notes(self, rolls: Tensor) -> list[Notes]:
+        """The notes of each roll."""
+        return [decode(roll, self.threshold) for roll in rolls.float().cpu().numpy()]
+
+    def sound(self, notes: Notes) -> np.ndarray:
+        """(samples,) float32 mono at `sample_rate`; one silent second where there are no notes."""
+        if len(notes) == 0:
+            return np.zeros(self.sample_rate, np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "preview.mid"
+            write_midi(notes, path)
+            return render(path, sample_rate=self.sample_rate).mean(axis=1)
+
+
+def picture(rolls: Tensor, enlarge: int = 3) -> np.ndarray:
+    """(3, H, W) uint8: rolls (K, 2, S, P) above one another, time to the right, high pitches up, onsets in orange."""
+    onset, sustain = rolls.float().cpu().clamp(0, 1).numpy().transpose(1, 0, 3, 2)[..., ::-1, :]  # (K, P, S) each
+    red, green, blue = (np.clip(a * onset + b * sustain, 0, 1) for a, b in ((1.0, 0.25), (0.65, 0.45), (0.1, 0.7)))
+    image = np.stack([red, green, blue])
+    image = np.pad(image, ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=0.3)  # a line under each roll
+    image = image.reshape(3, -1, image.shape[-1])
+    return (255 * image).astype(np.uint8).repeat(enlarge, axis=1).repeat(enlarge, axis=2)

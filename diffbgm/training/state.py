@@ -1,0 +1,125 @@
+"""What a run needs to go on: weights, their average, optimizer state and step, in files that are whole or absent.
+
+    checkpoints/
+      step-00001000/state.safetensors   everything, with the run's config as metadata; the newest ones are kept
+      last.safetensors                  the averaged weights of the newest state, as sample.py reads them
+      best.safetensors                  those with the lowest validation loss
+
+Nothing is pickled. The random numbers need no place here: they are functions of (seed, step), see draws.py.
+"""
+
+import contextlib
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from diffbgm.errors import InputError
+from diffbgm.files import atomic
+
+STATE = "state.safetensors"
+IDENTITY = ("model", "objective", "schedule", "features", "window")  # what must not change when a run goes on
+
+
+@dataclass
+class RunState:
+    """The live objects of a run that are saved and restored in place."""
+
+    network: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: Any = None  # torch's GradScaler with fp16, else None
+
+
+def save_state(folder: Path, step: int, state: RunState, config: Mapping[str, Any], best: float) -> Path:
+    """Write step-<step> into `folder`. InputError where it cannot be written; what was there before stays."""
+    tensors: dict[str, Tensor] = {}
+    for name, module in (("network", state.network), ("average", state.average)):
+        tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+    for index, slots in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    scaler = state.scaler.state_dict() if state.scaler is not None else None
+    about = json.dumps(
+        {"step": step, "best": best if math.isfinite(best) else None, "scaler": scaler, "config": config}
+    )
+    path = folder / f"step-{step:08d}" / STATE
+    with disk_errors(path), atomic(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata={"about": about})
+    return path
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """InputError where writing `path` fails, a full disk for one."""
+    try:
+        yield
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot save {path}: {reason}; the checkpoints before it are whole, so make room and run the command again"
+        ) from error
+
+
+def newest(folder: Path) -> Path | None:
+    """The state file of the highest step, or None."""
+    found = [path / STATE for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    found = [path for path in found if path.is_file()]
+    return max(found, key=lambda path: int(path.parent.name[5:]), default=None)
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """{"step", "best", "scaler", "config"} of a state file. InputError where it is cut short."""
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            return json.loads(file.metadata()["about"])
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no whole training state ({error}); delete its folder and run again") from error
+
+
+def load_state(path: Path, state: RunState) -> dict[str, Any]:
+    """Restore everything from `path` in place; returns what `read_about` does."""
+    about = read_about(path)
+    tensors = safetensors.torch.load_file(path)
+    for name, module in (("network", state.network), ("average", state.average)):
+        module.load_state_dict(_part(tensors, name))
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in _part(tensors, "optimizer").items():
+        index, slot = key.split(".")
+        slots.setdefault(int(index), {})[slot] = value
+    state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
+    if state.scaler is not None and about["scaler"]:
+        state.scaler.load_state_dict(about["scaler"])
+    return about
+
+
+def retain(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` states."""
+    steps = sorted(path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
+    for path in steps[:-keep]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def differences(before: object, now: object, prefix: str = "") -> list[str]:
+    """Lines "key: before -> now" for every leaf in which two nested dicts differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            line
+            for key in sorted({*before, *now})
+            for line in differences(before.get(key), now.get(key), f"{prefix}.{key}" if prefix else str(key))
+        ]
+    return [] if before == now else [f"{prefix}: {before} -> {now}"]
+
+
+def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    start = f"{name}."
+    return {key[len(start) :]: value for key, value in tensors.items() if key.startswith(start)}

@@ -1,0 +1,99 @@
+"""What a run tells about itself: log.jsonl with a line a step, TensorBoard, and a progress bar.
+
+Numbers stay on the accelerator until `flush`, so that a step does not wait for them.
+"""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from diffbgm.errors import InputError
+from diffbgm.files import atomic
+
+
+class Tracker:
+    """Writes out/log.jsonl and out/tensorboard/; continues both after `step`, dropping what was logged beyond it."""
+
+    def __init__(self, out: Path, step: int, steps: int, batch_size: int) -> None:
+        self.path = out / "log.jsonl"
+        _truncate(self.path, step)
+        self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
+        self.bar = tqdm(total=steps, initial=step, unit="step", desc="train", dynamic_ncols=True)
+        self.batch_size = batch_size
+        self.since, self.counted = time.perf_counter(), step
+
+    def write(self, step: int, rows: list[dict[str, float]], extra: Mapping[str, float]) -> None:
+        """Append the rows that have come since the last call, the last one being `step`; `extra` goes to that row."""
+        now = time.perf_counter()
+        rate = self.batch_size * (step - self.counted) / max(now - self.since, 1e-9)
+        self.since, self.counted = now, step
+        for row in rows:
+            row["segments_per_second"] = round(rate, 3)
+        rows[-1].update(extra)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(_finite(row)) + "\n" for row in rows)
+        for name, value in rows[-1].items():
+            if name != "step":
+                self.board.add_scalar(f"train/{name}" if name not in extra else name.replace("_", "/", 1), value, step)
+        self.bar.update(step - self.bar.n)
+        self.bar.set_postfix(loss=f"{rows[-1]['loss']:.4f}", segments=f"{rate:.1f}/s", refresh=False)
+
+    def pause(self) -> None:
+        """Do not count the time until `resume` as training."""
+        self.since -= time.perf_counter()
+
+    def resume(self) -> None:
+        """Go on counting."""
+        self.since += time.perf_counter()
+
+    def previews(self, step: int, image: np.ndarray, sounds: list[np.ndarray], rate: int, notes: list[int]) -> None:
+        """A picture of rolls, their sound, and how many notes they have on average."""
+        self.board.add_image("preview/rolls", image, step)
+        self.board.add_scalar("preview/notes", float(np.mean(notes)), step)
+        for index, sound in enumerate(sounds):
+            self.board.add_audio(f"preview/{index}", torch.from_numpy(sound), step, sample_rate=rate)
+        self.board.flush()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.bar.close()
+        self.board.close()
+
+
+def means(losses: list[Tensor], norms: list[Tensor]) -> Tensor:
+    """(2, n) of an interval's losses and gradient norms, one transfer for all."""
+    return torch.stack([torch.stack(losses), torch.stack([norm.to(losses[0]) for norm in norms])])
+
+
+def read_log(path: str | Path) -> list[dict[str, float]]:
+    """The rows of a log.jsonl; a last line that was cut short is left out."""
+    rows = []
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _truncate(path: Path, step: int) -> None:
+    """Keep the lines up to `step`."""
+    try:
+        rows = read_log(path) if path.is_file() else []
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a log of this project; give another out=") from error
+    with atomic(path) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step), encoding="utf-8")
+
+
+def _finite(row: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no nan."""
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}

@@ -1,0 +1,301 @@
+"""The training loop, top to bottom. Accelerate does devices, precision and processes; no device is named here.
+
+A run lives in one folder: config.yaml (train.py writes it), log.jsonl, tensorboard/, checkpoints/ (state.py). Started
+again it continues from its newest state. All that is random in step n is a function of (seed, n) (draws.py), so the
+continued run is the uninterrupted one, and W processes with the same global batch are one process.
+
+Shape legend: B rows of this process, S steps of music, P pitches.
+"""
+
+import contextlib
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from diffbgm.datasets.batch import Batch, Condition
+from diffbgm.diffusion.objective import Objective
+from diffbgm.diffusion.schedule import Schedule
+from diffbgm.errors import InputError
+from diffbgm.models.checkpoint import save_checkpoint
+from diffbgm.models.network import DiffBGM
+from diffbgm.training import state as states
+from diffbgm.training.draws import Draws, draw
+from diffbgm.training.optimize import MovingAverage, build_optimizer, learning_rate
+from diffbgm.training.prefetch import prefetch
+from diffbgm.training.preview import Preview, picture
+from diffbgm.training.tracking import Tracker, means
+from diffbgm.training.validation import Validation
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run trains: configs/trainer/*.yaml, field by field. Steps count optimizer steps."""
+
+    steps: int | None  # length of the run, or
+    epochs: int | None  # in passes over the training segments
+    batch_size: int  # segments a step, over all processes and accumulated pieces
+    accumulate: int  # pieces in which a process works through its share of the batch
+    precision: str  # fp32 | bf16 | fp16
+    channels_last: bool
+    compile: bool
+    optimizer: str  # adam | adamw
+    lr: float
+    betas: tuple[float, float]
+    weight_decay: float
+    warmup: int  # steps
+    decay: str  # constant | cosine | tail
+    clip: float  # gradient norm
+    ema: float  # 0: no moving average
+    condition_dropout: float
+    stratified: bool  # timesteps of a batch spread evenly
+    log_every: int  # steps between two writes of log.jsonl, which holds every step
+    validate_every: int
+    validation_segments: int
+    checkpoint_every: int  # steps, and
+    checkpoint_minutes: float  # minutes, whichever comes first
+    keep: int  # training states
+    preview_every: int
+    previews: int
+
+
+class Loader(Protocol):
+    """Batches of this process's share of the global batch (datasets.segments.SegmentLoader)."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]: ...
+
+
+class Trainer:
+    """Everything a run needs. `config` is a checkpoint's metadata (models/checkpoint.py)."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        accelerator: Accelerator,
+        network: DiffBGM,
+        objective: Objective,
+        schedule: Schedule,
+        loader: Loader,
+        validation: Validation,
+        preview: Preview,
+        out: Path,
+        config: Mapping[str, Any],
+        seed: int,
+    ) -> None:
+        self.settings, self.accelerator, self.loader, self.seed = settings, accelerator, loader, seed
+        self.objective, self.schedule, self.validation, self.preview = objective, schedule, validation, preview
+        self.out, self.config = out, dict(config)
+        self.steps = settings.steps or (settings.epochs or 1) * len(loader)
+        layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        self.raw = network.to(accelerator.device).to(memory_format=layout)
+        self.average: MovingAverage[DiffBGM] = MovingAverage(self.raw, settings.ema)
+        optimizer = build_optimizer(
+            self.raw.parameters(), settings.optimizer, settings.lr, settings.betas, settings.weight_decay
+        )
+        compiled = torch.compile(self.raw) if settings.compile else self.raw
+        self.network, self.optimizer = accelerator.prepare(compiled, optimizer)
+        self.network.train()
+        scaler = accelerator.scaler
+        self.state = states.RunState(self.raw, self.average.network, self.optimizer, scaler)
+        self.best = math.inf
+        self.stopping = False
+
+    def fit(self) -> bool:
+        """Train to the last step. True when it is reached, False after SIGTERM (saved, to be continued).
+
+        InputError where the loss is no number, a checkpoint cannot be written, or `out` holds another model's run.
+        """
+        every = self.settings
+        done = self._resume()
+        tracker = Tracker(self.out, done, self.steps, every.batch_size) if self.accelerator.is_main_process else None
+        rows: list[dict[str, float]] = []
+        losses: list[Tensor] = []
+        norms: list[Tensor] = []
+        saved = time.monotonic()
+        with self._sigterm(), contextlib.closing(tracker) if tracker else contextlib.nullcontext():
+            for step, batch, draws in self._batches(done + 1):
+                loss, norm, rate = self._step(step, batch, draws)
+                rows.append({"step": step, "lr": rate})
+                losses.append(loss)
+                norms.append(norm)
+                last = step == self.steps
+                told = last or step % every.log_every == 0
+                stop, late = self._agreed(told, time.monotonic() - saved > 60 * every.checkpoint_minutes)
+                validate = last or step % every.validate_every == 0
+                save = last or stop or late or step % every.checkpoint_every == 0
+                if not (told or validate or save):
+                    continue
+                self._measure(rows, losses, norms)
+                extra = self._validate(step, tracker) if validate else {}
+                if tracker:
+                    tracker.write(step, rows, extra)
+                rows, losses, norms = [], [], []
+                if save:
+                    self._save(step)
+                    saved = time.monotonic()
+                if stop and not last:
+                    logger.warning("stopped by SIGTERM: step %d is saved, the same command goes on from there", step)
+                    return False
+        return True
+
+    def _batches(self, first: int) -> Iterator[tuple[int, Batch, Draws]]:
+        """Steps from `first` to the last, each with its data and random numbers, made ahead and on the device."""
+
+        def produce() -> Iterator[tuple[int, Batch, Draws]]:
+            per_epoch, step = len(self.loader), first
+            while step <= self.steps:
+                epoch, start = divmod(step - 1, per_epoch)
+                for batch in self.loader.epoch(epoch, start):
+                    if step > self.steps:
+                        return
+                    first_row = self.accelerator.process_index * len(batch)
+                    draws = draw(
+                        self.seed,
+                        step,
+                        range(first_row, first_row + len(batch)),
+                        self.settings.batch_size,
+                        batch.roll.shape[1:],
+                        len(self.schedule),
+                        self.settings.condition_dropout,
+                        self.settings.stratified,
+                    )
+                    device = self.accelerator.device
+                    yield step, batch.to(device, non_blocking=True), draws.to(device)
+                    step += 1
+
+        return prefetch(produce())
+
+    def _step(self, step: int, batch: Batch, draws: Draws) -> tuple[Tensor, Tensor, float]:
+        """One optimizer step; loss and gradient norm (both still on the device) and the learning rate."""
+        settings = self.settings
+        torch.manual_seed(hash((self.seed, step, self.accelerator.process_index)))  # whatever layers draw
+        rate = learning_rate(step, self.steps, settings.lr, settings.warmup, settings.decay)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        size = len(batch) // settings.accumulate
+        total = torch.zeros((), device=batch.roll.device)
+        for piece in range(settings.accumulate):
+            rows = slice(piece * size, (piece + 1) * size)
+            x0, t, eps = batch.roll[rows], draws.t[rows], draws.eps[rows]
+            condition = Condition(*(tensor[rows] for tensor in vars(batch.condition).values()))
+            final = piece == settings.accumulate - 1
+            with contextlib.nullcontext() if final else self.accelerator.no_sync(self.network):
+                prediction = self.network(self.schedule.q_sample(x0, t, eps), t, condition, draws.drop[rows])
+                loss = self.objective.loss(prediction, x0, eps, t).mean() / settings.accumulate
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), settings.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update(self.raw, step)
+        return total, norm.detach(), rate
+
+    def _measure(self, rows: list[dict[str, float]], losses: list[Tensor], norms: list[Tensor]) -> None:
+        """Bring an interval's losses to the host, averaged over processes. InputError where one is not a number."""
+        loss, norm = self.accelerator.reduce(means(losses, norms), "mean").tolist()
+        for row, one, two in zip(rows, loss, norm, strict=True):
+            row |= {"loss": one, "grad_norm": two}
+            if not math.isfinite(one):
+                newest = states.newest(self._checkpoints)
+                kept = f"{newest.parent} is whole" if newest else "nothing was saved yet"
+                raise InputError(
+                    f"the loss of step {int(row['step'])} is {one}: training stops and {kept}; "
+                    "run again with a lower trainer.lr or trainer.precision=bf16 or fp32"
+                )
+
+    def _validate(self, step: int, tracker: Tracker | None) -> dict[str, float]:
+        """The averaged network's losses; the best one so far is exported, and previews are made when due."""
+        if tracker:
+            tracker.pause()
+        losses = self.validation(self.average.network, self.objective, self.schedule, self.accelerator)
+        if tracker and losses["val_loss"] < self.best:
+            self._export("best", step, losses["val_loss"])
+        self.best = min(self.best, losses["val_loss"])
+        if tracker and (step % self.settings.preview_every == 0):
+            self._preview(step, tracker)
+        if tracker:
+            tracker.resume()
+        return losses
+
+    def _preview(self, step: int, tracker: Tracker) -> None:
+        """Sample the first validation conditions and show them above the real rolls."""
+        batch = self.validation.first(self.settings.previews).to(self.accelerator.device)
+        with self.accelerator.autocast():
+            rolls = self.preview.rolls(self.average.network, self.objective, self.schedule, batch.condition)
+        notes = self.preview.notes(rolls)
+        image = picture(torch.cat([rolls, batch.roll]))
+        sounds = [self.preview.sound(piece) for piece in notes]
+        tracker.previews(step, image, sounds, self.preview.sample_rate, [len(piece) for piece in notes])
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.out / "checkpoints"
+
+    def _save(self, step: int) -> None:
+        """State and last.safetensors, from the main process; the oldest states go once the new one is whole."""
+        if self.accelerator.is_main_process:
+            states.save_state(self._checkpoints, step, self.state, self.config, self.best)
+            self._export("last", step, None)
+            states.retain(self._checkpoints, self.settings.keep)
+        self.accelerator.wait_for_everyone()
+
+    def _export(self, name: str, step: int, val_loss: float | None) -> None:
+        """The averaged weights as sample.py reads them."""
+        training = {**self.config["training"], "step": step, "segments": step * self.settings.batch_size}
+        training |= {} if val_loss is None else {"val_loss": val_loss}
+        config = {**self.config, "training": training}
+        with states.disk_errors(self._checkpoints / f"{name}.safetensors"):
+            save_checkpoint(self._checkpoints / f"{name}.safetensors", self.average.network.state_dict(), config)
+
+    def _resume(self) -> int:
+        """The step of the newest state, restored; 0 where there is none. InputError where it is another model's."""
+        newest = states.newest(self._checkpoints)
+        if newest is None:
+            return 0
+        before = states.read_about(newest)["config"]
+        changed = states.differences(
+            {key: before.get(key) for key in states.IDENTITY}, {key: self.config.get(key) for key in states.IDENTITY}
+        )
+        if changed:
+            raise InputError(
+                f"{self.out} holds a run of another model ({'; '.join(changed)}): give another out= or the old settings"
+            )
+        about = states.load_state(newest, self.state)
+        self.best = math.inf if about["best"] is None else about["best"]
+        logger.info("continuing %s after step %d", self.out, about["step"])
+        return about["step"]
+
+    def _agreed(self, told: bool, late: bool) -> tuple[bool, bool]:
+        """(stop, save) of any process, the same for all; several processes ask one another when `told` only."""
+        if self.accelerator.num_processes == 1:
+            return self.stopping, late
+        if not told:
+            return False, False
+        flags = torch.tensor([self.stopping, late], dtype=torch.float32, device=self.accelerator.device)
+        stop, save = self.accelerator.reduce(flags, "sum").tolist()
+        return stop > 0, save > 0
+
+    @contextlib.contextmanager
+    def _sigterm(self) -> Iterator[None]:
+        """SIGTERM asks for a stop after the step at hand."""
+
+        def ask(*_: object) -> None:
+            self.stopping = True
+
+        before = signal.signal(signal.SIGTERM, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)

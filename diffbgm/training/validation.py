@@ -1,0 +1,83 @@
+"""The validation loss on noise and timesteps that never change, so that its curve shows the weights alone.
+
+Reported for all timesteps and for the two bands of the feature selector: t > 200 (melody) and t <= 200 (rhythm).
+
+Shape legend: K validation segments.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from diffbgm.datasets.batch import Batch, Condition
+from diffbgm.diffusion.objective import Objective
+from diffbgm.diffusion.schedule import Schedule
+from diffbgm.models.network import DiffBGM
+from diffbgm.training.draws import fixed
+
+
+class Validation:
+    """`batches`: of each dataset by name, in the order in which they are to be asked; every process holds them all."""
+
+    def __init__(self, batches: Mapping[str, Sequence[Batch]], seed: int, switch: int) -> None:
+        self.batches, self.seed, self.switch = {name: list(parts) for name, parts in batches.items()}, seed, switch
+
+    def first(self, count: int) -> Batch:
+        """The first `count` segments of the first dataset (fewer where its first batch is smaller)."""
+        batch = next(iter(self.batches.values()))[0]
+        condition = Condition(*(tensor[:count] for tensor in vars(batch.condition).values()))
+        return Batch(batch.roll[:count], condition, batch.songs[:count])
+
+    @torch.no_grad()
+    def __call__(
+        self, network: DiffBGM, objective: Objective, schedule: Schedule, accelerator: Accelerator
+    ) -> dict[str, float]:
+        """{"val_loss", "val_loss_high" (t > switch), "val_loss_low"}, and "val_loss_<name>" each where there are more.
+
+        val_loss weighs the bands by their share of the timesteps, as an average over uniform t does.
+        """
+        low_share = (self.switch + 1) / len(schedule)
+        sums = {
+            name: self._sums(parts, network, objective, schedule, accelerator) for name, parts in self.batches.items()
+        }
+
+        def mean(total: Tensor) -> tuple[float, float]:
+            (high, highs), (low, lows) = total.tolist()
+            return high / max(highs, 1), low / max(lows, 1)
+
+        high, low = mean(sum(sums.values(), torch.zeros(2, 2)))
+        losses = {"val_loss": (1 - low_share) * high + low_share * low, "val_loss_high": high, "val_loss_low": low}
+        if len(sums) > 1:
+            for name, total in sums.items():
+                high, low = mean(total)
+                losses[f"val_loss_{name}"] = (1 - low_share) * high + low_share * low
+        return losses
+
+    def _sums(
+        self,
+        batches: Sequence[Batch],
+        network: DiffBGM,
+        objective: Objective,
+        schedule: Schedule,
+        accelerator: Accelerator,
+    ) -> Tensor:
+        """(2, 2): sum of losses and number of segments, of the high band and of the low one, over all processes."""
+        sums = torch.zeros(2, 2, device=accelerator.device)
+        for index, batch in enumerate(batches):
+            if index % accelerator.num_processes != accelerator.process_index:
+                continue
+            draws = fixed(self.seed + index, len(batch), batch.roll.shape[1:], len(schedule), self.switch)
+            draws, batch = draws.to(accelerator.device), batch.to(accelerator.device)
+            with accelerator.autocast():
+                prediction = network(schedule.q_sample(batch.roll, draws.t, draws.eps), draws.t, batch.condition)
+            loss = objective.loss(prediction, batch.roll, draws.eps, draws.t)
+            high = (draws.t > self.switch).float()
+            sums += torch.stack(
+                [
+                    torch.stack([(loss * high).sum(), high.sum()]),
+                    torch.stack([(loss * (1 - high)).sum(), (1 - high).sum()]),
+                ]
+            )
+        return accelerator.reduce(sums, "sum").cpu()

@@ -1,0 +1,157 @@
+"""Train a model, or go on training one: the same command continues where it was stopped.
+
+    python train.py experiment=pop909_lite data.root=POP909 [out=runs/NAME key=value ...]
+    accelerate launch train.py experiment=paper data=bgm909 data.root=BGM909         several GPUs (docs/training.md)
+
+The folder `out` gets config.yaml, log.jsonl (a line a step), tensorboard/ and checkpoints/.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from diffbgm.cli import run
+from diffbgm.datasets.cache import Cache
+from diffbgm.datasets.prepare import prepare
+from diffbgm.datasets.segments import SegmentLoader
+from diffbgm.diffusion.objective import build_objective
+from diffbgm.diffusion.schedule import sqrt_linear
+from diffbgm.errors import InputError
+from diffbgm.files import atomic
+from diffbgm.models.network import build_network, check_objective
+from diffbgm.training.preview import Preview
+from diffbgm.training.trainer import Settings, Trainer
+from diffbgm.training.validation import Validation
+
+STOPPED = 143  # exit code after SIGTERM, as a shell reports it
+
+
+def train(config: DictConfig) -> int:
+    """Train as `config` (configs/train.yaml) says. 0 when the last step is reached, 143 after SIGTERM."""
+    settings = Settings(**config.trainer)
+    accelerator = build_accelerator(settings)
+    logging.basicConfig(level=logging.INFO if accelerator.is_main_process else logging.ERROR, format="%(message)s")
+    out = Path(config.out)
+    cache = open_cache(config, accelerator)
+    loaders = build_loaders(config, cache, settings, accelerator)
+    about = describe(config, cache)
+    if accelerator.is_main_process:
+        with atomic(out / "config.yaml") as temporary:
+            OmegaConf.save(config, temporary)
+    check_objective(about["model"]["unet"], config.objective.name)
+    torch.manual_seed(config.seed)
+    network = build_network(about["model"])
+    schedule = sqrt_linear(**config.schedule)
+    trainer = Trainer(
+        settings=settings,
+        accelerator=accelerator,
+        network=network,
+        objective=build_objective(config.objective.name, schedule.to(accelerator.device)),
+        schedule=schedule.to(accelerator.device),
+        loader=loaders["train"],
+        validation=Validation(
+            {cache.manifest["source"]: list(loaders["val"].epoch(0))}, config.seed, config.selector.switch
+        ),
+        preview=Preview(instantiate(config.sampler), config.sampling.guidance, config.sampling.threshold, config.seed),
+        out=out,
+        config=about,
+        seed=config.seed,
+    )
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    logging.info(
+        "%s: %.2f M parameters, %d training segments, %d steps of %d segments on %d x %s",
+        out,
+        parameters / 1e6,
+        len(loaders["train"].segments),
+        trainer.steps,
+        settings.batch_size,
+        accelerator.num_processes,
+        accelerator.device.type,
+    )
+    try:
+        return 0 if trainer.fit() else STOPPED
+    finally:
+        accelerator.end_training()
+
+
+def build_accelerator(settings: Settings) -> Accelerator:
+    """Devices, precision and processes as launcher and settings say. InputError where they do not go together."""
+    share, rest = divmod(settings.batch_size, settings.accumulate)
+    precision = {"fp32": "no"}.get(settings.precision, settings.precision)
+    try:
+        accelerator = Accelerator(
+            mixed_precision=precision, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
+        )
+    except ValueError as error:
+        raise InputError(
+            f"trainer.precision={settings.precision} does not work on this machine ({error}); "
+            "fp16 needs a GPU, fp32 and bf16 run anywhere"
+        ) from error
+    if rest or share % accelerator.num_processes:
+        raise InputError(
+            f"trainer.batch_size={settings.batch_size} does not divide into {accelerator.num_processes} processes "
+            f"times trainer.accumulate={settings.accumulate}; choose a multiple"
+        )
+    return accelerator
+
+
+def open_cache(config: DictConfig, accelerator: Accelerator) -> Cache:
+    """The prepared data, made by the first process of each machine where it is missing."""
+    source = instantiate(config.data.source)
+    with accelerator.local_main_process_first():
+        path = prepare(
+            source, config.data.cache, config.data.workers, progress=lambda items, total: tqdm(items, "songs", total)
+        )
+    return Cache.open(path)
+
+
+def build_loaders(
+    config: DictConfig, cache: Cache, settings: Settings, accelerator: Accelerator
+) -> dict[str, SegmentLoader]:
+    """Training batches of this process's share; validation batches whole, the processes take turns at them."""
+    data = config.data
+    train = SegmentLoader(
+        cache,
+        "train",
+        settings.batch_size // accelerator.num_processes,
+        config.seed,
+        tuple(data.transpose),
+        data.perturb,
+        accelerator.process_index,
+        accelerator.num_processes,
+        data.window,
+        data.get("limit"),
+    )
+    val = SegmentLoader(
+        cache, "val", 16, config.seed, perturb=False, window=data.window, limit=settings.validation_segments
+    )
+    return {"train": train, "val": val}
+
+
+def describe(config: DictConfig, cache: Cache) -> dict[str, Any]:
+    """A checkpoint's metadata: all that sampling needs to know."""
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    widths = {"visual_width": cache.visual_width, "language_width": cache.language_width}
+    model = plain["model"]
+    return {
+        "format": 1,
+        "model": {"unet": model["unet"], "conditioner": {**model["conditioner"], **widths}},
+        "objective": plain["objective"]["name"],
+        "schedule": plain["schedule"],
+        "features": {"name": "lite" if cache.self_paired else "clip", **widths},
+        "window": plain["data"]["window"],
+        "sampling": {**plain["sampling"], "sampler": plain["sampler"]},
+        "training": {**plain["trainer"], "data": cache.manifest["source"], "seed": plain["seed"]},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run(train, "train"))
