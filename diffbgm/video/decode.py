@@ -1,0 +1,270 @@
+"""Video files as a stream of pictures with the times at which they are shown (PyAV; no system ffmpeg).
+
+Time 0 is the first picture. Each picture comes with the interval in which it is on display, from presentation times, so
+variable frame rates need no care later; it is scaled only where a consumer asks for its pixels. Nothing is kept: memory
+does not grow with the length of the video.
+"""
+
+# H, W height and width of a picture as shown: rotated, with square pixels
+
+import math
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import av
+import numpy as np
+from av.stream import Disposition
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from diffbgm.errors import InputError
+
+T = TypeVar("T")
+
+SEEK_SECONDS = 5.0  # `pictures_at` decodes through a smaller gap and seeks over a larger one
+CUT_SHORT = 0.1  # a picture stream that ends by more than this share, and a second, before its stated end is damaged
+DEFAULT_FPS = Fraction(25)  # of streams that state none (a single picture)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file's headers say."""
+
+    path: Path
+    duration: float  # seconds, as stated; 0 where the file states none
+    fps: float  # mean frame rate
+    width: int  # as shown
+    height: int
+    codec: str
+    has_audio: bool
+    audio_rate: int  # Hz, 0 without sound
+
+    def fit(self, short_side: int) -> tuple[int, int]:
+        """(width, height) of the whole picture with its short side at this many pixels."""
+        scale = short_side / min(self.width, self.height)
+        return max(round(self.width * scale), 1), max(round(self.height * scale), 1)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded picture and the interval in seconds, [start, stop), in which it is on display."""
+
+    start: float
+    stop: float
+    picture: av.VideoFrame
+    scalers: dict[Any, VideoReformatter]  # shared by the frames of a stream; a scaler keeps its tables between frames
+
+    def ticks(self, rate: float) -> range:
+        """The k for which this frame is on display at k / rate seconds."""
+        return range(math.ceil(self.start * rate - 1e-6), math.ceil(self.stop * rate - 1e-6))
+
+    def rgb(self, size: tuple[int, int], smooth: bool = False) -> NDArray[np.uint8]:
+        """Pixels (H, W, 3), scaled to `size` = (width, height): by area means, or bicubic where `smooth`."""
+        turns = round(self.picture.rotation / 90) % 4
+        width, height = size if turns % 2 == 0 else size[::-1]
+        scaler = self.scalers.setdefault((size, smooth), VideoReformatter())
+        interpolation = Interpolation.BICUBIC if smooth else Interpolation.AREA
+        scaled = scaler.reformat(self.picture, width, height, "rgb24", interpolation=interpolation)
+        return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), turns))
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """What the file's headers and its first picture say. Raises InputError for anything but a readable video."""
+    with _open(path) as container:
+        stream = _picture_stream(container, path)
+        first = next(_pictures(container, stream), None)
+        if first is None:
+            raise InputError(f"{path} holds no picture that can be read; copy or export it again")
+        aspect = stream.sample_aspect_ratio or 1
+        width, height = max(round(first.width * aspect), 1), first.height
+        if round(first.rotation / 90) % 2:
+            width, height = height, width
+        sound = container.streams.audio[0] if container.streams.audio else None
+        return VideoInfo(
+            path=Path(path),
+            duration=_stated_duration(container, stream),
+            fps=float(stream.average_rate or DEFAULT_FPS),
+            width=width,
+            height=height,
+            codec=stream.codec_context.name,
+            has_audio=sound is not None,
+            audio_rate=sound.rate if sound is not None else 0,
+        )
+
+
+def decoded(path: str | Path) -> Iterator[Frame]:
+    """Every picture of a video in the order shown, their intervals joined without gaps from 0 to the end.
+
+    Raises InputError for anything but a readable video, and at the end where the pictures stop well before the stated
+    end of the file.
+    """
+    with _open(path) as container:
+        stream = _picture_stream(container, path)
+        usual = float(1 / (stream.average_rate or DEFAULT_FPS))
+        scalers: dict[Any, VideoReformatter] = {}
+        origin: float | None = None
+        held: av.VideoFrame | None = None
+        start = 0.0
+        for picture in _pictures(container, stream):
+            shown = picture.time if picture.time is not None else (origin or 0.0) + start + usual
+            origin = shown if origin is None else origin
+            if held is not None:
+                stop = max(shown - origin, start)
+                yield Frame(start, stop, held, scalers)
+                start = stop
+            held = picture
+        if held is None:
+            raise InputError(f"{path} holds no picture that can be read; copy or export it again")
+        lasts = float(held.duration * held.time_base) if held.duration and held.time_base else usual
+        yield Frame(start, start + lasts, held, scalers)
+        stated = _stated_duration(container, stream)
+    if stated - (start + lasts) > max(1.0, CUT_SHORT * stated):
+        raise InputError(
+            f"{path} is damaged or cut short: its picture ends after {start + lasts:.1f} of {stated:.1f} s; "
+            "copy or export it again"
+        )
+
+
+def frames(
+    path: str | Path, rate: float, size: tuple[int, int] | None = None
+) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """(seconds, RGB (H, W, 3)) at k / rate for k = 0, 1, ...: the picture on display then, scaled to `size` if given.
+
+    `size` is (width, height). A video shorter than one period gives its first picture. Errors as in `decoded`.
+    """
+    if size is None:
+        info = probe(path)
+        size = info.width, info.height
+    for frame in decoded(path):
+        ticks = frame.ticks(rate)
+        pixels = frame.rgb(size) if ticks else None
+        for tick in ticks:
+            assert pixels is not None
+            yield tick / rate, pixels
+
+
+def pictures_at(path: str | Path, times: list[float], size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    """The RGB picture (H, W, 3) on display at each of these ascending times, seeking over what lies between."""
+    scalers: dict[Any, VideoReformatter] = {}
+    with _open(path) as container:
+        stream = _picture_stream(container, path)
+        pictures = _pictures(container, stream)
+        held = next(pictures)
+        origin = held.time or 0.0
+        following = next(pictures, None)
+        for wanted in times:
+            if wanted + origin - (held.time or 0.0) > SEEK_SECONDS and stream.time_base is not None:
+                container.seek(int((wanted + origin) / stream.time_base), stream=stream)
+                pictures = _pictures(container, stream)
+                held = next(pictures, held)
+                following = next(pictures, None)
+            while following is not None and (following.time or 0.0) - origin <= wanted + 1e-6:
+                held, following = following, next(pictures, None)
+            yield Frame(wanted, wanted, held, scalers).rgb(size, smooth=True)
+
+
+class Prefetched(Generic[T]):
+    """An iterator whose items are made by a thread, `depth` ahead; `waited` is the seconds spent waiting for them."""
+
+    def __init__(self, items: Iterator[T], depth: int) -> None:
+        self.waited = 0.0
+        self._ready: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(items,), daemon=True)
+        self._thread.start()
+
+    def _work(self, items: Iterator[T]) -> None:
+        try:
+            for item in items:
+                if not self._put((True, item)):
+                    return
+            self._put((False, None))
+        except BaseException as error:
+            self._put((False, error))
+
+    def _put(self, entry: tuple[bool, Any]) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._ready.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def __iter__(self) -> Iterator[T]:
+        try:
+            while True:
+                start = time.perf_counter()
+                more, item = self._ready.get()
+                self.waited += time.perf_counter() - start
+                if not more:
+                    if item is not None:
+                        raise item
+                    return
+                yield item
+        finally:
+            self._stop.set()
+            self._thread.join()
+
+
+def _open(path: str | Path) -> av.container.InputContainer:
+    """The opened file; absolute, so that "a:b.mp4" is no protocol, and nothing but files is ever read."""
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty (0 bytes); copy or export it again")
+        return av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
+    except (av.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{path} is not a video that can be read ({reason}); give a whole video file such as mp4, mov, mkv or webm"
+        ) from error
+
+
+def _picture_stream(container: av.container.InputContainer, path: str | Path) -> av.VideoStream:
+    """The first real picture stream (album art is none), decoded by several threads."""
+    for stream in container.streams.video:
+        if stream.disposition & Disposition.attached_pic:
+            continue
+        if stream.codec_context is None:
+            raise InputError(
+                f"{path} is coded in a way that cannot be decoded here; convert it to H.264 in an mp4 file"
+            )
+        stream.thread_type = "AUTO"
+        return stream
+    kind = "sound but no picture" if container.streams.audio else "no picture"
+    raise InputError(f"{path} has {kind}; give a video file")
+
+
+def _pictures(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Pictures from here on; packets that cannot be decoded are passed over, a broken end ends the stream."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.FFmpegError, OSError):
+            return
+        if packet is None:
+            return
+        try:
+            pictures = packet.decode()
+        except (av.FFmpegError, OSError):
+            continue
+        yield from pictures
+
+
+def _stated_duration(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """Seconds of picture the headers promise, 0 where they say nothing."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    tag = stream.metadata.get("DURATION", "")
+    if tag.count(":") == 2:
+        hours, minutes, seconds = tag.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return container.duration / av.time_base if container.duration else 0.0
