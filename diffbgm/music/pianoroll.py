@@ -25,11 +25,12 @@ def encode_batch(
     """Rolls (B, 2, S, P), float32, of many segments at once; `index` (N,) says which of the B segments a note is in.
 
     Onsets count from the start of the note's own segment. Notes that start outside [0, steps) or lie outside the
-    pitches are left out, notes that last longer are cut at the end, and a duration below 1 counts as 1.
+    pitches are left out, notes that last longer are cut at the end, and a duration below 1 counts as 1. The columns
+    may be integers of any width.
     """
     inside = (onset >= 0) & (onset < steps) & (pitch >= 0) & (pitch < PITCHES)
-    onset, pitch, index = onset[inside], pitch[inside], index[inside]
-    duration = np.clip(duration[inside], 1, steps - onset)
+    onset, pitch, duration, index = (column[inside].astype(np.int64) for column in (onset, pitch, duration, index))
+    duration = np.clip(duration, 1, steps - onset)
     kept, duration = cut_overlaps(index * PITCHES + pitch, onset, duration)
     start = (index[kept] * 2 * steps + onset[kept]) * PITCHES + pitch[kept]  # the onset cell in the flat result
 

@@ -55,9 +55,9 @@ def mux(
     """
     if mix not in MIXES:
         raise InputError(f"the mix is {mix!r}; choose one of {', '.join(MIXES)}")
+    picture = _scan(video)
     if Path(out).exists() and Path(out).samefile(video):
         raise InputError(f"{out} is the video itself; choose another folder for the results")
-    picture = _scan(video)
     samples = round(picture.seconds * RATE)
     music = fit_length(resample(audio, rate, RATE), samples, round(min(fade, float(picture.seconds) / 2) * RATE))
     original = None if mix == "replace" else _original_sound(video, picture.start, samples)
@@ -101,7 +101,7 @@ def _stream(source: InputContainer, video: str | Path) -> tuple[av.VideoStream, 
 
 
 def _has_times(source: InputContainer) -> bool:
-    """False for AVI, which stores frames at a constant rate and no presentation times; those FFmpeg makes up are wrong."""
+    """False for AVI: its frames come at a constant rate without presentation times, and those FFmpeg adds are wrong."""
     return source.format.name != "avi"
 
 
