@@ -149,10 +149,17 @@ class SpatialTransformer(nn.Module):
     """
 
     def __init__(
-        self, channels: int, heads: int, layers: int, d_cond: int, mask_self_attention: bool, positions: bool
+        self,
+        channels: int,
+        heads: int,
+        layers: int,
+        d_cond: int,
+        mask_self_attention: bool,
+        positions: bool,
+        norm_groups: int = 32,
     ) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
+        self.norm = nn.GroupNorm(norm_groups, channels, eps=1e-6)
         self.proj_in = nn.Conv2d(channels, channels, 1)
         self.position = nn.Linear(2 * channels, channels) if positions else None
         self.transformer_blocks = nn.ModuleList(

@@ -21,14 +21,14 @@ OUTSIDE_LOGIT = -20.0
 class ResidualBlock(nn.Module):
     """Norm, SiLU, convolution; the time embedding added; the same again, starting at zero; added to the input."""
 
-    def __init__(self, channels: int, out_channels: int, d_time: int) -> None:
+    def __init__(self, channels: int, out_channels: int, d_time: int, norm_groups: int) -> None:
         super().__init__()
         self.in_layers = nn.Sequential(
-            nn.GroupNorm(32, channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
+            nn.GroupNorm(norm_groups, channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(d_time, out_channels))
         last = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
-        self.out_layers = nn.Sequential(nn.GroupNorm(32, out_channels), nn.SiLU(), nn.Identity(), last)
+        self.out_layers = nn.Sequential(nn.GroupNorm(norm_groups, out_channels), nn.SiLU(), nn.Identity(), last)
         same = channels == out_channels
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
 
@@ -83,7 +83,8 @@ class UNet(nn.Module):
     (beats on condition tokens and music, pitches on music), `beat_condition` (a linear layer, zero at the start, adds
     each beat's condition to the first feature map), `pack` (steps, pitches of a patch that becomes channels),
     `pitches` (low, high: only these are seen; outside them the output is OUTSIDE_LOGIT, so x0 logits only),
-    `output_bias` (where the last layer's bias starts).
+    `output_bias` (where the last layer's bias starts), `norm_groups` (of GroupNorm; 32 in the release. With one channel
+    a group the norm takes away what the time embedding added, so that narrow networks need fewer groups).
     """
 
     def __init__(
@@ -103,21 +104,25 @@ class UNet(nn.Module):
         pack: tuple[int, int] = (1, 1),
         pitches: tuple[int, int] = (0, 128),
         output_bias: float = 0.0,
+        norm_groups: int = 32,
     ) -> None:
         super().__init__()
         levels = len(channel_multipliers)
-        _check(channels, n_heads, levels, pack, pitches)
+        _check(channels, n_heads, norm_groups, levels, pack, pitches)
         self.channels, self.d_cond, self.positions = channels, d_cond, positions
         self.pack, self.pitches = (pack[0], pack[1]), (pitches[0], pitches[1])
         d_time, patch = 4 * channels, pack[0] * pack[1]
         widths = [multiplier * channels for multiplier in channel_multipliers]
 
+        def residual(width: int, out: int) -> ResidualBlock:
+            return ResidualBlock(width, out, d_time, norm_groups)
+
         def transformer(width: int) -> SpatialTransformer:
-            return SpatialTransformer(width, n_heads, tf_layers, d_cond, mask_self_attention, positions)
+            return SpatialTransformer(width, n_heads, tf_layers, d_cond, mask_self_attention, positions, norm_groups)
 
         def stage(level: int, width: int) -> nn.ModuleList:
             """One residual block from `width` channels, then attention where the level has it."""
-            block = ResidualBlock(width, widths[level], d_time)
+            block = residual(width, widths[level])
             return nn.ModuleList([block, *([transformer(widths[level])] if level in attention_levels else [])])
 
         self.time_embed = nn.Sequential(nn.Linear(channels, d_time), nn.SiLU(), nn.Linear(d_time, d_time))
@@ -131,9 +136,7 @@ class UNet(nn.Module):
                 self.input_blocks.append(nn.ModuleList([Downsample(width)]))
                 skips.append(width)
         width = widths[-1]
-        self.middle_block = nn.ModuleList(
-            [ResidualBlock(width, width, d_time), transformer(width), ResidualBlock(width, width, d_time)]
-        )
+        self.middle_block = nn.ModuleList([residual(width, width), transformer(width), residual(width, width)])
         self.output_blocks = nn.ModuleList()
         for level in reversed(range(levels)):
             for index in range(n_res_blocks + 1):
@@ -143,7 +146,7 @@ class UNet(nn.Module):
                     layers.append(Upsample(width))
                 self.output_blocks.append(layers)
         last = zeroed(nn.Conv2d(width, out_channels * patch, 3, padding=1))
-        self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), last)
+        self.out = nn.Sequential(nn.GroupNorm(norm_groups, width), nn.SiLU(), last)
         self.beat = zeroed(nn.Linear(d_cond, channels)) if beat_condition else None
         assert last.bias is not None
         nn.init.constant_(last.bias, output_bias)
@@ -198,11 +201,13 @@ class UNet(nn.Module):
         return F.adaptive_avg_pool1d(beats.transpose(1, 2), rows)[..., None]
 
 
-def _check(channels: int, n_heads: int, levels: int, pack: tuple[int, int], pitches: tuple[int, int]) -> None:
+def _check(
+    channels: int, n_heads: int, norm_groups: int, levels: int, pack: tuple[int, int], pitches: tuple[int, int]
+) -> None:
     """InputError where the numbers do not divide as the layers need it."""
     patch = pack[1] * 2 ** (levels - 1)
-    if channels % 32 or channels % n_heads or (pitches[1] - pitches[0]) % patch:
+    if channels % norm_groups or channels % n_heads or (pitches[1] - pitches[0]) % patch:
         raise InputError(
-            f"no U-Net has channels={channels} n_heads={n_heads} pitches={list(pitches)} pack={list(pack)}; channels must "
-            f"divide by 32 and by n_heads, and the number of pitches by {patch}"
+            f"no U-Net has channels={channels} n_heads={n_heads} norm_groups={norm_groups} pitches={list(pitches)} "
+            f"pack={list(pack)}; channels must divide by n_heads and norm_groups, and the number of pitches by {patch}"
         )
