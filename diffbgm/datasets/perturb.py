@@ -57,13 +57,13 @@ class Perturbation:
         batch, beats, _ = motion.shape
         beat = np.arange(beats)
         offset = beat[None, :] - beat[:, None]
-        kernels = np.stack([(offset >= -(w // 2)) & (offset < (w + 1) // 2) for w in range(1, self.widest + 1)])
-        kernels = (kernels / kernels.sum(2, keepdims=True)).astype(np.float32)  # (widest, T, T)
+        near = np.stack([(offset >= -(w // 2)) & (offset < (w + 1) // 2) for w in range(1, self.widest + 1)])
+        kernels = np.divide(near, near.sum(2, keepdims=True), dtype=np.float32)  # (widest, T, T)
         width = generator.integers(self.widest, size=batch)
-        gain = 1.0 + self.regain * width * generator.random(batch)
+        gain = np.asarray(1.0 + self.regain * width * generator.random(batch), np.float32)
         smooth = kernels[width] @ motion
         mean = smooth.mean(1, keepdims=True)
-        return np.clip(mean + (smooth - mean) * gain[:, None, None].astype(np.float32), 0.0, 1.0)
+        return np.clip(mean + (smooth - mean) * gain[:, None, None], 0.0, 1.0)
 
     def _moved(self, cuts: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Cuts lost, added and moved by a beat; the times since and until a cut follow. (B, T, 3) -> (B, T, 3)."""

@@ -11,13 +11,14 @@ triple), and in the others the second flag marks the bars of 4/4; all 909 songs 
 any other. `beat_audio.txt` is left alone: it is tracked from the recording and sits at twice the pace in many songs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from diffbgm.datasets.song import Song
-from diffbgm.datasets.splits import check, read_excluded, read_split, seeded_split
+from diffbgm.datasets.song import Song, segment_starts
+from diffbgm.datasets.splits import Split, read_excluded
 from diffbgm.errors import InputError
 from diffbgm.music.midi import read_midi
 from diffbgm.music.notes import STEPS_PER_BEAT
@@ -52,34 +53,30 @@ class Pop909:
         self, root: str | Path, split: str = "polyffusion", split_seed: int = 0, validation: float = 0.1
     ) -> None:
         self.root = Path(root)
-        self.split, self.split_seed, self.validation = split, split_seed, validation
+        self._split = Split(split, split_seed, validation)
 
     def songs(self) -> Mapping[str, tuple[Path, ...]]:
-        """Every numbered folder and the files a song is read from."""
+        """Every numbered folder and the files a song is read from. InputError where the split names others."""
         folders = sorted(path for path in self._top().glob("[0-9][0-9][0-9]") if path.is_dir())
         if not folders:
             raise InputError(
                 f"no POP909 songs (folders 001 to 909) under {self.root}: "
                 "unpack the archive and give its folder as data.root"
             )
+        self._split.check([folder.name for folder in folders], self.root)
         return {folder.name: _files(folder) for folder in folders}
 
-    def splits(self) -> Mapping[str, tuple[str, ...]]:
-        """The split asked for. InputError where it names songs that are not there."""
-        songs = self.songs()
-        if self.split == "seeded":
-            return seeded_split(songs, self.split_seed, self.validation)
-        splits = read_split(self.split)
-        check(splits, songs, str(self.root))
-        return splits
-
     def excluded(self) -> Mapping[str, str]:
-        """What the split leaves out. Triplets do not lie on the grid, whatever the split."""
-        return read_excluded("polyffusion" if self.split == "seeded" else self.split)
+        """What the split leaves out, and the songs in triplets, which no split can put on the grid."""
+        return self._split.excluded(self.songs()) | read_excluded("polyffusion")
+
+    def split(self, songs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The split asked for."""
+        return self._split.divide(songs)
 
     def settings(self) -> Mapping[str, object]:
         """The split."""
-        return {"split": self.split, "split_seed": self.split_seed, "validation": self.validation}
+        return asdict(self._split)
 
     def read(self, song: str) -> Song:
         """One song. InputError where a file is missing or damaged, or the song is not in 4/4."""
@@ -90,7 +87,7 @@ class Pop909:
         notes = notes.select(notes.onset < STEPS_PER_BEAT * beats)
         middles = times + 0.5 * np.append(np.diff(times), times[-1] - times[-2])
         chords, mode = read_chords(chord_file, middles), read_mode(key_file, middles)
-        return Song(song, notes, beats, downbeats, chords, mode)
+        return Song(song, notes, beats, downbeats, segment_starts(downbeats, beats), chords, mode)
 
     def _top(self) -> Path:
         return self.root / "POP909" if (self.root / "POP909").is_dir() else self.root

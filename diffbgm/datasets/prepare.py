@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from diffbgm.datasets import cache, self_paired
-from diffbgm.datasets.song import WINDOWS, Song, Source, segment_starts
+from diffbgm.datasets.song import WINDOWS, Song, Source
 from diffbgm.errors import InputError
 from diffbgm.files import sha256
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, cut_overlaps
@@ -44,36 +44,30 @@ def prepare(
     `workers` processes read songs (all cores by default, 1 for none but this one). InputError where the source has no
     usable song.
     """
-    files = source.songs()
-    splits, excluded = source.splits(), source.excluded()
-    digest = _digest(source, files, splits, excluded)
+    files, excluded = source.songs(), source.excluded()
+    digest = _digest(source, files, excluded)
     path = Path(folder) / f"{source.name}-{digest[:16]}"
     if (path / "manifest.json").is_file():
         return path
-    in_split = {song for part in splits.values() for song in part}
-    skipped = {
-        song: excluded.get(song) or "not in the split" for song in files if song in excluded or song not in in_split
-    }
+    skipped = {song: excluded[song] for song in files if song in excluded}
     wanted = [song for song in files if song not in skipped]
     songs = []
-    for song, result in progress(_read_all(source, wanted, workers), len(wanted)):
+    for name, result in progress(_read_all(source, wanted, workers), len(wanted)):
         if isinstance(result, str):
-            skipped[song] = result
+            skipped[name] = result
         else:
             songs.append(result)
-    train = set(splits["train"])
-    if not any(song.id in train for song, _ in songs):
-        reasons = "; ".join(f"{song}: {reason}" for song, reason in list(skipped.items())[:3])
-        raise InputError(
-            f"no song of {source.name} can be trained on ({reasons}): see data/README.md for what is needed"
-        )
-    kept = {song.id for song, _ in songs}
+    split = source.split([song.id for song, _ in songs])
+    train = set(split["train"])
+    if not train:
+        reasons = "; ".join(list(skipped.values())[:3])
+        raise InputError(f"no song of {source.name} can be trained on ({reasons}): data/README.md says what is needed")
     manifest: dict[str, Any] = {
         "source": source.name,
         "hash": digest,
         "settings": dict(source.settings()),
         "songs": [song.id for song, _ in songs],
-        "splits": {part: [song for song in members if song in kept] for part, members in splits.items()},
+        "splits": {part: list(members) for part, members in split.items()},
         "skipped": dict(sorted(skipped.items())),
     }
     conditions, arrays = _conditions(songs, train)
@@ -83,11 +77,11 @@ def prepare(
     return path
 
 
-def _digest(source: Source, files: Mapping[str, Sequence[Path]], *settings: Any) -> str:
-    """SHA-256 over the content of all input files, the settings, and the version of this code."""
-    digest = hashlib.sha256(
-        json.dumps([VERSION, cache.FORMAT, dict(source.settings()), *settings, SENTENCES, STREAMS]).encode()
-    )
+def _digest(source: Source, files: Mapping[str, Sequence[Path]], excluded: Mapping[str, str]) -> str:
+    """SHA-256 over the content of all input files, the settings and the split, and the version of this code."""
+    split = dict(source.split(list(files)))
+    facts = [VERSION, cache.FORMAT, SENTENCES, STREAMS, dict(source.settings()), dict(excluded), split]
+    digest = hashlib.sha256(json.dumps(facts).encode())
     for song, paths in files.items():
         for path in paths:
             content = sha256(path) if path.is_file() else "absent"
@@ -116,7 +110,7 @@ def _read(source: Source, name: str) -> str | tuple[Song, Measures | None]:
         return str(error)
     if len(song.notes) == 0:
         return f"{name} has no notes"
-    if len(segment_starts(song.downbeats, song.beats)) == 0:
+    if len(song.starts) == 0:
         return f"{name} has no downbeat that is followed by eight full bars of 4/4"
     return song, self_paired.measures(song) if song.video is None else None
 
@@ -134,7 +128,7 @@ def _music(songs: Sequence[Song]) -> dict[str, np.ndarray]:
         columns["onset"].append(onset)
         columns["pitch"].append(notes.pitch[kept][order])
         columns["duration"].append(np.minimum(duration[order], STEPS_PER_SEGMENT))
-        starts = segment_starts(song.downbeats, song.beats)
+        starts = song.starts
         bounds = np.stack([starts, starts + BEATS_PER_SEGMENT], axis=1) * STEPS_PER_BEAT
         segments["song"].append(np.full(len(starts), number))
         segments["beat"].append(starts)
@@ -160,39 +154,29 @@ def _conditions(
         arrays["visual_row"] = np.arange(len(arrays["visual"]))
         arrays["language"] = sentence_table()
         arrays["language_row"] = np.concatenate([describe(s) for s in streams])
-        cuts = [np.flatnonzero(m.cut) for m in measured]
+        cuts = [m.cut for m in measured]
         tables: dict[str, list[float]] | None = {name: reference.quantiles[name].tolist() for name in MEASURES}
     else:
         tracks = [song.video for song, _ in songs if song.video is not None]
         for name in ("visual", "language"):
-            arrays[name], arrays[f"{name}_row"] = _stretched([getattr(track, name) for track in tracks], beats)
-        cuts = [np.floor(track.cuts * n).astype(np.int64) for track, n in zip(tracks, beats, strict=True)]
+            parts = [getattr(track, name) for track in tracks]
+            first = np.cumsum([0, *map(len, parts)])
+            rows = [getattr(track, f"{name}_row") + k for track, k in zip(tracks, first[:-1], strict=True)]
+            arrays |= {name: np.concatenate(parts), f"{name}_row": np.concatenate(rows)}
+        cuts = [track.cut for track in tracks]
         tables = None
-    starts = [segment_starts(song.downbeats, song.beats) for song, _ in songs]
-    windows = [dynamic_windows(cut, n, at) for cut, n, at in zip(cuts, beats.tolist(), starts, strict=True)]
+    windows = [dynamic_windows(cut, song.starts) for cut, (song, _) in zip(cuts, songs, strict=True)]
     arrays["segment_window"] = np.concatenate(windows)
     return {"self_paired": bool(measured), "reference": tables}, arrays
 
 
-def _stretched(tables: Sequence[np.ndarray], beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All tables (T, D) end to end, and the row of each beat: beat i of n takes floor(i T / n) of its own table."""
-    first = np.concatenate([[0], np.cumsum([len(table) for table in tables])])
-    rows = [
-        first[k] + np.arange(n) * len(table) // n
-        for k, (table, n) in enumerate(zip(tables, beats.tolist(), strict=True))
-    ]
-    return np.concatenate(tables), np.concatenate(rows)
-
-
-def dynamic_windows(cuts: np.ndarray, beats: int, starts: np.ndarray) -> np.ndarray:
+def dynamic_windows(cut: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """The allowed window (K,) closest to the median length of the shots a segment overlaps; ties go to the shorter.
 
-    `cuts` (C,) beats in which a new shot begins, `starts` (K,) first beats of the segments. A shot counts at its
-    full length, even where it reaches out of the segment.
+    `cut` (n,) bool marks beats in which a new shot begins, `starts` (K,) first beats of the segments. A shot counts at
+    its full length, even where it reaches out of the segment.
     """
-    flags = np.zeros(beats, bool)
-    flags[cuts[(cuts > 0) & (cuts < beats)]] = True
-    first, last = spans(flags)
+    first, last = spans(cut)
     choices = np.array(WINDOWS)
     windows = np.zeros(len(starts), np.int64)
     for k, start in enumerate(starts):

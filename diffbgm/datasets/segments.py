@@ -99,7 +99,8 @@ class SegmentLoader:
         everyone = order[index * self.global_batch : (index + 1) * self.global_batch]
         mine = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
         generator = np.random.default_rng([self.seed, epoch, index])
-        semitones = generator.integers(*self.transpose, size=len(everyone), endpoint=True)
+        low, high = self.transpose
+        semitones = generator.integers(low, high, size=len(everyone), endpoint=True)
         segments = everyone[mine]
         names = [self.cache.songs[song] for song in self._arrays["segment_song"][segments]]
         roll = self._rolls(segments, semitones[mine])

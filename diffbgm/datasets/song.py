@@ -1,9 +1,9 @@
 """A song as the data room sees it, whatever it was read from, and where its segments may begin.
 
-Shape legend: n beats of the song, N notes, D downbeats, T feature rows, Dv and Dl widths of the features.
+Shape legend: n beats of the song, N notes, D downbeats, T and U feature rows, Dv and Dl widths of the features.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -17,11 +17,30 @@ WINDOWS = (4, 8, 16, 32)  # beats; what a dynamic attention window may be (paper
 
 @dataclass(frozen=True)
 class VideoTrack:
-    """Features of the video that belongs to a song, as extracted: rows are spread evenly over the song's length."""
+    """Features of the video that belongs to a song, laid along the song's beats."""
 
-    visual: np.ndarray  # (T, Dv) float32
-    language: np.ndarray  # (T', Dl) float32
-    cuts: np.ndarray  # (S - 1,) where a new shot begins, as a share of the length in (0, 1)
+    visual: np.ndarray  # (U, Dv) float32
+    visual_row: np.ndarray  # (n,) int, the row of `visual` at each beat
+    language: np.ndarray  # (U', Dl) float32
+    language_row: np.ndarray  # (n,) int
+    cut: np.ndarray  # (n,) bool, beats in which a new shot begins
+
+    @classmethod
+    def stretched(cls, visual: np.ndarray, language: np.ndarray, cuts: np.ndarray, beats: int) -> "VideoTrack":
+        """Features (T, Dv), (T', Dl) and shot beginnings (C,) in [0, 1) of the length, spread evenly over n beats.
+
+        Beat i of n takes row floor(i T / n) (paper, data section). Rows that no beat takes are dropped.
+        """
+        cut = np.zeros(beats, bool)
+        cut[np.floor(cuts * beats).astype(np.int64)] = True
+        cut[0] = False
+        return cls(*_rows(visual, beats), *_rows(language, beats), cut)
+
+
+def _rows(table: np.ndarray, beats: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that beats take, and which of them each beat takes."""
+    used, row = np.unique(np.arange(beats) * len(table) // beats, return_inverse=True)
+    return np.asarray(table[used], np.float32), row
 
 
 @dataclass(frozen=True)
@@ -29,9 +48,10 @@ class Song:
     """One song on the sixteenth grid; beat 0 is the first beat of its beat track."""
 
     id: str
-    notes: Notes  # all tracks in one table, onsets in [0, 4 n)
+    notes: Notes  # all tracks in one table, onsets from 0 on
     beats: int  # n
     downbeats: np.ndarray  # (D,) int, beats that begin a bar
+    starts: np.ndarray  # (K,) int, beats at which a segment may begin
     chords: np.ndarray | None = None  # (n, 12) bool, pitch classes of the annotated chord at each beat
     mode: np.ndarray | None = None  # (n,) int, annotated key: 1 major, -1 minor, 0 unknown
     video: VideoTrack | None = None  # None: conditions are computed from the music (self_paired.py)
@@ -50,14 +70,14 @@ class Source(Protocol):
     def songs(self) -> Mapping[str, tuple[Path, ...]]:
         """Every song's id and the files it is read from. InputError where the whole source is unusable."""
 
+    def excluded(self) -> Mapping[str, str]:
+        """Songs left out on purpose, and why."""
+
     def read(self, song: str) -> Song:
         """One song. InputError (one sentence) where it cannot be used."""
 
-    def splits(self) -> Mapping[str, tuple[str, ...]]:
-        """Song ids of "train" and "val"."""
-
-    def excluded(self) -> Mapping[str, str]:
-        """Songs left out on purpose, and why."""
+    def split(self, songs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """Ids of "train" and "val", among these songs."""
 
     def settings(self) -> Mapping[str, object]:
         """What besides the files decides the result (JSON values)."""

@@ -6,7 +6,8 @@ A split is a folder with `train.txt` and `val.txt` (a song id a line, `#` begins
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from diffbgm.errors import InputError
@@ -51,8 +52,7 @@ def read_excluded(split: str) -> dict[str, str]:
 def seeded_split(songs: Iterable[str], seed: int, validation: float) -> dict[str, tuple[str, ...]]:
     """A draw by song that does not move when other songs come or go: a song's own hash decides.
 
-    `validation` is the expected share; where both parts would not get a song (two songs or more), the lowest or
-    highest hash is moved over.
+    `validation` is the expected share. Of two songs or more, each part gets one at least.
     """
     place = {song: int(hashlib.sha256(f"{seed}:{song}".encode()).hexdigest()[:13], 16) / 16**13 for song in songs}
     order = sorted(place, key=lambda song: place[song])
@@ -61,14 +61,44 @@ def seeded_split(songs: Iterable[str], seed: int, validation: float) -> dict[str
     return {"train": tuple(sorted(order[count:])), "val": tuple(sorted(order[:count]))}
 
 
-def check(splits: Mapping[str, tuple[str, ...]], songs: Iterable[str], where: str) -> None:
-    """InputError where a split names songs that the source does not have."""
-    absent = sorted({song for part in splits.values() for song in part} - set(songs))
-    if absent:
-        raise InputError(
-            f"the split names {len(absent)} songs that are not in {where} ({listed(absent)}): "
-            "unpack the whole archive, or choose another split"
-        )
+@dataclass(frozen=True)
+class Split:
+    """How a source's songs are divided.
+
+    name         "seeded", or a shipped split or a folder of lists
+    seed         of the draw, and
+    validation   share of the songs it puts into "val"; both for "seeded" alone
+    """
+
+    name: str = "seeded"
+    seed: int = 0
+    validation: float = 0.1
+
+    def check(self, songs: Iterable[str], where: str | Path) -> None:
+        """InputError where a list names songs that the source does not have."""
+        if self.name == "seeded":
+            return
+        absent = sorted({song for part in read_split(self.name).values() for song in part} - set(songs))
+        if absent:
+            raise InputError(
+                f"the split {self.name} names {len(absent)} songs that are not in {where} ({listed(absent)}): "
+                "unpack the whole archive, or choose another split (data.split=seeded draws one)"
+            )
+
+    def excluded(self, songs: Iterable[str]) -> dict[str, str]:
+        """Songs in neither list, with the reason where one is given."""
+        if self.name == "seeded":
+            return {}
+        reasons, lists = read_excluded(self.name), read_split(self.name)
+        members = {song for part in lists.values() for song in part}
+        return {s: reasons.get(s) or f"not in the split {self.name}" for s in songs if s in reasons or s not in members}
+
+    def divide(self, songs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """{"train": ids, "val": ids} among these songs."""
+        if self.name == "seeded":
+            return seeded_split(songs, self.seed, self.validation)
+        known = set(songs)
+        return {part: tuple(s for s in members if s in known) for part, members in read_split(self.name).items()}
 
 
 def listed(songs: list[str], most: int = 5) -> str:

@@ -1,0 +1,194 @@
+"""BGM909 as its authors released it: POP909's notes on the grid, and features of the video that belongs to each song.
+
+    POP909_4_bin_pnt_8bar/NNN.npz           notes (3 tracks of [onset, pitch, duration, velocity, program], sixteenths),
+                                            start_table, db_pos (sixteenths), db_pos_filter, chord (beats, 14)
+    bgm909/new_raw_video_feats/NNN.pth      tensor (T, 512), one row a frame sample
+    bgm909/caption_feats/NNN.npy            (T', 768), one row a caption sample
+    bgm909/detection/NNN_scenes.txt         a line a shot: its first and last frame
+
+Object arrays and pickles pass the restricted unpickler (unpickle.py) unless `trust_pickles` is set.
+
+Shape legend: n beats of a song, T and T' feature rows.
+"""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diffbgm.datasets.song import Song, VideoTrack
+from diffbgm.datasets.splits import SHIPPED, Split, read_list
+from diffbgm.datasets.unpickle import load_npy, load_npz, load_pickle
+from diffbgm.errors import InputError
+from diffbgm.music.notes import STEPS_PER_BEAT, Notes
+
+SONGS, VISUAL, CAPTIONS, SHOTS = (
+    "POP909_4_bin_pnt_8bar",
+    "bgm909/new_raw_video_feats",
+    "bgm909/caption_feats",
+    "bgm909/detection",
+)
+KEYS = ("notes", "db_pos", "db_pos_filter", "chord")
+
+
+class Bgm909:
+    """The released folders under `root` (or `root`/data).
+
+    `split` is a shipped split, a folder of lists, "seeded", or the release's own pickle of (train list, val list).
+    """
+
+    name = "bgm909"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "polyffusion",
+        split_seed: int = 0,
+        validation: float = 0.1,
+        visual_width: int = 512,
+        language_width: int = 768,
+        trust_pickles: bool = False,
+    ) -> None:
+        self.root = Path(root)
+        self.pickled = Path(split) if Path(split).suffix in (".pickle", ".pkl") else None
+        self._split = Split("seeded" if self.pickled else split, split_seed, validation)
+        self.visual_width, self.language_width, self.trust = visual_width, language_width, trust_pickles
+
+    def songs(self) -> Mapping[str, tuple[Path, ...]]:
+        """Every song that has notes, and its four files. InputError where a folder or a song of the split is absent."""
+        absent = [part for part in (SONGS, VISUAL, CAPTIONS, SHOTS) if not (self._top() / part).is_dir()]
+        if absent:
+            raise InputError(f"{self.root} has no {absent[0]}: unpack the released data as data/README.md shows")
+        ids = sorted(path.stem for path in (self._top() / SONGS).glob("*.npz"))
+        if not ids:
+            raise InputError(f"{self._top() / SONGS} has no NNN.npz: unpack the released data as data/README.md shows")
+        self._split.check([*ids, *_unusable()], self.root)
+        return {song: self._files(song) for song in ids}
+
+    def excluded(self) -> Mapping[str, str]:
+        """The six songs without usable features, and what the split leaves out."""
+        songs = self.songs()
+        outside = {song: "not in the split" for song in songs if self.pickled and song not in self._listed()}
+        return self._split.excluded(songs) | outside | _unusable()
+
+    def split(self, songs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The split asked for."""
+        if self.pickled is None:
+            return self._split.divide(songs)
+        lists = self._lists()
+        return {part: tuple(song for song in members if song in set(songs)) for part, members in lists.items()}
+
+    def settings(self) -> Mapping[str, object]:
+        """Split and widths."""
+        return asdict(self._split) | {"widths": [self.visual_width, self.language_width]}
+
+    def read(self, song: str) -> Song:
+        """One song and the features of its video. InputError where a file is missing, damaged or of another shape."""
+        music, visual_file, caption_file, shot_file = self._files(song)
+        arrays = load_npz(music, self.trust)
+        lacking = [key for key in KEYS if key not in arrays]
+        if lacking:
+            raise InputError(f"{music} has no {lacking[0]}: fetch it again")
+        beats = len(arrays["chord"])
+        downbeats, whole = np.asarray(arrays["db_pos"]), np.asarray(arrays["db_pos_filter"], bool)
+        if beats == 0 or downbeats.ndim != 1 or downbeats.shape != whole.shape:
+            raise InputError(
+                f"{music} has {len(whole)} marks for {len(downbeats)} downbeats and {beats} beats: fetch it again"
+            )
+        downbeats = downbeats.astype(np.int64) // STEPS_PER_BEAT
+        video = VideoTrack.stretched(
+            _checked(_tensor(visual_file), self.visual_width, visual_file),
+            _checked(load_npy(caption_file), self.language_width, caption_file),
+            read_shots(shot_file),
+            beats,
+        )
+        return Song(song, _notes(arrays["notes"], music), beats, downbeats, downbeats[whole], video=video)
+
+    def _top(self) -> Path:
+        return self.root if (self.root / SONGS).is_dir() else self.root / "data"
+
+    def _files(self, song: str) -> tuple[Path, ...]:
+        names = (f"{SONGS}/{song}.npz", f"{VISUAL}/{song}.pth", f"{CAPTIONS}/{song}.npy", f"{SHOTS}/{song}_scenes.txt")
+        return tuple(self._top() / name for name in names)
+
+    def _lists(self) -> dict[str, tuple[str, ...]]:
+        """The two lists of the release's pickle, as ids."""
+        assert self.pickled is not None
+        content = load_pickle(self.pickled, self.trust)
+        try:
+            train, val = ([Path(name).stem for name in part] for part in content)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.pickled} is no pair of lists of file names: give another split") from error
+        return {"train": tuple(train), "val": tuple(val)}
+
+    def _listed(self) -> set[str]:
+        return {song for members in self._lists().values() for song in members}
+
+
+def read_shots(path: Path) -> np.ndarray:
+    """Where shots begin, as shares of the length (S - 1,), first shot left out.
+
+    Lines hold first and last frame; where they hold anything else, only their number counts and shots are even.
+    """
+    try:
+        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is missing or unreadable: fetch it again") from error
+    try:
+        first, last = np.array(lines, np.float64).reshape(-1, 2).T
+        share = (first / (last.max() + 1.0))[1:]
+        if (np.diff(first) > 0).all() and (share > 0).all() and (share < 1).all():
+            return share
+    except ValueError:
+        pass
+    return np.arange(1, len(lines)) / max(len(lines), 1)
+
+
+def _unusable() -> dict[str, str]:
+    return read_list(SHIPPED / "bgm909" / "excluded.txt")
+
+
+def _tensor(path: Path) -> np.ndarray:
+    """A tensor file, by torch's own restricted unpickler whatever is trusted."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: fetch it") from error
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} holds more than a tensor, or is damaged: it was refused unread; fetch it again"
+        ) from error
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}): fetch it again") from error
+    if not isinstance(content, torch.Tensor):
+        raise InputError(f"{path} holds a {type(content).__name__} where a tensor is needed: fetch it again")
+    return content.float().numpy()
+
+
+def _checked(features: np.ndarray, width: int, path: Path) -> np.ndarray:
+    """Features (T, width); InputError for any other shape or for values that are no numbers."""
+    if features.ndim != 2 or features.shape[1] != width or len(features) == 0:
+        shape = " x ".join(map(str, features.shape))
+        raise InputError(f"{path} has features of {shape} where rows of {width} are needed: extract or fetch it again")
+    if not np.isfinite(features).all():
+        raise InputError(f"{path} has features that are not finite: extract or fetch it again")
+    return features
+
+
+def _notes(tracks: np.ndarray, path: Path) -> Notes:
+    """The notes of all tracks in one table."""
+    parts = []
+    for number, track in enumerate(tracks):
+        try:
+            rows = np.asarray(list(track), np.float64).reshape(len(track), 5).astype(np.int64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path} has notes that are not rows of five numbers: fetch it again") from error
+        onset, pitch, duration, velocity, _ = rows.T
+        parts.append(Notes(onset, pitch, np.maximum(duration, 1), velocity, np.full(len(rows), number)))
+    notes = Notes.concatenate(parts).sorted()
+    if len(notes) and not (notes.onset.min() >= 0 and notes.pitch.min() >= 0 and notes.pitch.max() < 128):
+        raise InputError(f"{path} has notes outside pitches 0 to 127 or before the song: fetch it again")
+    return notes

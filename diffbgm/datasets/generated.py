@@ -1,0 +1,77 @@
+"""Songs drawn from a seed: four-chord progressions with bass, broken chords and a melody. No files are needed.
+
+For tests, for `experiment=smoke`, and for anyone who wants to see a training run before fetching data.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from diffbgm.datasets.song import Song, segment_starts
+from diffbgm.datasets.splits import seeded_split
+from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, STEPS_PER_BEAT, Notes
+
+_MAJOR, _MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
+_PROGRESSIONS = ((0, 4, 5, 3), (5, 3, 0, 4), (0, 5, 3, 4), (0, 3, 4, 0))  # scale degrees, one a bar
+_ENERGY = (0.3, 0.6, 0.9, 0.5)  # how much happens in each phrase of four bars, in turn
+
+
+class GeneratedSongs:
+    """`count` songs of `bars` bars; song k of a seed is always the same."""
+
+    name = "generated"
+
+    def __init__(self, count: int = 16, bars: int = 16, seed: int = 0, validation: float = 0.2) -> None:
+        self.count, self.bars, self.seed, self.validation = count, bars, seed, validation
+
+    def songs(self) -> Mapping[str, tuple[Path, ...]]:
+        """Ids, and no files."""
+        return {f"{k:04d}": () for k in range(self.count)}
+
+    def excluded(self) -> Mapping[str, str]:
+        """Nothing."""
+        return {}
+
+    def split(self, songs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """By song."""
+        return seeded_split(songs, self.seed, self.validation)
+
+    def settings(self) -> Mapping[str, object]:
+        """All arguments."""
+        return vars(self)
+
+    def read(self, song: str) -> Song:
+        """Song number `song`."""
+        rng = np.random.default_rng([self.seed, int(song)])
+        minor = bool(rng.random() < 0.5)
+        scale, tonic = np.array(_MINOR if minor else _MAJOR), int(rng.integers(12))
+        progression = _PROGRESSIONS[rng.integers(len(_PROGRESSIONS))]
+        beats = self.bars * BEATS_PER_BAR
+        chords = np.zeros((beats, 12), bool)
+        rows: list[tuple[int, int, int, int]] = []  # onset, pitch, duration, track
+        for bar in range(self.bars):
+            degrees = progression[bar % len(progression)] + np.array([0, 2, 4])
+            triad = tonic + scale[degrees % 7] + 12 * (degrees // 7)
+            chords[bar * BEATS_PER_BAR : (bar + 1) * BEATS_PER_BAR, triad % 12] = True
+            rows += _bar(bar * STEPS_PER_BAR, triad, tonic + scale, _ENERGY[bar // 4 % len(_ENERGY)], rng)
+        onset, pitch, duration, track = np.array(rows, np.int64).T
+        notes = Notes(onset, pitch, duration, np.full(len(rows), 80), track).sorted()
+        downbeats = np.arange(0, beats, BEATS_PER_BAR)
+        mode = np.full(beats, -1 if minor else 1)
+        return Song(song, notes, beats, downbeats, segment_starts(downbeats, beats), chords, mode)
+
+
+def _bar(
+    start: int, triad: np.ndarray, scale: np.ndarray, energy: float, rng: np.random.Generator
+) -> list[tuple[int, int, int, int]]:
+    """One bar of bass (track 2), broken chord (1) and melody (0); more notes, and higher ones, with more energy."""
+    bass = [(start, 36 + int(triad[0]) % 12, STEPS_PER_BAR, 2)]
+    step = 2 if energy > 0.5 else STEPS_PER_BEAT
+    broken = [(start + s, 48 + int(triad[s // step % 3]), step, 1) for s in range(0, STEPS_PER_BAR, step)]
+    melody = []
+    for s in range(0, STEPS_PER_BAR, 2):
+        if rng.random() < energy:
+            tones = triad if s % STEPS_PER_BEAT == 0 else scale
+            melody.append((start + s, 60 + 12 * (energy > 0.5) + int(rng.choice(tones)) % 12, 2, 0))
+    return bass + broken + melody

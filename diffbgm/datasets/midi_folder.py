@@ -1,0 +1,63 @@
+"""Any folder of MIDI files as training data, with conditions computed from the music (self_paired.py).
+
+Beats and bars come from each file's own tempo map and time signatures. Files in other meters than 4/4, without notes,
+too short, or damaged are skipped, each with its reason.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from diffbgm.datasets.song import Song, segment_starts
+from diffbgm.datasets.splits import Split
+from diffbgm.errors import InputError
+from diffbgm.music.midi import read_midi
+
+ENDINGS = (".mid", ".midi")
+
+
+class MidiFolder:
+    """All MIDI files below `root`; a song's id is its path below `root`."""
+
+    name = "midi_folder"
+
+    def __init__(
+        self, root: str | Path, split: str = "seeded", split_seed: int = 0, validation: float = 0.1, drums: bool = False
+    ) -> None:
+        self.root = Path(root)
+        self.drums = drums
+        self._split = Split(split, split_seed, validation)
+
+    def songs(self) -> Mapping[str, tuple[Path, ...]]:
+        """Every MIDI file. InputError where there is none, or the split names others."""
+        if not self.root.is_dir():
+            raise InputError(f"there is no folder {self.root}: give a folder of MIDI files as data.root")
+        files = sorted(p for p in self.root.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+        if not files:
+            raise InputError(f"{self.root} has no .mid files: give a folder of MIDI files as data.root")
+        songs = {file.relative_to(self.root).as_posix(): (file,) for file in files}
+        self._split.check(songs, self.root)
+        return songs
+
+    def excluded(self) -> Mapping[str, str]:
+        """What the split leaves out."""
+        return self._split.excluded(self.songs())
+
+    def split(self, songs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The split asked for."""
+        return self._split.divide(songs)
+
+    def settings(self) -> Mapping[str, object]:
+        """The split and the treatment of drums."""
+        return asdict(self._split) | {"drums": self.drums}
+
+    def read(self, song: str) -> Song:
+        """One file. InputError where it is no MIDI file, is empty, or has no eight bars of 4/4 in a row."""
+        path = self.root / song
+        score = read_midi(path, drums=self.drums)
+        beats = len(score.beats)
+        starts = segment_starts(score.downbeats, beats)
+        if len(starts) == 0 and len(score.downbeats) >= 8:
+            meters = ", ".join(f"{meter:g}" for meter in sorted(set(score.meters.tolist())))
+            raise InputError(f"{path} has bars of {meters} beats, and segments need eight bars of 4/4 in a row")
+        return Song(song, score.notes, beats, score.downbeats, starts)
