@@ -5,6 +5,7 @@ Shape legend: N notes, n beats, k bar lines. A beat is a quarter note unless the
 
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ SLOWEST, FASTEST = (
     4.0,
     1000.0,
 )  # beats a minute that a MIDI file can hold (24 bits of microseconds) and a player can follow
+SHORTEST_BAR, LONGEST_BAR = 0.25, 64.0  # quarter notes; a meter outside is damage and is passed over
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,12 @@ def _bars(
     changes = {0.0: 4.0}  # position in quarter notes -> bar length; 4/4 until the file says otherwise
     for change in midi.time_signature_changes:
         at = float(_interpolate(np.array(change.time), knots, positions))
-        changes[round(at, 3)] = 4.0 * change.numerator / change.denominator
-    starts = sorted(changes)
-    lines = [
-        np.arange(a, b - 1e-3, changes[a]) for a, b in zip(starts, [*starts[1:], float(count)], strict=True) if a < b
-    ]
-    lengths = [np.full(len(line), changes[a]) for a, line in zip(starts, lines, strict=False)]
-    line, length = np.concatenate(lines), np.concatenate(lengths)
-    on_beat = (np.abs(line - np.rint(line)) < 1e-2) & (line < count)
-    return np.rint(line[on_beat]).astype(np.int64), length[on_beat]
+        length = 4.0 * change.numerator / change.denominator
+        if SHORTEST_BAR <= length <= LONGEST_BAR and at < count:
+            changes[round(at, 3)] = length
+    starts = [*sorted(changes), float(count)]
+    bars = [(np.arange(a, b - 1e-3, changes[a]), changes[a]) for a, b in pairwise(starts)]
+    line = np.concatenate([lines for lines, _ in bars])
+    length_there = np.concatenate([np.full(len(lines), length) for lines, length in bars])
+    on_beat = np.abs(line - np.rint(line)) < 1e-2
+    return np.rint(line[on_beat]).astype(np.int64), length_there[on_beat]
