@@ -3,7 +3,7 @@
     python scripts/bench_model.py [--quick] [--models small paper] [--batch 16] [--device cpu]
 
 Prints a table, then one JSON line. `share` is the step's FLOP rate over that of a plain matrix product in the same
-precision, measured in the same run, so that numbers from busy or different machines can be compared.
+precision, measured just before it, so that numbers from busy or different machines can be compared.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def inputs(batch: int, device: torch.device, window: int = 8) -> tuple[torch.Ten
 
 
 def seconds(work: Callable[[], None], repeats: int, device: torch.device) -> float:
-    """Median time of `work` after one call to warm up."""
+    """The shortest time of `work` after one call to warm up: what the machine does when nobody else is at it."""
     times = []
     for index in range(repeats + 1):
         start = time.perf_counter()
@@ -67,7 +67,7 @@ def seconds(work: Callable[[], None], repeats: int, device: torch.device) -> flo
             torch.cuda.synchronize(device)
         if index:
             times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
+    return min(times)
 
 
 def matmul_rate(dtype: torch.dtype, device: torch.device, size: int, repeats: int) -> float:
@@ -107,7 +107,7 @@ def train_step(network: nn.Module, batch: int, dtype: torch.dtype, device: torch
     return step
 
 
-def measure(name: str, batch: int, repeats: int, rates: dict[str, float], device: torch.device) -> list[dict[str, Any]]:
+def measure(name: str, batch: int, repeats: int, size: int, device: torch.device) -> list[dict[str, Any]]:
     """A row for each precision and memory format of one model."""
     config, rows = model_config(name), []
     counted = build_network(config)
@@ -119,6 +119,7 @@ def measure(name: str, batch: int, repeats: int, rates: dict[str, float], device
             network = build_network(config).to(device)
             if layout == "channels_last":
                 network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            product = matmul_rate(dtype, device, size, repeats)
             taken = seconds(train_step(network, batch, dtype, device), repeats, device)
             rate = batch * step_flops / taken
             rows.append(
@@ -132,7 +133,8 @@ def measure(name: str, batch: int, repeats: int, rates: dict[str, float], device
                     "step_s": round(taken, 4),
                     "segments_per_s": round(batch / taken, 2),
                     "gflops": round(rate / 1e9, 1),
-                    "share": round(rate / rates[dtype_name], 3),
+                    "matmul_gflops": round(product / 1e9, 1),
+                    "share": round(rate / product, 3),
                 }
             )
     return rows
@@ -147,18 +149,16 @@ def main() -> None:
     arguments = parser.parse_args()
     device, repeats = torch.device(arguments.device), 2 if arguments.quick else 5
     size = 512 if arguments.quick else 2048
-    rates = {name: matmul_rate(dtype, device, size, 5) for name, dtype in DTYPES.items()}
     rows = []
     for name in arguments.models or (["tiny"] if arguments.quick else ["small", "paper"]):
         batch = arguments.batch or (2 if name == "paper" and device.type == "cpu" else 16)
-        rows += measure(name, batch, repeats, rates, device)
-    print(f"{device}, {torch.get_num_threads()} threads; matrix product of {size}:", end=" ")
-    print(", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items()))
+        rows += measure(name, batch, repeats, size, device)
+    print(f"{device}, {torch.get_num_threads()} threads; matrix products of {size} x {size}")
     print("| " + " | ".join(rows[0]) + " |")
     print("|" + "---|" * len(rows[0]))
     for row in rows:
         print("| " + " | ".join(str(value) for value in row.values()) + " |")
-    print(json.dumps({"matmul_gflops": {k: round(v / 1e9, 1) for k, v in rates.items()}, "size": size, "rows": rows}))
+    print(json.dumps({"matmul_size": size, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Every key and shape is checked against the published list, and nothing in the fi
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -25,11 +26,11 @@ What the weights do not say, and what was assumed:
                         and width, but its numbers differ"""
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="the published .pt")
     parser.add_argument("target", type=Path, help="the .safetensors to write")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.target.suffix != ".safetensors":
         parser.error(f"the target {arguments.target} must end in .safetensors")
     try:

@@ -1,0 +1,121 @@
+"""Checkpoints come back as they were, and what is no checkpoint is named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from diffbgm.datasets.batch import Condition
+from diffbgm.errors import InputError
+from diffbgm.files import sha256
+from diffbgm.models.checkpoint import load_checkpoint, read_config, save_checkpoint
+from diffbgm.models.network import DiffBGM, build_network
+
+MODEL = {
+    "unet": {"channels": 32, "attention_levels": [0], "n_res_blocks": 1, "channel_multipliers": [1], "d_cond": 16},
+    "conditioner": {"visual_width": 9, "language_width": 12, "selector": {"strategy": "language_video"}},
+}
+CONFIG: dict[str, Any] = {"format": 1, "model": MODEL, "objective": "eps", "training": {"note": "Grüße"}}
+
+
+@pytest.fixture
+def network() -> DiffBGM:
+    torch.manual_seed(0)
+    built = build_network(MODEL)
+    for parameter in built.parameters():
+        parameter.data = 0.1 * torch.randn(parameter.shape)
+    return built.eval()
+
+
+@pytest.fixture
+def saved(network: DiffBGM, tmp_path: Path) -> Path:
+    path = tmp_path / "a model.safetensors"
+    save_checkpoint(path, network.state_dict(), CONFIG)
+    return path
+
+
+def test_round_trip(network: DiffBGM, saved: Path) -> None:
+    checkpoint = load_checkpoint(saved)
+    assert checkpoint.config == CONFIG
+    assert checkpoint.sha256 == sha256(saved)
+    assert not checkpoint.network.training
+    condition = Condition(torch.rand(1, 32, 9), torch.rand(1, 32, 12), torch.ones(1, 32) > 0, torch.tensor([8]))
+    x, t = torch.randn(1, 2, 16, 8), torch.tensor([5])
+    with torch.no_grad():
+        assert torch.equal(checkpoint.network(x, t, condition), network(x, t, condition))
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_the_same_weights_give_the_same_bytes(network: DiffBGM, saved: Path) -> None:
+    other = saved.with_name("other.safetensors")
+    save_checkpoint(other, network.to(memory_format=torch.channels_last).state_dict(), CONFIG)  # type: ignore[call-overload]
+    assert other.read_bytes() == saved.read_bytes()
+
+
+def test_half_precision_on_disk_loads_as_float32(network: DiffBGM, tmp_path: Path) -> None:
+    path = tmp_path / "half.safetensors"
+    save_checkpoint(path, {key: value.half() for key, value in network.state_dict().items()}, CONFIG)
+    loaded = load_checkpoint(path).network.state_dict()
+    assert all(torch.equal(loaded[key], value.half().float()) for key, value in network.state_dict().items())
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no checkpoint at .*none\.safetensors"):
+        load_checkpoint(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_truncated(saved: Path, share: float) -> None:
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=r"a model\.safetensors is no whole"):
+        load_checkpoint(saved)
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=str(tmp_path)):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("metadata", [None, {"config": "no json"}, {"config": "[1]"}, {"config": "{}"}])
+def test_foreign_files(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    path = tmp_path / "foreign.safetensors"
+    safetensors.torch.save_file({"weight": torch.ones(3)}, path, metadata)
+    with pytest.raises(InputError, match="carries no config of this project"):
+        load_checkpoint(path)
+
+
+def test_another_format(tmp_path: Path) -> None:
+    path = tmp_path / "later.safetensors"
+    safetensors.torch.save_file({"weight": torch.ones(3)}, path, {"config": json.dumps({**CONFIG, "format": 2})})
+    with pytest.raises(InputError, match="format 2"):
+        read_config(path)
+
+
+@pytest.mark.parametrize("fault", ["missing", "extra", "shape", "model", "options"])
+def test_weights_that_do_not_fit_their_config(network: DiffBGM, tmp_path: Path, fault: str) -> None:
+    weights, config = dict(network.state_dict()), dict(CONFIG)
+    if fault == "missing":
+        del weights["unet.out.2.bias"]
+    elif fault == "extra":
+        weights["unet.out.3.bias"] = torch.ones(2)
+    elif fault == "shape":
+        weights["unet.out.2.bias"] = torch.ones(3)
+    elif fault == "model":
+        del config["model"]
+    else:
+        config["model"] = {**MODEL, "unet": {**MODEL["unet"], "channels": 40}}
+    path = tmp_path / "other.safetensors"
+    save_checkpoint(path, weights, config)
+    with pytest.raises(InputError, match=r"other\.safetensors do not fit its config") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_written(network: DiffBGM, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"):
+        save_checkpoint(tmp_path / "file" / "x.safetensors", network.state_dict(), CONFIG)

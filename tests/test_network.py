@@ -1,0 +1,112 @@
+"""Network and conditioner together, built from the project's own configs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from diffbgm.datasets.batch import Condition
+from diffbgm.errors import InputError
+from diffbgm.models.network import DiffBGM, build_network, check_objective
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def config(name: str, selector: str = "language_video") -> dict[str, Any]:
+    """A model group as train.py hands it over: selector and widths filled in."""
+    whole = OmegaConf.create({"selector": OmegaConf.load(CONFIGS / "selector" / f"{selector}.yaml")})
+    whole.model = OmegaConf.load(CONFIGS / "model" / f"{name}.yaml")
+    plain = OmegaConf.to_container(whole, resolve=True)
+    assert isinstance(plain, dict)
+    plain["model"]["conditioner"] |= {"visual_width": 9, "language_width": 12}
+    return plain["model"]
+
+
+def condition(batch: int = 2) -> Condition:
+    generator = torch.Generator().manual_seed(0)
+    return Condition(
+        torch.rand(batch, 32, 9, generator=generator),
+        torch.randn(batch, 32, 12, generator=generator),
+        torch.ones(batch, 32, dtype=torch.bool),
+        torch.full((batch,), 8),
+    )
+
+
+def awake(network: DiffBGM) -> DiffBGM:
+    generator = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def network() -> DiffBGM:
+    return awake(build_network(config("tiny")))
+
+
+@pytest.mark.parametrize("selector", sorted(path.stem for path in (CONFIGS / "selector").glob("*.yaml")))
+def test_every_selector_config_conditions_the_tiny_model(selector: str) -> None:
+    model = awake(build_network(config("tiny", selector)))
+    x, t = torch.randn(2, 2, 128, 128), torch.tensor([900, 100])
+    with torch.no_grad():
+        assert model(x, t, condition()).shape == x.shape
+
+
+def test_encoding_once_or_inside_is_the_same(network: DiffBGM) -> None:
+    x, t, drop = torch.randn(2, 2, 128, 128), torch.tensor([900, 100]), torch.tensor([True, False])
+    with torch.no_grad():
+        encoded = network.encode(condition())
+        assert torch.equal(network(x, t, encoded), network(x, t, condition()))
+        inside = network(x, t, condition(), drop)
+        assert torch.equal(inside, network(x, t, network.conditioner.drop(encoded, drop)))
+        alone = network(x[:1], t[:1], network.conditioner.null(encoded.rows([0])))
+        torch.testing.assert_close(inside[:1], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_modalities_act_at_their_own_times(network: DiffBGM) -> None:
+    """Attention follows the selector; the visual stream of beat_condition acts at every t."""
+    x, t = torch.randn(2, 2, 128, 128), torch.tensor([900, 100])
+    given = condition()
+    other_language = Condition(given.visual, given.language + 1, given.valid, given.window)
+    other_visual = Condition(1 - given.visual, given.language, given.valid, given.window)
+    with torch.no_grad():
+        base = network(x, t, given)
+        by_language = (network(x, t, other_language) - base).abs().amax(dim=(1, 2, 3))
+        by_visual = (network(x, t, other_visual) - base).abs().amax(dim=(1, 2, 3))
+    assert by_language[0] > 1e-4
+    assert by_language[1] == 0
+    assert by_visual.min() > 1e-4
+
+
+def test_a_row_does_not_depend_on_its_batch(network: DiffBGM) -> None:
+    x, t = torch.randn(3, 2, 128, 128), torch.tensor([900, 100, 400])
+    with torch.no_grad():
+        encoded = network.encode(condition(3))
+        torch.testing.assert_close(
+            network(x, t, encoded)[1:2], network(x[1:2], t[1:2], encoded.rows([1])), atol=1e-5, rtol=1e-5
+        )
+
+
+def test_a_loss_reaches_every_parameter(network: DiffBGM) -> None:
+    model = awake(build_network(config("tiny"))).train()
+    x, t = torch.randn(2, 2, 128, 128), torch.tensor([900, 100])
+    model(x, t, condition(), torch.tensor([False, False]))[..., 20:108].square().mean().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"unet": {"chanels": 64}}, {"unet": {}}, {"unet": {}, "conditioner": {"selector": {"strategy": "video"}}}],
+)
+def test_a_config_that_cannot_be_built_is_one_sentence(broken: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="configs/model"):
+        build_network(broken)
+
+
+def test_cropped_pitches_need_logits() -> None:
+    check_objective(config("small")["unet"], "x0_logits")
+    check_objective(config("paper")["unet"], "eps")
+    with pytest.raises(InputError, match="objective=eps"):
+        check_objective(config("small")["unet"], "eps")
