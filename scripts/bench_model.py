@@ -57,7 +57,7 @@ def inputs(batch: int, device: torch.device, window: int = 8) -> tuple[torch.Ten
     )
 
 
-def seconds(work: Callable[[], None], repeats: int, device: torch.device) -> float:
+def seconds(work: Callable[[], object], repeats: int, device: torch.device) -> float:
     """The shortest time of `work` after one call to warm up: what the machine does when nobody else is at it."""
     times = []
     for index in range(repeats + 1):
@@ -118,7 +118,7 @@ def measure(name: str, batch: int, repeats: int, size: int, device: torch.device
             torch.manual_seed(0)
             network = build_network(config).to(device)
             if layout == "channels_last":
-                network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                network = network.to(memory_format=torch.channels_last)
             product = matmul_rate(dtype, device, size, repeats)
             taken = seconds(train_step(network, batch, dtype, device), repeats, device)
             rate = batch * step_flops / taken
