@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from diffbgm.errors import InputError
 from diffbgm.video.streams import SENTENCES
-from diffbgm.video.weights import Weights, on_device, quiet_loading
+from diffbgm.video.weights import Weights, loading, on_device
 
 if TYPE_CHECKING:
     import torch
@@ -74,8 +74,7 @@ class BertEmbedder:
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import AutoTokenizer, BertModel
 
-        folder = self.weights.find()
-        with quiet_loading():
+        with loading(self.weights) as folder:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model = BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=self.pooling == "pooler")
         if model.config.hidden_size != self.width:
@@ -165,8 +164,7 @@ class BlipCaptioner:
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import BlipForConditionalGeneration, BlipProcessor
 
-        folder = self.weights.find()
-        with quiet_loading():
+        with loading(self.weights) as folder:
             processor = BlipProcessor.from_pretrained(folder, local_files_only=True)
             model = BlipForConditionalGeneration.from_pretrained(folder, local_files_only=True)
         return processor, on_device(model, self.device, self.half)

@@ -31,7 +31,7 @@ STREAM_OF = {name: "motion_onset" if name == "accent" else name for name in MEAS
 
 QUANTILES = 101
 CUT_MEMORY_SECONDS = 2.0  # since_cut and until_cut fall to 1/e in this time
-LEVEL_DECIMALS = 3  # levels closer than this are a tie within the piece
+LEVEL_DECIMALS = 2  # a change of less than a hundredth of the population is none within the piece
 
 PACES = ("slow", "steady", "fast")
 LIGHTS = ("dark", "softly lit", "bright")

@@ -52,15 +52,27 @@ class Weights:
 
 
 @contextlib.contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Without transformers' progress bars and load reports; its settings are put back afterwards."""
+def loading(weights: Weights) -> Iterator[Path]:
+    """The folder to load a model from, without transformers' progress bars and reports, and whatever goes wrong then as
+    an InputError; transformers' settings are put back afterwards.
+    """
+    from safetensors import SafetensorError
     from transformers.utils import logging
 
+    folder = weights.find()
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        yield folder
+    except InputError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0][:200]
+        raise InputError(
+            f"cannot load the model {weights.name} from {folder} ({reason}); put its complete files there, "
+            "or use features=lite, which needs no download"
+        ) from error
     finally:
         logging.set_verbosity(verbosity)
         if bars:

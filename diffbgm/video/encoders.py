@@ -1,0 +1,249 @@
+"""Frame encoders: the built-in measures of motion and colour, and CLIP image features.
+
+An encoder is configuration (and, for CLIP, a network). Its `watch` gives an object for one video: `take` pulls pixels
+out of the frames that are sampled (in the decoding thread), `see` measures them, `rows` gives one row a sample at
+`rate` Hz, sample k being what is on display at k / rate seconds.
+"""
+
+# N samples, D width of a row, H, W height and width, B batch
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffbgm.errors import InputError
+from diffbgm.video.decode import Frame, VideoInfo
+from diffbgm.video.streams import MEASURES
+from diffbgm.video.weights import Weights, loading, on_device
+
+if TYPE_CHECKING:
+    import torch
+
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+ACCENT_SECONDS = 0.5  # an accent is motion above its mean in this time before
+
+Item = tuple[int, NDArray[np.uint8]] | None  # how many samples a frame is on display for, and its pixels (H, W, 3)
+
+
+class FrameWatcher(Protocol):
+    """One video passing by."""
+
+    def take(self, frame: Frame) -> Item:
+        """What is needed of a frame, None where no sample falls on it; called in the decoding thread."""
+
+    def see(self, item: Item) -> None:
+        """The next frame."""
+
+    def rows(self, cuts: list[float]) -> NDArray[np.float32]:
+        """(N, D), given the times at which new shots start; called once, after the last frame."""
+
+
+class FrameEncoder(Protocol):
+    """Something that turns pictures into rows; `id` names it and its settings."""
+
+    id: str
+    rate: float
+    columns: tuple[str, ...]
+
+    def watch(self, info: VideoInfo) -> FrameWatcher:
+        """Begin with a video."""
+
+
+class LiteEncoder:
+    """Raw measures of a video, one row of `MEASURES` a sample, from pictures with a short side of `side` pixels.
+
+    motion: mean absolute change of luma per second, less the change of the whole picture's mean (a fade is no motion)
+    accent: motion above its mean in the half second before, else 0
+    brightness, contrast: mean and standard deviation of luma, in [0, 1]
+    colourfulness: Hasler and Süsstrunk, "Measuring colourfulness in natural images" (2003); 0 grey, 33 moderate
+    warmth: (R - B) / (R + G + B) of the mean colour, in [-1, 1]
+
+    Luma is of gamma-coded pixels. A change across a cut is no motion: it takes the value of the next sample.
+    """
+
+    columns = MEASURES
+
+    def __init__(self, rate: float = 8.0, side: int = 90) -> None:
+        self.rate, self.side = rate, side
+        self.id = f"measures-{rate:g}-{side}"
+
+    def watch(self, info: VideoInfo) -> "LiteWatcher":
+        """Begin with a video."""
+        return LiteWatcher(self.rate, info.fit(self.side))
+
+
+class LiteWatcher:
+    """The measures of one video."""
+
+    def __init__(self, rate: float, size: tuple[int, int]) -> None:
+        self._rate, self._size = rate, size
+        self._luma: NDArray[np.floating] | None = None
+        self._shown = 0  # for how many samples the picture before was on display
+        self._rows: list[tuple[float, ...]] = []  # motion, brightness, contrast, colourfulness, warmth
+
+    def take(self, frame: Frame) -> Item:
+        ticks = frame.ticks(self._rate)
+        return (len(ticks), frame.rgb(self._size)) if ticks else None
+
+    def see(self, item: Item) -> None:
+        if item is None:
+            return
+        count, pixels = item
+        rgb = pixels.astype(np.float32)
+        luma = (rgb @ LUMA) / np.float32(255)
+        brightness, contrast = float(luma.mean()), float(luma.std())
+        motion = 0.0
+        if self._luma is not None:
+            change = luma - self._luma
+            motion = float(np.abs(change - change.mean()).mean()) * self._rate / self._shown
+        row = (motion, brightness, contrast, colourfulness(rgb), warmth(rgb))
+        self._rows += [row] * count
+        self._luma, self._shown = luma, count
+
+    def rows(self, cuts: list[float]) -> NDArray[np.float32]:
+        table = np.array(self._rows, dtype=np.float64)
+        first = {0} | {math.ceil(cut * self._rate - 1e-6) for cut in cuts}
+        motion = without(table[:, 0], sorted(tick for tick in first if tick < len(table)))
+        accents = accent(motion, max(round(ACCENT_SECONDS * self._rate), 1))
+        return np.column_stack([motion, accents, table[:, 1:]]).astype(np.float32)
+
+
+def colourfulness(rgb: NDArray[np.float32]) -> float:
+    """Hasler and Süsstrunk's measure of a picture (H, W, 3) in 0 to 255, from red - green and yellow - blue.
+
+    sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2) with m their means and s their standard deviations.
+    """
+    red_green = rgb[..., 0] - rgb[..., 1]
+    yellow_blue = (rgb[..., 0] + rgb[..., 1]) / 2 - rgb[..., 2]
+    spread = math.hypot(float(red_green.std()), float(yellow_blue.std()))
+    return spread + 0.3 * math.hypot(float(red_green.mean()), float(yellow_blue.mean()))
+
+
+def warmth(rgb: NDArray[np.float32]) -> float:
+    """(R - B) / (R + G + B) of a picture's mean colour; near black (a mean under 4 of 255) it fades to 0."""
+    red, green, blue = rgb.reshape(-1, 3).mean(axis=0, dtype=np.float64)
+    return float((red - blue) / max(red + green + blue, 3 * 4))
+
+
+def without(values: NDArray[np.float64], gaps: list[int]) -> NDArray[np.float64]:
+    """Values (N,) with those at `gaps` replaced by the next one kept, at the end by the last one kept, else by 0."""
+    kept = np.setdiff1d(np.arange(len(values)), gaps)
+    if not len(kept):
+        return np.zeros_like(values)
+    index = np.minimum(np.searchsorted(kept, np.arange(len(values))), len(kept) - 1)
+    return values[kept[index]]
+
+
+def accent(motion: NDArray[np.float64], before: int) -> NDArray[np.float64]:
+    """How far motion (N,) rises above its mean over the `before` samples before, at least 0; 0 for the first sample."""
+    total = np.concatenate([[0.0], np.cumsum(motion)])
+    index = np.arange(len(motion))
+    low = np.maximum(index - before, 0)
+    mean = (total[index] - total[low]) / np.maximum(index - low, 1)
+    return np.where(index > 0, np.maximum(motion - mean, 0.0), 0.0)
+
+
+class ClipEncoder:
+    """Image features of an open_clip model, (N, width), from the largest square in the middle of each sampled picture.
+
+    normalise: unit length. `half` computes in float16 on a GPU; rows are float32 in any case.
+    """
+
+    columns: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        weights: Weights,
+        width: int = 512,
+        rate: float = 2.0,
+        batch_size: int = 64,
+        normalise: bool = False,
+        half: bool = True,
+        device: "torch.device | None" = None,
+    ) -> None:
+        self.weights, self.width, self.rate, self.batch_size = weights, width, rate, batch_size
+        self.normalise, self.half, self.device = normalise, half, device
+        self.id = f"{weights.id}-{rate:g}" + ("-unit" if normalise else "")
+
+    def to(self, device: "torch.device") -> "ClipEncoder":
+        """Compute on this device from now on."""
+        self.device = device
+        self.__dict__.pop("network", None)
+        return self
+
+    def prepare(self) -> None:
+        """Load the model now; InputError where it cannot be had."""
+        _ = self.network
+
+    @cached_property
+    def network(self) -> Any:
+        """The image tower, in evaluation mode."""
+        import open_clip
+
+        with loading(self.weights) as folder:
+            model = open_clip.create_model(f"local-dir:{folder.absolute()}", require_pretrained=True)
+        visual = model.visual
+        if visual.output_dim != self.width:
+            raise InputError(
+                f"{self.weights.name} gives {visual.output_dim} numbers a picture, the configuration says "
+                f"{self.width}; set width to what the model gives"
+            )
+        return on_device(visual, self.device, self.half)
+
+    def watch(self, info: VideoInfo) -> "ClipWatcher":
+        """Begin with a video."""
+        return ClipWatcher(self, info)
+
+    def encode(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Square RGB pictures (B, H, H, 3) of the model's size to rows (B, width)."""
+        import torch
+
+        settings = self.network.preprocess_cfg
+        weight = next(self.network.parameters())
+        mean, std = (torch.tensor(settings[key], device=weight.device).view(3, 1, 1) for key in ("mean", "std"))
+        pixels = torch.from_numpy(np.stack(pictures)).to(weight.device).permute(0, 3, 1, 2).float() / 255
+        with torch.inference_mode():
+            rows = self.network(((pixels - mean) / std).to(weight.dtype)).float()
+        rows = torch.nn.functional.normalize(rows, dim=-1) if self.normalise else rows
+        return rows.cpu().numpy()
+
+
+class ClipWatcher:
+    """The image features of one video, batch by batch."""
+
+    def __init__(self, encoder: ClipEncoder, info: VideoInfo) -> None:
+        size = encoder.network.image_size
+        self._encoder = encoder
+        self._side = size[0] if isinstance(size, tuple) else size
+        self._size = info.fit(self._side)
+        self._pictures: list[NDArray[np.uint8]] = []
+        self._counts: list[int] = []
+        self._rows: list[NDArray[np.float32]] = []
+
+    def take(self, frame: Frame) -> Item:
+        ticks = frame.ticks(self._encoder.rate)
+        if not ticks:
+            return None
+        pixels = frame.rgb(self._size, smooth=True)
+        top, left = ((length - self._side) // 2 for length in pixels.shape[:2])
+        return len(ticks), pixels[top : top + self._side, left : left + self._side]
+
+    def see(self, item: Item) -> None:
+        if item is None:
+            return
+        self._counts.append(item[0])
+        self._pictures.append(item[1])
+        if len(self._pictures) == self._encoder.batch_size:
+            self._run()
+
+    def rows(self, cuts: list[float]) -> NDArray[np.float32]:
+        self._run()
+        return np.repeat(np.concatenate(self._rows), self._counts, axis=0)
+
+    def _run(self) -> None:
+        if self._pictures:
+            self._rows.append(self._encoder.encode(self._pictures))
+            self._pictures = []

