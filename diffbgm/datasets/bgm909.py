@@ -21,7 +21,7 @@ import torch
 
 from diffbgm.datasets.song import Song, VideoTrack
 from diffbgm.datasets.splits import SHIPPED, Split, read_list
-from diffbgm.datasets.unpickle import load_npy, load_npz, load_pickle
+from diffbgm.datasets.unpickle import load_npy, load_npz
 from diffbgm.errors import InputError
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 
@@ -53,8 +53,7 @@ class Bgm909:
         trust_pickles: bool = False,
     ) -> None:
         self.root = Path(root)
-        self.pickled = Path(split) if Path(split).suffix in (".pickle", ".pkl") else None
-        self._split = Split("seeded" if self.pickled else split, split_seed, validation)
+        self._split = Split(split, split_seed, validation, trust_pickles)
         self.visual_width, self.language_width, self.trust = visual_width, language_width, trust_pickles
 
     def songs(self) -> Mapping[str, tuple[Path, ...]]:
@@ -70,16 +69,11 @@ class Bgm909:
 
     def excluded(self) -> Mapping[str, str]:
         """The six songs without usable features, and what the split leaves out."""
-        songs = self.songs()
-        outside = {song: "not in the split" for song in songs if self.pickled and song not in self._listed()}
-        return self._split.excluded(songs) | outside | _unusable()
+        return self._split.excluded(self.songs()) | _unusable()
 
     def split(self, songs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The split asked for."""
-        if self.pickled is None:
-            return self._split.divide(songs)
-        lists = self._lists()
-        return {part: tuple(song for song in members if song in set(songs)) for part, members in lists.items()}
+        return self._split.divide(songs)
 
     def settings(self) -> Mapping[str, object]:
         """Split and widths."""
@@ -113,19 +107,6 @@ class Bgm909:
     def _files(self, song: str) -> tuple[Path, ...]:
         names = (f"{SONGS}/{song}.npz", f"{VISUAL}/{song}.pth", f"{CAPTIONS}/{song}.npy", f"{SHOTS}/{song}_scenes.txt")
         return tuple(self._top() / name for name in names)
-
-    def _lists(self) -> dict[str, tuple[str, ...]]:
-        """The two lists of the release's pickle, as ids."""
-        assert self.pickled is not None
-        content = load_pickle(self.pickled, self.trust)
-        try:
-            train, val = ([Path(name).stem for name in part] for part in content)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{self.pickled} is no pair of lists of file names: give another split") from error
-        return {"train": tuple(train), "val": tuple(val)}
-
-    def _listed(self) -> set[str]:
-        return {song for members in self._lists().values() for song in members}
 
 
 def read_shots(path: Path) -> np.ndarray:

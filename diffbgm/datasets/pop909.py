@@ -111,7 +111,7 @@ def read_beats(path: Path) -> tuple[np.ndarray, np.ndarray]:
     simple, double = (np.flatnonzero(table[:, column]) for column in (1, 2))
     if _usual_gap(simple) == 3:
         raise InputError(f"{path.parent.name} is in three, and segments need bars of four beats")
-    if _usual_gap(double) != 4:
+    if _usual_gap(double) not in (0, 4):
         raise InputError(f"{path.parent.name} has no bars of four beats in {path.name}")
     return times, double
 

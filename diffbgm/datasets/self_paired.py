@@ -28,6 +28,7 @@ LOCAL_BEATS = BEATS_PER_BAR  # smoothing of register and spread
 KEY_BEATS = 8 * BEATS_PER_BAR  # span of music that a mode is heard from
 PHRASE_BEATS = 2 * BEATS_PER_BAR  # music before and after a bar line that is compared there
 ACCENT_BEATS = 2 * BEATS_PER_BAR + 1  # neighbourhood of an accent
+LEAST_NOVELTY = 0.1  # of a phrase boundary, as a share of the song's clearest
 MODE_WEIGHT = 0.1  # of the annotated mode beside a difference of correlations
 
 
@@ -95,7 +96,7 @@ def _majorness(harmony: np.ndarray, mode: np.ndarray | None) -> np.ndarray:
 
 
 def _phrases(downbeats: np.ndarray, harmony: np.ndarray, starts: np.ndarray, register: np.ndarray) -> np.ndarray:
-    """Bar lines (n,) bool whose novelty exceeds that of both neighbouring bar lines: every two to four bars.
+    """Bar lines (n,) bool whose novelty exceeds that of both neighbouring bar lines: one in two to four bars.
 
     Novelty: distance between the two bars before and the two bars after, in harmony (unit chroma), density and
     register (each divided by its deviation over the song).
@@ -111,6 +112,7 @@ def _phrases(downbeats: np.ndarray, harmony: np.ndarray, starts: np.ndarray, reg
     after = (total[high] - total[line]) / (high - line)[:, None]
     novelty = np.concatenate([[0.0], np.linalg.norm(after - before, axis=1), [0.0]])
     peak = (novelty[1:-1] > novelty[:-2]) & (novelty[1:-1] >= novelty[2:])
+    peak &= novelty[1:-1] > max(LEAST_NOVELTY * novelty.max(), 1e-6)
     cut = np.zeros(beats, bool)
     cut[line[peak]] = True
     return cut

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffbgm.datasets.unpickle import load_pickle
 from diffbgm.errors import InputError
 
+PICKLES = (".pickle", ".pkl")
 SHIPPED = Path(__file__).parent / "splits"
 
 
@@ -32,9 +34,20 @@ def folder(split: str) -> Path:
     return SHIPPED / split if (SHIPPED / split / "train.txt").is_file() else Path(split)
 
 
-def read_split(split: str) -> dict[str, tuple[str, ...]]:
-    """{"train": ids, "val": ids}. InputError where a list is missing or a song stands in both."""
-    lists = {part: tuple(read_list(folder(split) / f"{part}.txt")) for part in ("train", "val")}
+def read_split(split: str, trust: bool = False) -> dict[str, tuple[str, ...]]:
+    """{"train": ids, "val": ids}. InputError where a list is missing or a song stands in both.
+
+    A .pickle (or .pkl) holds a pair of lists of file names, as in the Diff-BGM release.
+    """
+    if Path(split).suffix in PICKLES:
+        content = load_pickle(split, trust)
+        try:
+            train, val = (tuple(Path(name).stem for name in part) for part in content)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{split} is no pair of lists of file names: give another split") from error
+        lists = {"train": train, "val": val}
+    else:
+        lists = {part: tuple(read_list(folder(split) / f"{part}.txt")) for part in ("train", "val")}
     both = sorted(set(lists["train"]) & set(lists["val"]))
     if both:
         raise InputError(
@@ -65,23 +78,31 @@ def seeded_split(songs: Iterable[str], seed: int, validation: float) -> dict[str
 class Split:
     """How a source's songs are divided.
 
-    name         "seeded", or a shipped split or a folder of lists
+    name         "seeded", a shipped split, a folder of lists, or the release's pickle
     seed         of the draw, and
     validation   share of the songs it puts into "val"; both for "seeded" alone
+    trust        load a pickle even if it holds more than plain values
     """
 
     name: str = "seeded"
     seed: int = 0
     validation: float = 0.1
+    trust: bool = False
+
+    def lists(self) -> dict[str, tuple[str, ...]]:
+        """The lists as they are written, whatever songs there are."""
+        return read_split(self.name, self.trust)
 
     def check(self, songs: Iterable[str], where: str | Path) -> None:
         """InputError where a list names songs that the source does not have."""
         if self.name == "seeded":
             return
-        absent = sorted({song for part in read_split(self.name).values() for song in part} - set(songs))
+        members = {song for part in self.lists().values() for song in part}
+        absent = sorted(members - set(songs))
         if absent:
             raise InputError(
-                f"the split {self.name} names {len(absent)} songs that are not in {where} ({listed(absent)}): "
+                f"the split {self.name} names songs that are not in {where} "
+                f"({len(absent)} of {len(members)}: {listed(absent)}): "
                 "unpack the whole archive, or choose another split (data.split=seeded draws one)"
             )
 
@@ -89,8 +110,8 @@ class Split:
         """Songs in neither list, with the reason where one is given."""
         if self.name == "seeded":
             return {}
-        reasons, lists = read_excluded(self.name), read_split(self.name)
-        members = {song for part in lists.values() for song in part}
+        reasons = read_excluded(self.name)
+        members = {song for part in self.lists().values() for song in part}
         return {s: reasons.get(s) or f"not in the split {self.name}" for s in songs if s in reasons or s not in members}
 
     def divide(self, songs: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -98,7 +119,7 @@ class Split:
         if self.name == "seeded":
             return seeded_split(songs, self.seed, self.validation)
         known = set(songs)
-        return {part: tuple(s for s in members if s in known) for part, members in read_split(self.name).items()}
+        return {part: tuple(s for s in members if s in known) for part, members in self.lists().items()}
 
 
 def listed(songs: list[str], most: int = 5) -> str:

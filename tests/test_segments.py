@@ -1,0 +1,196 @@
+"""The cache and the batches that come out of it, on generated songs."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffbgm.datasets.batch import Batch
+from diffbgm.datasets.cache import Cache
+from diffbgm.datasets.generated import GeneratedSongs
+from diffbgm.datasets.prepare import dynamic_windows, prepare
+from diffbgm.datasets.segments import SegmentLoader
+from diffbgm.datasets.self_paired import BEAT_SECONDS, measures
+from diffbgm.datasets.splits import seeded_split
+from diffbgm.errors import InputError
+from diffbgm.music.pianoroll import encode
+from diffbgm.video.captions import sentence_table
+from diffbgm.video.streams import Reference, describe, levels
+
+SOURCE = GeneratedSongs(count=10, bars=20)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return Cache.open(prepare(SOURCE, tmp_path_factory.mktemp("cache"), workers=1))
+
+
+def parts(batch: Batch) -> list[torch.Tensor]:
+    return [batch.roll, *vars(batch.condition).values()]
+
+
+def assert_same(one: Batch, two: Batch) -> None:
+    assert one.songs == two.songs
+    for a, b in zip(parts(one), parts(two), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_shapes_and_types(cache: Cache) -> None:
+    loader = SegmentLoader(cache, "train", 8)
+    batch = loader.batch(0, 0)
+    assert batch.roll.shape == (8, 2, 128, 128)
+    assert batch.condition.visual.shape == (8, 32, loader.visual_width) == (8, 32, 9)
+    assert batch.condition.language.shape == (8, 32, loader.language_width) == (8, 32, 384)
+    assert batch.condition.valid.shape == (8, 32)
+    assert [tensor.dtype for tensor in parts(batch)] == [torch.float32] * 3 + [torch.bool, torch.int64]
+    assert set(batch.roll.unique().tolist()) == {0.0, 1.0}
+    assert batch.condition.window.tolist() == [8] * 8
+    assert len(batch.songs) == len(batch) == 8
+
+
+def test_validation_is_the_music_and_its_streams_as_they_are(cache: Cache) -> None:
+    """Every segment against the song it was cut from, computed once more from scratch."""
+    split = cache.manifest["splits"]
+    reference = Reference.of([measures(SOURCE.read(song)) for song in split["train"]])
+    batches = list(SegmentLoader(cache, "val", 4).epoch(0))
+    rolls = torch.cat([batch.roll for batch in batches])
+    visual, language = (torch.cat([getattr(b.condition, k) for b in batches]) for k in ("visual", "language"))
+    at = 0
+    for name in split["val"]:
+        song = SOURCE.read(name)
+        streams = levels(measures(song), reference, BEAT_SECONDS)
+        vectors = sentence_table()[describe(streams)]
+        for start in song.starts:
+            np.testing.assert_array_equal(rolls[at], encode(song.notes.window(4 * start, 4 * start + 128), 128))
+            np.testing.assert_allclose(visual[at], streams[start : start + 32], atol=5e-4)
+            np.testing.assert_array_equal(language[at], vectors[start : start + 32])
+            at += 1
+    assert at == len(rolls)
+    assert all(batch.condition.valid.all() for batch in batches)
+    assert_same(batches[0], next(SegmentLoader(cache, "val", 4, seed=5).epoch(3)))
+
+
+def test_an_epoch_holds_every_segment_once(cache: Cache) -> None:
+    loader = SegmentLoader(cache, "train", 1, transpose=(0, 0), perturb=False)
+    batches = list(loader.epoch(0))
+    assert len(batches) == len(loader) == len(cache.segments("train"))
+    seen = sorted(batch.songs[0] for batch in batches)
+    expected = sorted(cache.songs[k] for k in cache.arrays["segment_song"][cache.segments("train")])
+    assert seen == expected
+
+
+def test_batches_repeat_with_seed_epoch_and_index(cache: Cache) -> None:
+    loader = SegmentLoader(cache, "train", 8, seed=1)
+    epoch = list(loader.epoch(2))
+    for index, batch in enumerate(SegmentLoader(cache, "train", 8, seed=1).epoch(2, start=3)):
+        assert_same(batch, epoch[index + 3])
+    assert_same(loader.batch(2, 1), epoch[1])
+    for other in (loader.batch(3, 1), SegmentLoader(cache, "train", 8, seed=2).batch(2, 1)):
+        assert not torch.equal(other.roll, epoch[1].roll)
+
+
+def test_ranks_end_to_end_are_one_process(cache: Cache) -> None:
+    one = SegmentLoader(cache, "train", 12, seed=3)
+    ranks = [SegmentLoader(cache, "train", 4, seed=3, rank=rank, world_size=3) for rank in range(3)]
+    assert {len(loader) for loader in ranks} == {len(one)}
+    for whole, *shares in zip(one.epoch(1), *(loader.epoch(1) for loader in ranks), strict=True):
+        assert whole.songs == tuple(itertools.chain(*(share.songs for share in shares)))
+        for a, b in zip(parts(whole), zip(*map(parts, shares), strict=True), strict=True):
+            torch.testing.assert_close(a, torch.cat(b), rtol=0, atol=0)
+
+
+def test_transposition_moves_the_music_and_nothing_else(cache: Cache) -> None:
+    plain, moved = (SegmentLoader(cache, "train", 16, transpose=t, perturb=False) for t in ((0, 0), (3, 3)))
+    for a, b in zip(plain.epoch(0), moved.epoch(0), strict=True):
+        torch.testing.assert_close(b.roll[..., 3:], a.roll[..., :-3], rtol=0, atol=0)
+        assert b.roll[..., :3].sum() == 0
+        for x, y in zip(parts(a)[1:], parts(b)[1:], strict=True):
+            torch.testing.assert_close(x, y, rtol=0, atol=0)
+
+
+def test_every_transposition_of_the_range_is_drawn(cache: Cache) -> None:
+    plain, moved = (SegmentLoader(cache, "train", 32, transpose=t, perturb=False) for t in ((0, 0), (-6, 5)))
+    shifts = set()
+    for epoch in range(6):
+        for a, b in zip(plain.epoch(epoch), moved.epoch(epoch), strict=True):
+            lowest = [roll[:, 0].sum(1).gt(0).int().argmax(1) for roll in (a.roll, b.roll)]
+            shifts |= set((lowest[1] - lowest[0]).tolist())
+    assert shifts == set(range(-6, 6))
+
+
+def test_noise_is_for_training_alone(cache: Cache) -> None:
+    noisy, plain = (SegmentLoader(cache, "train", 16, perturb=flag).batch(0, 0) for flag in (True, False))
+    assert not torch.equal(noisy.condition.visual, plain.condition.visual)
+    torch.testing.assert_close(noisy.roll, plain.roll, rtol=0, atol=0)
+    ended = ~noisy.condition.valid
+    assert noisy.condition.visual[ended].abs().sum() == 0
+    assert noisy.condition.language[ended].abs().sum() == 0
+
+
+def test_a_split_smaller_than_a_batch_is_repeated(cache: Cache) -> None:
+    loader = SegmentLoader(cache, "train", 16, limit=3, transpose=(0, 0), perturb=False)
+    (batch,) = loader.epoch(0)
+    assert len(batch) == 16
+    assert len({roll.numpy().tobytes() for roll in batch.roll}) == 3
+
+
+def test_limit_spreads_over_the_split(cache: Cache) -> None:
+    every = cache.segments("val")
+    limited = SegmentLoader(cache, "val", 4, limit=5)
+    assert len(limited) == 2
+    assert [len(batch) for batch in limited.epoch(0)] == [4, 1]
+    np.testing.assert_array_equal(limited.segments[[0, -1]], every[[0, -1]])
+
+
+def test_dynamic_windows_follow_the_shots() -> None:
+    cut = np.zeros(128, bool)
+    cut[:64:3] = True  # shots of three beats in the first half, then one of 65 beats from beat 63 on
+    np.testing.assert_array_equal(dynamic_windows(cut, np.array([0, 32, 64, 96])), [4, 4, 32, 32])
+    even = np.zeros(96, bool)
+    even[::12] = True  # as far from 8 as from 16
+    np.testing.assert_array_equal(dynamic_windows(even, np.array([0, 4])), [8, 8])
+
+
+def test_windows_are_given_per_segment(cache: Cache) -> None:
+    loader = SegmentLoader(cache, "val", 64, window="dynamic")
+    (batch,) = loader.epoch(0)
+    expected = [
+        window
+        for name in cache.manifest["splits"]["val"]
+        for song in [SOURCE.read(name)]
+        for window in dynamic_windows(measures(song).cut, song.starts)
+    ]
+    assert batch.condition.window.tolist() == expected
+    with pytest.raises(InputError, match="choose 4, 8, 16, 32 or dynamic"):
+        SegmentLoader(cache, "val", 4, window=7)
+
+
+def test_the_seeded_split_stays_when_songs_come() -> None:
+    songs = [f"{k:03d}" for k in range(200)]
+    small, large = seeded_split(songs[:150], 0, 0.1), seeded_split(songs, 0, 0.1)
+    assert set(small["val"]) == set(large["val"]) & set(songs[:150])
+    assert 10 <= len(large["val"]) <= 30
+    assert seeded_split(songs, 1, 0.1) != large
+    assert seeded_split(["only"], 0, 0.5) == {"train": ("only",), "val": ()}
+    assert {len(part) for part in seeded_split(["a", "b"], 0, 0.0).values()} == {1}
+
+
+def test_a_damaged_cache_and_an_unknown_split(cache: Cache, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no split 'test'"):
+        SegmentLoader(cache, "test", 4)
+    path = prepare(SOURCE, tmp_path, workers=1)
+    array = path / "onset.npy"
+    array.write_bytes(array.read_bytes()[:-10])
+    with pytest.raises(InputError, match="delete it and prepare again"):
+        Cache.open(path)
+    with pytest.raises(InputError, match="delete it and prepare again"):
+        Cache.open(tmp_path / "nowhere")
+
+
+def test_a_cache_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"cannot write the data cache.*data\.cache"):
+        prepare(SOURCE, tmp_path / "file", workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

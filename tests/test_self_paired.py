@@ -1,0 +1,159 @@
+"""Conditions computed from music: each measure on music made for it, and the noise of training."""
+
+import numpy as np
+import pytest
+
+from diffbgm.datasets.generated import GeneratedSongs
+from diffbgm.datasets.perturb import Perturbation
+from diffbgm.datasets.self_paired import BEAT_SECONDS, measures
+from diffbgm.datasets.song import Song, segment_starts
+from diffbgm.music.notes import Notes
+from diffbgm.video.streams import STREAMS, Measures, Reference, levels
+
+STILL = Perturbation(widest=1, shift=0, noise=0, dropout=0, jitter=0, lost_cut=0, extra_cut=0, no_cuts=0, early_end=0)
+CUTS = [STREAMS.index(name) for name in ("cut", "since_cut", "until_cut")]
+MOTION = STREAMS.index("motion")
+
+
+def song(rows: list[tuple[int, int, int]], beats: int) -> Song:
+    """A song in 4/4 from (onset, pitch, duration)."""
+    onset, pitch, duration = np.array(rows, np.int64).T
+    notes = Notes(onset, pitch, duration, np.full(len(rows), 80), np.zeros(len(rows), np.int64)).sorted()
+    downbeats = np.arange(0, beats, 4)
+    return Song("song", notes, beats, downbeats, segment_starts(downbeats, beats))
+
+
+def scale_song(scale: tuple[int, ...], beats: int = 64) -> Song:
+    """A scale up and down with its tonic in the bass, a note a beat."""
+    steps = scale + scale[-2:0:-1]
+    rows = [(4 * b, 60 + steps[b % len(steps)], 4) for b in range(beats)]
+    return song(
+        rows + [(4 * b, 48, 16) for b in range(0, beats, 4)] + [(4 * b, 55, 8) for b in range(0, beats, 4)], beats
+    )
+
+
+def test_motion_counts_the_notes_of_each_beat() -> None:
+    counted = measures(song([(0, 60, 1), (1, 62, 1), (3, 64, 1), (4, 60, 8), (12, 60, 1), (12, 67, 1)], 8))
+    np.testing.assert_array_equal(counted.motion, [3, 1, 0, 2, 0, 0, 0, 0])
+
+
+def test_an_accent_is_more_notes_on_the_beat_than_around_it() -> None:
+    rows = [(4 * beat, 60, 1) for beat in range(32)] + [(4 * 16, pitch, 1) for pitch in (48, 52, 55)]
+    rows += [(4 * 8 + 1, pitch, 1) for pitch in (48, 52, 55)]  # as many, but off the beat
+    accent = measures(song(rows, 32)).accent
+    assert accent.argmax() == 16
+    assert accent[16] == pytest.approx(4 - (4 + 8) / 9)
+    assert accent[8] == 0
+
+
+def test_register_and_spread() -> None:
+    low = [(4 * b, 40, 4) for b in range(16)]
+    high = [(4 * b, pitch, 4) for b in range(16, 32) for pitch in (70, 90)]
+    m = measures(song(low + high, 32))
+    np.testing.assert_allclose(m.brightness[:14], 40)
+    np.testing.assert_allclose(m.brightness[18:], 80)
+    np.testing.assert_allclose(m.contrast[:14], 0, atol=1e-5)
+    np.testing.assert_allclose(m.contrast[18:], 10)
+    np.testing.assert_array_equal(m.colourfulness[[4, 24]], [1, 2])
+
+
+def test_silence_keeps_the_register_it_lies_between() -> None:
+    rows = [(0, 50, 16), (4 * 28, 70, 16)]
+    brightness = measures(song(rows, 32)).brightness
+    assert brightness[0] == 50
+    assert brightness[31] == 70
+    assert (np.diff(brightness) >= 0).all()
+
+
+def test_major_is_warmer_than_minor() -> None:
+    major = measures(scale_song((0, 2, 4, 5, 7, 9, 11)))
+    minor = measures(scale_song((0, 2, 3, 5, 7, 8, 10)))
+    assert major.warmth.min() > 0 > minor.warmth.max()
+
+
+def test_a_change_of_texture_at_a_bar_line_is_a_cut() -> None:
+    calm = [(4 * b, 48 + (b % 2), 4) for b in range(32)]
+    busy = [(4 * b + s, 72 + 3 * s, 1) for b in range(32, 64) for s in range(4)]
+    cut = measures(song(calm + busy, 64)).cut
+    assert cut[32]
+    assert not cut[1:24].any()
+    assert set(np.flatnonzero(cut) % 4) <= {0}
+
+
+def test_phrases_come_every_few_bars() -> None:
+    source = GeneratedSongs(count=4, bars=64)
+    for name in source.songs():
+        gaps = np.diff(np.flatnonzero(measures(source.read(name)).cut))
+        assert 8 <= gaps.mean() <= 24
+        assert set(gaps % 4) == {0}
+
+
+def test_measures_do_not_depend_on_the_key() -> None:
+    here = GeneratedSongs(count=1).read("0000")
+    one, two = measures(here), measures(here.transposed(-5))
+    for name in ("motion", "accent", "contrast", "colourfulness", "warmth", "cut"):
+        np.testing.assert_allclose(getattr(one, name), getattr(two, name), atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(one.brightness - two.brightness, 5)
+
+
+@pytest.fixture(scope="module")
+def streams() -> np.ndarray:
+    """Streams of 16 segments, (16, 32, 9), cut out of the middle of a song."""
+    source = GeneratedSongs(count=1, bars=256)
+    measured = measures(source.read("0000"))
+    return levels(measured, Reference.of([measured]), BEAT_SECONDS)[64 : 64 + 512].reshape(16, 32, 9)
+
+
+def test_no_noise_changes_nothing(streams: np.ndarray) -> None:
+    np.testing.assert_allclose(STILL(streams, np.random.default_rng(0)), streams, atol=1e-6)
+    assert STILL.visible(16, 32, np.random.default_rng(0)).all()
+
+
+def test_noise_stays_in_range_and_repeats_with_its_seed(streams: np.ndarray) -> None:
+    noise = Perturbation()
+    one, two, other = (noise(streams, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert (one != other).any()
+    assert one.dtype == np.float32
+    assert one.min() >= 0
+    assert one.max() <= 1
+    follows = np.corrcoef(one[..., MOTION].ravel(), streams[..., MOTION].ravel())[0, 1]
+    assert 0.4 < follows < 1
+
+
+def test_moved_cuts_keep_their_clocks(streams: np.ndarray) -> None:
+    """since_cut and until_cut tell of the cuts as they are after the noise, inside the segment."""
+    noise = Perturbation(extra_cut=0.1, jitter=0.5, no_cuts=0)
+    noisy = noise(streams, np.random.default_rng(3))
+    for segment in noisy:
+        cut = segment[:, CUTS[0]] > 0.5
+        first, last = np.flatnonzero(cut)[[0, -1]]
+        zeros = np.zeros(32 - first)
+        inside = levels(Measures(*[zeros] * 6, cut[first:]), Reference.of([Measures(*[zeros] * 6, cut[first:])]))
+        np.testing.assert_allclose(segment[first:, CUTS[1]], inside[:, CUTS[1]], atol=1e-6)
+        np.testing.assert_allclose(segment[first:last, CUTS[2]], inside[: last - first, CUTS[2]], atol=1e-6)
+
+
+def test_a_video_without_cuts_has_none_near(streams: np.ndarray) -> None:
+    noisy = Perturbation(no_cuts=1)(streams, np.random.default_rng(0))
+    np.testing.assert_allclose(noisy[..., CUTS], 0, atol=1e-6)
+
+
+def test_smoothing_lowers_change_but_keeps_the_mean(streams: np.ndarray) -> None:
+    smooth = Perturbation(widest=4, regain=0, shift=0, noise=0, dropout=0)(streams, np.random.default_rng(0))
+    before, after = streams[..., MOTION], smooth[..., MOTION]
+    assert np.abs(np.diff(after)).mean() < 0.75 * np.abs(np.diff(before)).mean()
+    np.testing.assert_allclose(after.mean(), before.mean(), atol=0.01)
+
+
+def test_dropped_streams_are_constant(streams: np.ndarray) -> None:
+    dropped = Perturbation(dropout=1)(streams, np.random.default_rng(0))
+    measured = [k for k in range(9) if k not in CUTS]
+    np.testing.assert_array_equal(dropped[..., measured], 0.5)
+
+
+def test_a_video_may_end_early() -> None:
+    visible = Perturbation(early_end=0.5).visible(1000, 32, np.random.default_rng(0))
+    assert visible[:, 0].all()
+    assert 0.4 < (~visible[:, -1]).mean() < 0.6
+    assert (np.diff(visible.astype(int), axis=1) <= 0).all()  # once over, it stays over
