@@ -171,6 +171,7 @@ def _encode(source: InputContainer, target: OutputContainer, start: Fraction) ->
     encoder = target.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
     encoder.width, encoder.height = max(2, first.width // 2 * 2), max(2, first.height // 2 * 2)
     encoder.pix_fmt = "yuv420p"
+    encoder.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio or Fraction(1)
     encoder.codec_context.time_base = base
     if first.rotation:
         encoder.set_display_rotation(first.rotation)
