@@ -1,0 +1,109 @@
+"""Losses against their definitions, and predictions turned into eps."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from diffbgm.diffusion.objective import OBJECTIVES, build_objective, drop_conditions
+from diffbgm.diffusion.schedule import sqrt_linear
+from diffbgm.errors import InputError
+
+SCHEDULE = sqrt_linear()
+T = torch.tensor([3, 200, 999])
+
+
+@pytest.fixture
+def sample():
+    """x0, eps and x_t of three rows."""
+    generator = torch.Generator().manual_seed(0)
+    x0 = (torch.rand(3, 2, 8, 16, generator=generator) < 0.2).float()
+    eps = torch.randn(3, 2, 8, 16, generator=generator)
+    return x0, eps, SCHEDULE.q_sample(x0, T, eps)
+
+
+def true_prediction(name, x0, eps):
+    """What a network that knows everything would say."""
+    signal, noise = SCHEDULE.coefficients(T, x0)
+    return {"eps": eps, "x0_logits": (x0 - 0.5) * 60, "v": signal * eps - noise * x0}[name]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_right_prediction_costs_nothing_and_gives_eps(name, sample):
+    x0, eps, x = sample
+    objective = build_objective(name, SCHEDULE)
+    prediction = true_prediction(name, x0, eps)
+    assert objective.loss(prediction, x0, eps, T).shape == (3,)
+    assert objective.loss(prediction, x0, eps, T).max() < 1e-10
+    assert (objective.eps(prediction, x, T) - eps).abs().max() < 1e-4
+
+
+def test_eps_loss_is_the_mean_square_per_sample(sample):
+    x0, eps, _ = sample
+    off = eps.clone()
+    off[1] += 3.0
+    off[2, 0] += 2.0  # half of the cells
+    torch.testing.assert_close(
+        build_objective("eps", SCHEDULE).loss(off, x0, eps, T), torch.tensor([0.0, 9.0, 2.0]), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_x0_logits_loss_is_torchs_cross_entropy(sample):
+    x0, eps, _ = sample
+    logits = torch.randn(3, 2, 8, 16, generator=torch.Generator().manual_seed(1))
+    objective = build_objective("x0_logits", SCHEDULE)
+    expected = torch.stack([F.binary_cross_entropy(p.sigmoid(), y) for p, y in zip(logits, x0, strict=True)])
+    torch.testing.assert_close(objective.loss(logits, x0, eps, T), expected)
+    undecided = objective.loss(torch.zeros_like(x0), x0, eps, T)
+    torch.testing.assert_close(undecided, torch.full((3,), math.log(2)))
+
+
+def test_x0_logits_imply_the_noise_around_their_probabilities(sample):
+    x0, _, x = sample
+    logits = torch.logit(0.25 + 0.5 * x0)
+    eps = build_objective("x0_logits", SCHEDULE).eps(logits, x, T)
+    torch.testing.assert_close(SCHEDULE.x0_from_eps(eps, x, T), 0.25 + 0.5 * x0, atol=1e-5, rtol=0)
+
+
+def test_v_turns_by_the_angle_of_the_schedule(sample):
+    """(x, v) is (x0, eps) turned by the angle whose cosine is sqrt(alpha_bar); turning back gives both."""
+    x0, eps, x = sample
+    v = true_prediction("v", x0, eps)
+    signal, noise = SCHEDULE.coefficients(T, x)
+    torch.testing.assert_close(signal * x - noise * v, x0, atol=1e-5, rtol=0)
+    torch.testing.assert_close(build_objective("v", SCHEDULE).eps(v, x, T), eps, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_half_precision_predictions_are_judged_in_float32(name, sample):
+    x0, eps, x = sample
+    objective = build_objective(name, SCHEDULE)
+    prediction = true_prediction(name, x0, eps).bfloat16()
+    assert objective.loss(prediction, x0, eps, T).dtype == torch.float32
+    assert objective.eps(prediction, x, T).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_loss_has_a_gradient(name, sample):
+    x0, eps, _ = sample
+    prediction = torch.zeros_like(x0, requires_grad=True)
+    build_objective(name, SCHEDULE).loss(prediction, x0, eps, T).mean().backward()
+    assert prediction.grad is not None
+    assert prediction.grad.abs().sum() > 0
+
+
+def test_an_unknown_objective_is_named():
+    with pytest.raises(InputError, match="objective is 'mse'; give one of eps, x0_logits, v"):
+        build_objective("mse", SCHEDULE)
+
+
+def test_conditions_are_dropped_at_the_rate_asked_for():
+    generator = torch.Generator().manual_seed(0)
+    dropped = drop_conditions(100_000, 0.1, generator)
+    assert dropped.dtype == torch.bool
+    assert abs(dropped.float().mean().item() - 0.1) < 0.004  # four standard deviations
+    assert not drop_conditions(1000, 0.0, generator).any()
+    assert drop_conditions(1000, 1.0, generator).all()
+    again = [drop_conditions(64, 0.5, torch.Generator().manual_seed(7)) for _ in range(2)]
+    assert torch.equal(*again)
