@@ -145,9 +145,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the tiny model, few repeats: seconds instead of minutes")
     parser.add_argument("--models", nargs="+", default=None, help="names in configs/model (default: small paper)")
     parser.add_argument("--batch", type=int, default=None, help="segments a step (default: 16, paper 2)")
+    parser.add_argument(
+        "--repeats", type=int, default=None, help="timed steps, of which the fastest counts (default: 5)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
-    device, repeats = torch.device(arguments.device), 2 if arguments.quick else 5
+    device, repeats = torch.device(arguments.device), arguments.repeats or (2 if arguments.quick else 5)
     size = 512 if arguments.quick else 2048
     rows = []
     for name in arguments.models or (["tiny"] if arguments.quick else ["small", "paper"]):
