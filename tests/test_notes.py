@@ -58,6 +58,11 @@ def test_of_notes_that_start_together_the_longest_is_kept() -> None:
     assert_same(doubled.without_overlaps(), notes_of([(0, 60, 9, 70, 0)]))
 
 
+def test_of_equally_long_notes_that_start_together_the_loudest_is_kept() -> None:
+    doubled = notes_of([(0, 60, 4, 50, 0), (0, 60, 4, 90, 0), (0, 60, 4, 70, 0)])
+    assert doubled.without_overlaps().velocity.tolist() == [90]
+
+
 def test_tracks_do_not_end_each_others_notes() -> None:
     two = notes_of([(0, 60, 16, 80, 0), (4, 60, 2, 80, 1)])
     assert_same(two.without_overlaps(), two)

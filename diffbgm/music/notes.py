@@ -58,11 +58,13 @@ class Notes:
     def without_overlaps(self) -> "Notes":
         """What a MIDI track can hold: of overlapping notes of one pitch and track the newer onset ends the older note.
 
-        Notes of one pitch, track and onset become one, the longest. Sorted by onset and pitch.
+        Of notes of one pitch, track and onset the longest stays, of equal ones the loudest, so that the order in which
+        the notes come does not matter. Sorted by onset and pitch.
         """
-        line = self.track * PITCHES + self.pitch
-        kept, duration = cut_overlaps(line, self.onset, self.duration)
-        notes = self.select(kept)
+        loudest_first = self.select(np.argsort(-self.velocity, kind="stable"))
+        line = loudest_first.track * PITCHES + loudest_first.pitch
+        kept, duration = cut_overlaps(line, loudest_first.onset, loudest_first.duration)
+        notes = loudest_first.select(kept)
         return Notes(notes.onset, notes.pitch, duration, notes.velocity, notes.track).sorted()
 
     def shifted(self, steps: int) -> "Notes":
@@ -85,8 +87,8 @@ def cut_overlaps(line: np.ndarray, onset: np.ndarray, duration: np.ndarray) -> t
     """End each note where the next one on its line starts.
 
     `line` (N,) says which notes cannot sound together (a pitch, or a pitch of a track). Of the notes that start
-    together on one line the longest is kept. Returns the indices of the M notes kept, ordered by line and onset, and
-    their durations (M,).
+    together on one line the longest is kept, of equal ones the first. Returns the indices of the M notes kept, ordered
+    by line and onset, and their durations (M,).
     """
     if len(onset) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -95,7 +97,6 @@ def cut_overlaps(line: np.ndarray, onset: np.ndarray, duration: np.ndarray) -> t
     key = line.astype(np.int64) * span + (onset - first)  # one axis: a line ends before the next one begins
     order = np.lexsort((-duration, key))
     key = key[order]
-    longest = np.concatenate([[True], key[1:] != key[:-1]])
+    longest = np.append(True, key[1:] != key[:-1])
     order, key = order[longest], key[longest]
-    gap = np.append(np.diff(key), span)
-    return order, np.minimum(duration[order], gap)
+    return order, np.minimum(duration[order], np.append(np.diff(key), span))
