@@ -1,0 +1,88 @@
+"""Structureness indicator (SI): how strongly a piece repeats itself, from the fitness scape plot of its sound.
+
+Source: Wu & Yang, "The Jazz Transformer on the Front Line", ISMIR 2020 (MusDr); the fitness measure is by Müller, Jiang
+and Grosche, 2013. The signal processing is libfmp's; the settings are MusDr's. libfmp and librosa load inside the
+functions: they take seconds, and only this metric needs them.
+
+Shape legend: n samples, F frames at 2 Hz. A scape plot (F, F) has the fitness of the segment that starts at frame s and
+lasts l + 1 frames in row l, column s.
+"""
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from diffbgm.music.audio import render
+
+SAMPLE_RATE = 22050
+CHROMA_HOP = 2205  # samples: 10 Hz
+SMOOTHING, DOWNSAMPLING = 21, 5  # frames at 10 Hz
+FRAME_RATE = 2.0  # Hz, after both
+PATH_LENGTH = 16  # frames at 2 Hz along which repetitions are smoothed
+BANDS = {"si_3_8": (3, 8), "si_8_15": (8, 15), "si_15": (15, None), "si_3": (3, None)}  # seconds
+
+
+def self_similarity(audio: np.ndarray) -> np.ndarray | None:
+    """Enhanced self-similarity matrix (F, F) of mono sound (n,) at 22,050 Hz, its diagonal 1 and all else at most 1.
+
+    Transposition- and tempo-invariant, thresholded to the strongest quarter of its cells, the rest at penalty -2.
+    None for silence and for sound shorter than a second.
+    """
+    if len(audio) < SAMPLE_RATE or not audio.any():
+        return None
+    import libfmp.c3
+    import libfmp.c4
+    import librosa
+
+    chroma = librosa.feature.chroma_stft(
+        y=audio, sr=SAMPLE_RATE, n_fft=2 * CHROMA_HOP, hop_length=CHROMA_HOP, tuning=0, norm=2
+    )
+    smooth, _ = libfmp.c3.smooth_downsample_feature_sequence(
+        chroma, SAMPLE_RATE / CHROMA_HOP, filt_len=SMOOTHING, down_sampling=DOWNSAMPLING
+    )
+    features = _plain(libfmp.c3.normalize_feature_sequence)(smooth, norm="2", threshold=0.001)
+    tempi = _plain(libfmp.c4.compute_tempo_rel_set)(0.5, 2, 7)
+    along_paths = _plain(libfmp.c4.filter_diag_mult_sm)
+    similarity = np.zeros((features.shape[1],) * 2)
+    for shift in range(12):  # the steps of libfmp.c4.compute_sm_ti
+        cells = features.T @ np.roll(features, shift, axis=0)
+        for direction in (0, 1):
+            similarity = np.maximum(similarity, along_paths(cells, PATH_LENGTH, tempi, direction))
+    with contextlib.redirect_stdout(io.StringIO()):  # libfmp prints its remarks on a matrix of equal cells
+        kept = libfmp.c4.threshold_matrix(similarity, thresh=0.25, strategy="relative", scale=True, penalty=-2)
+    return libfmp.c4.normalization_properties_ssm(kept)
+
+
+def _plain(function: Callable) -> Callable:
+    """A function of libfmp without numba, which compiles for seconds and gains nothing on its array expressions."""
+    return getattr(function, "py_func", function)
+
+
+def scape_plot(similarity: np.ndarray) -> np.ndarray:
+    """Fitness (F, F) of every segment of a self-similarity matrix (F, F). Time grows with F^4: 2 s for 213 s."""
+    from diffbgm.evaluation.fitness import fitness_scape
+
+    return fitness_scape(similarity)
+
+
+def structureness(fitness: np.ndarray, shortest: float, longest: float | None = None) -> float | None:
+    """The highest fitness of any segment that lasts `shortest` to `longest` seconds, in [0, 1].
+
+    Rows int(2 shortest) - 1 up to, not including, int(2 longest). None for a piece shorter than `shortest`.
+    """
+    rows = fitness[int(FRAME_RATE * shortest) - 1 : None if longest is None else int(FRAME_RATE * longest)]
+    return float(rows.max()) if rows.size else None
+
+
+def si_bands(fitness: np.ndarray | None) -> dict[str, float | None]:
+    """SI in each of `BANDS`: 3-8 s, 8-15 s, 15 s and up, and any from 3 s (the paper's single number)."""
+    return {name: None if fitness is None else structureness(fitness, *band) for name, band in BANDS.items()}
+
+
+def fitness_of_midi(midi_path: str | Path, soundfont: str | Path | None = None) -> np.ndarray | None:
+    """The scape plot (F, F) of a MIDI file played through a soundfont. None where it is silent or under a second."""
+    similarity = self_similarity(render(midi_path, soundfont=soundfont, sample_rate=SAMPLE_RATE).mean(axis=1))
+    return None if similarity is None else scape_plot(similarity)
