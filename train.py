@@ -128,10 +128,17 @@ def build_loaders(
         accelerator.process_index,
         accelerator.num_processes,
         data.window,
-        data.get("limit"),
+        settings.training_segments,
     )
     val = SegmentLoader(
-        cache, "val", 16, config.seed, perturb=False, window=data.window, limit=settings.validation_segments
+        cache,
+        settings.validation_split,
+        min(16, settings.validation_segments),
+        config.seed,
+        transpose=(0, 0),
+        perturb=False,
+        window=data.window,
+        limit=settings.validation_segments,
     )
     return {"train": train, "val": val}
 

@@ -33,12 +33,19 @@ class Preview:
     seed: int
     sample_rate: int = 22050
 
-    def rolls(self, network: DiffBGM, objective: Objective, schedule: Schedule, condition: Condition) -> Tensor:
-        """Sampled rolls (K, 2, S, P) in [0, 1] for K conditions, on the condition's device."""
+    def rolls(
+        self,
+        network: DiffBGM,
+        objective: Objective,
+        schedule: Schedule,
+        condition: Condition,
+        dtype: torch.dtype | None,
+    ) -> Tensor:
+        """Sampled rolls (K, 2, S, P) in [0, 1] for K conditions, on the condition's device; `dtype` is autocast's."""
         device = condition.visual.device
         noise = SeededNoise([(self.seed, row) for row in range(len(condition))], (2, 128, 128), device)
         with torch.no_grad():
-            denoise = denoiser(network, objective, network.encode(condition), self.guidance)
+            denoise = denoiser(network, objective, network.encode(condition), self.guidance, dtype=dtype)
             for state in self.sampler(denoise, noise(), schedule, noise):
                 roll = state.x0
         return roll
@@ -55,6 +62,14 @@ class Preview:
             path = Path(folder) / "preview.mid"
             write_midi(notes, path)
             return render(path, sample_rate=self.sample_rate).mean(axis=1)
+
+
+def recalled(notes: Notes, real: Notes) -> float:
+    """Share of the real notes that are there with the same onset, pitch and duration; 1 where there are none."""
+    found, wanted = (
+        set(zip(n.onset.tolist(), n.pitch.tolist(), n.duration.tolist(), strict=True)) for n in (notes, real)
+    )
+    return len(found & wanted) / len(wanted) if wanted else 1.0
 
 
 def picture(rolls: Tensor, enlarge: int = 3) -> np.ndarray:

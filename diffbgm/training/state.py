@@ -27,7 +27,6 @@ from diffbgm.errors import InputError
 from diffbgm.files import atomic
 
 STATE = "state.safetensors"
-IDENTITY = ("model", "objective", "schedule", "features", "window")  # what must not change when a run goes on
 
 
 @dataclass
@@ -107,6 +106,12 @@ def retain(folder: Path, keep: int) -> None:
     steps = sorted(path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
     for path in steps[:-keep]:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a checkpoint's config that must not change when a run goes on."""
+    kept = {key: config[key] for key in ("model", "objective", "schedule", "window")}
+    return kept | {"features": config["features"]["name"]}
 
 
 def differences(before: object, now: object, prefix: str = "") -> list[str]:

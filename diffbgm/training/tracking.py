@@ -54,10 +54,9 @@ class Tracker:
         """Go on counting."""
         self.since += time.perf_counter()
 
-    def previews(self, step: int, image: np.ndarray, sounds: list[np.ndarray], rate: int, notes: list[int]) -> None:
-        """A picture of rolls, their sound, and how many notes they have on average."""
+    def previews(self, step: int, image: np.ndarray, sounds: list[np.ndarray], rate: int) -> None:
+        """A picture of rolls, and their sound."""
         self.board.add_image("preview/rolls", image, step)
-        self.board.add_scalar("preview/notes", float(np.mean(notes)), step)
         for index, sound in enumerate(sounds):
             self.board.add_audio(f"preview/{index}", torch.from_numpy(sound), step, sample_rate=rate)
         self.board.flush()

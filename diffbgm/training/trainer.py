@@ -31,9 +31,11 @@ from diffbgm.training import state as states
 from diffbgm.training.draws import Draws, draw
 from diffbgm.training.optimize import MovingAverage, build_optimizer, learning_rate
 from diffbgm.training.prefetch import prefetch
-from diffbgm.training.preview import Preview, picture
+from diffbgm.training.preview import Preview, picture, recalled
 from diffbgm.training.tracking import Tracker, means
 from diffbgm.training.validation import Validation
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # what autocast computes in
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,9 @@ class Settings:
     condition_dropout: float
     stratified: bool  # timesteps of a batch spread evenly
     log_every: int  # steps between two writes of log.jsonl, which holds every step
+    training_segments: int | None  # null: all
     validate_every: int
+    validation_split: str
     validation_segments: int
     checkpoint_every: int  # steps, and
     checkpoint_minutes: float  # minutes, whichever comes first
@@ -223,21 +227,23 @@ class Trainer:
         if tracker and losses["val_loss"] < self.best:
             self._export("best", step, losses["val_loss"])
         self.best = min(self.best, losses["val_loss"])
-        if tracker and (step % self.settings.preview_every == 0):
-            self._preview(step, tracker)
+        shown = self._preview(step, tracker) if tracker and step % self.settings.preview_every == 0 else {}
         if tracker:
             tracker.resume()
-        return losses
+        return losses | shown
 
-    def _preview(self, step: int, tracker: Tracker) -> None:
-        """Sample the first validation conditions and show them above the real rolls."""
+    def _preview(self, step: int, tracker: Tracker) -> dict[str, float]:
+        """Sample the first validation conditions, show them above the real rolls, and count notes."""
         batch = self.validation.first(self.settings.previews).to(self.accelerator.device)
-        with self.accelerator.autocast():
-            rolls = self.preview.rolls(self.average.network, self.objective, self.schedule, batch.condition)
-        notes = self.preview.notes(rolls)
-        image = picture(torch.cat([rolls, batch.roll]))
+        dtype = PRECISIONS[self.settings.precision]
+        rolls = self.preview.rolls(self.average.network, self.objective, self.schedule, batch.condition, dtype)
+        notes, real = self.preview.notes(rolls), self.preview.notes(batch.roll)
         sounds = [self.preview.sound(piece) for piece in notes]
-        tracker.previews(step, image, sounds, self.preview.sample_rate, [len(piece) for piece in notes])
+        tracker.previews(step, picture(torch.cat([rolls, batch.roll])), sounds, self.preview.sample_rate)
+        return {
+            "preview_notes": sum(map(len, notes)) / len(notes),
+            "preview_recall": sum(map(recalled, notes, real)) / len(notes),
+        }
 
     @property
     def _checkpoints(self) -> Path:
@@ -265,9 +271,7 @@ class Trainer:
         if newest is None:
             return 0
         before = states.read_about(newest)["config"]
-        changed = states.differences(
-            {key: before.get(key) for key in states.IDENTITY}, {key: self.config.get(key) for key in states.IDENTITY}
-        )
+        changed = states.differences(states.identity(before), states.identity(self.config))
         if changed:
             raise InputError(
                 f"{self.out} holds a run of another model ({'; '.join(changed)}): give another out= or the old settings"
