@@ -59,15 +59,16 @@ def decode(roll: np.ndarray, threshold: float = 0.5, velocity: int = 80) -> Note
     """
     steps = roll.shape[1]
     assert roll.shape == (2, steps, PITCHES), f"not a roll: {roll.shape}"
-    started = roll[ONSET] > threshold
-    held = (roll[SUSTAIN] > threshold) & ~started
+    above = roll > threshold
     # A line of steps + 1 cells for each pitch, the last of them never held: no run of held cells leaves its line.
     lines = np.zeros((PITCHES, steps + 1), bool)
-    lines[:, :steps] = held.T
-    flat = lines.ravel()
-    last = np.append(np.flatnonzero(flat[:-1] > flat[1:]), 0)  # of every run; the 0 is for rolls without any
-    onset, pitch = np.divmod(np.flatnonzero(started), PITCHES)
+    np.greater(above[SUSTAIN].T, above[ONSET].T, out=lines[:, :steps])  # held: sustain and no onset
+    held = lines.ravel()
+    onset, pitch = np.divmod(np.flatnonzero(above[ONSET]), PITCHES)
     cell = pitch * (steps + 1) + onset
-    run_end = last[np.minimum(np.searchsorted(last[:-1], cell), len(last) - 1)]
-    duration = np.where(flat[cell + 1], run_end - cell + 1, 1)
+    last = np.flatnonzero(held[:-1] > held[1:])  # the last cell of every run
+    duration = np.ones_like(onset)
+    sustained = held[cell + 1]
+    cell = cell[sustained]
+    duration[sustained] = last[np.searchsorted(last, cell)] - cell + 1
     return Notes(onset, pitch, duration, np.full_like(onset, velocity), np.zeros_like(onset))
