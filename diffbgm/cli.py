@@ -15,7 +15,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -38,8 +38,11 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
         config = compose(config_name, arguments)
         _require(config)
         return function(config) or 0
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (InputError, InstantiationException) as error:
+        mistake = error if isinstance(error, InputError) else error.__cause__  # Hydra wraps what a `_target_` raises
+        if not isinstance(mistake, InputError):
+            raise
+        print(f"error: {mistake}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -10,6 +10,19 @@ from pathlib import Path
 from diffbgm.errors import InputError
 
 
+def writable_folder(path: str | Path) -> Path:
+    """The folder, made if need be. Raises InputError where it cannot be made or written."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe.{os.getpid()}.{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"cannot write in {path}: {error.strerror}; choose a folder that can be written") from error
+    return path
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` (same suffix); rename it to `path` on success, remove it on failure.

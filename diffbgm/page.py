@@ -13,10 +13,12 @@ from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 _INK, _NOTE, _CUT, _MOTION = "#1f2430", "#2f6f9f", "#c8553d", "#8a9a5b"
 
 
-def draw_roll(notes: Notes, path: Path, tempo: float, cuts: Sequence[float], pace: np.ndarray, duration: float) -> None:
+def draw_roll(
+    notes: Notes, path: Path, tempo: float, cuts: Sequence[float], pace: np.ndarray | None, duration: float
+) -> None:
     """Write a PNG: the notes over seconds, shot cuts as vertical lines, and the pace of the picture below them.
 
-    notes: N notes; tempo: BPM; cuts: seconds; pace: (beats,) in [0, 1]; duration: seconds of the video.
+    notes: N notes; tempo: BPM; cuts: seconds; pace: (beats,) in [0, 1], if known; duration: seconds of the video.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import PolyCollection
@@ -34,6 +36,7 @@ def draw_roll(notes: Notes, path: Path, tempo: float, cuts: Sequence[float], pac
     lowest, highest = (notes.pitch.min(), notes.pitch.max()) if len(notes) else (48, 84)
     roll.set(xlim=(0, duration), ylim=(min(lowest, 48) - 2, max(highest, 84) + 2), ylabel="pitch (C4 = 60)")
     roll.set_yticks(range(36, 97, 12), labels=["C2", "C3", "C4", "C5", "C6", "C7"])
+    pace = np.zeros(0) if pace is None else pace
     motion.fill_between((np.arange(len(pace)) + 0.5) * beat, pace, color=_MOTION, alpha=0.6, linewidth=0)
     motion.set(ylim=(0, 1), yticks=[], ylabel="motion", xlabel="seconds (red: cuts)")
     for axis in (roll, motion):

@@ -1,0 +1,141 @@
+"""Composing: a checkpoint and the condition features of whole pieces in, piano rolls and notes out. No files.
+
+    composer = Composer(load_checkpoint(path), sampler, settings, device)
+    for progress in composer.compose([Request(beat_features, seed=(0,))]): ...
+    notes = composer.notes(progress.rolls[0])
+
+Shape legend: N beats of a piece, K windows of 32 beats, L = 4 N steps, P pitches, Dv and Dl widths of the features.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffbgm.datasets.batch import Condition
+from diffbgm.datasets.prepare import dynamic_windows
+from diffbgm.datasets.song import WINDOWS
+from diffbgm.diffusion.inpainting import Known
+from diffbgm.diffusion.longform import METHODS, Piece, Plan, Progress, chunked, plan
+from diffbgm.diffusion.objective import build_objective
+from diffbgm.diffusion.samplers import Sampler
+from diffbgm.diffusion.schedule import sqrt_linear
+from diffbgm.errors import InputError
+from diffbgm.models.checkpoint import Checkpoint
+from diffbgm.models.conditioner import Encoded
+from diffbgm.models.denoiser import denoiser
+from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
+from diffbgm.music.pianoroll import decode
+from diffbgm.video.features import BeatFeatures
+
+
+@dataclass(frozen=True)
+class ComposeSettings:
+    """How a network is asked. None means: as the checkpoint says."""
+
+    guidance: float | None = None  # scale of classifier-free guidance; 1 asks for the condition alone
+    guidance_interval: tuple[int, int] | None = None  # guide only where low <= t <= high
+    window: int | str | None = None  # beats per attention window, or "dynamic": from the shots of each video
+    longform: str = "joint"  # independent | outpaint | joint
+    threshold: float | None = None  # probability above which a cell of the roll is a note
+    rows: int = 1  # windows per call of the network; fixed, so that results do not depend on how many there are
+
+
+@dataclass(frozen=True)
+class Request:
+    """One piece to compose."""
+
+    beats: BeatFeatures
+    seed: tuple[int, ...]  # the piece's noise depends on this alone
+    known: Known | None = None  # music to keep: roll and mask (2, L, P)
+
+
+class Composer:
+    """A checkpoint with everything that does not change from piece to piece."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        sampler: Sampler,
+        settings: ComposeSettings,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """`dtype` is the autocast type of the network's arithmetic, None for float32."""
+        config = checkpoint.config
+        defaults = config["sampling"]
+        self.settings = replace(
+            settings,
+            guidance=defaults["guidance"] if settings.guidance is None else settings.guidance,
+            threshold=defaults["threshold"] if settings.threshold is None else settings.threshold,
+            window=config["window"] if settings.window is None else settings.window,
+        )
+        if self.settings.rows < 1:
+            raise InputError(f"rows={self.settings.rows} asks for no windows at all; give at least 1")
+        window = self.settings.window
+        if window != "dynamic" and window not in WINDOWS:
+            raise InputError(f"window is {window!r}; give one of {', '.join(map(str, WINDOWS))} or dynamic")
+        self.sampler, self.device, self.dtype = sampler, device, dtype
+        self.schedule = sqrt_linear(**config["schedule"])
+        self.objective = build_objective(config["objective"], self.schedule)
+        self.network = checkpoint.network.to(device, memory_format=torch.channels_last)
+
+    def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
+        """Generate all pieces together, a step at a time; the last yielded rolls are the music."""
+        pieces = [
+            Piece(plan(STEPS_PER_BEAT * len(request.beats.visual), self.settings.longform), request.seed, request.known)
+            for request in requests
+        ]
+        parts = [self._encode(request.beats, piece.plan) for request, piece in zip(requests, pieces, strict=True)]
+        assert self.settings.guidance is not None
+        denoise = denoiser(
+            self.network,
+            self.objective,
+            Encoded.concatenate(parts),
+            self.settings.guidance,
+            self.settings.guidance_interval,
+            self.dtype,
+        )
+        method = METHODS[self.settings.longform]
+        options = {"threshold": self.settings.threshold} if self.settings.longform == "outpaint" else {}
+        yield from method(
+            chunked(denoise, self.settings.rows), pieces, self.sampler, self.schedule, self.device, **options
+        )
+
+    def calls(self, request: Request) -> int:
+        """How many times `compose` will yield for a request on its own."""
+        windows = plan(STEPS_PER_BEAT * len(request.beats.visual), self.settings.longform).count
+        return len(self.sampler.timesteps(self.schedule)) * (windows if self.settings.longform == "outpaint" else 1)
+
+    def notes(self, roll: Tensor) -> Notes:
+        """The notes of a finished roll (2, L, P)."""
+        assert self.settings.threshold is not None
+        return decode(roll.float().cpu().numpy(), self.settings.threshold)
+
+    @torch.no_grad()
+    def _encode(self, beats: BeatFeatures, piece_plan: Plan) -> Encoded:
+        starts = np.array([start // STEPS_PER_BEAT for start in piece_plan.starts])
+        if self.settings.window == "dynamic":
+            window = dynamic_windows(beats.cuts, len(beats.visual), starts)
+        else:
+            window = np.full(len(starts), self.settings.window)
+        condition = cut_condition(beats, starts, window)
+        return self.network.encode(condition.to(self.device))
+
+
+def cut_condition(beats: BeatFeatures, starts: np.ndarray, window: np.ndarray) -> Condition:
+    """The features of N beats cut into K windows of 32 beats that begin at `starts` (K,); past the end not valid.
+
+    `window` (K,): beats per attention window.
+    """
+    total = starts.max() + BEATS_PER_SEGMENT
+    index = starts[:, None] + np.arange(BEATS_PER_SEGMENT)
+
+    def padded(array: np.ndarray) -> Tensor:
+        room = np.zeros((max(total, len(array)), *array.shape[1:]), array.dtype)
+        room[: len(array)] = array
+        return torch.from_numpy(room[index])
+
+    return Condition(padded(beats.visual), padded(beats.language), padded(beats.valid), torch.from_numpy(window))

@@ -1,0 +1,50 @@
+"""A user's wishes worked into what the model sees of a video.
+
+Shape legend: T beats, Dv width of visual and Dl of language features.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffbgm.errors import InputError
+from diffbgm.video.captions import sentence_table
+from diffbgm.video.features import BeatFeatures
+from diffbgm.video.streams import SENTENCES, STREAMS, describe
+
+MOTION = [STREAMS.index("motion"), STREAMS.index("motion_onset")]
+
+
+def has_streams(beats: BeatFeatures) -> bool:
+    """Whether the visual features are the nine lite streams (else: image embeddings)."""
+    return beats.visual.shape[1] == len(STREAMS)
+
+
+def pace(beats: BeatFeatures) -> NDArray[np.float32] | None:
+    """The motion stream (T,) in [0, 1]; None for image embeddings, which have none."""
+    return beats.visual[:, MOTION[0]] if has_streams(beats) else None
+
+
+def with_intensity(beats: BeatFeatures, factor: float) -> BeatFeatures:
+    """Lite features with the motion streams times `factor` (kept in [0, 1]) and the sentences that then fit.
+
+    Raises InputError for image embeddings.
+    """
+    if not has_streams(beats):
+        raise InputError("intensity= needs features=lite, whose motion it scales; leave it out for this checkpoint")
+    visual = beats.visual.copy()
+    visual[:, MOTION] = np.clip(visual[:, MOTION] * factor, 0.0, 1.0)
+    shown = int(beats.valid.sum())
+    index = describe(visual[:shown])
+    language = beats.language.copy()
+    language[:shown] = sentence_table()[index]
+    captions = (*(SENTENCES[i] for i in index), *beats.captions[shown:])
+    return replace(beats, visual=visual, language=language, captions=captions)
+
+
+def with_caption(beats: BeatFeatures, caption: str, embedding: NDArray[np.float32]) -> BeatFeatures:
+    """The same features with one caption, of the given embedding (Dl,), on all beats of the video."""
+    language = np.where(beats.valid[:, None], embedding[None], beats.language).astype(np.float32)
+    captions = tuple(caption if shown else "" for shown in beats.valid)
+    return replace(beats, language=language, captions=captions)

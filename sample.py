@@ -1,0 +1,142 @@
+"""Music for a folder of videos: `python sample.py videos=FOLDER out=FOLDER [seed=0 tempo=auto mix=replace ...]`.
+
+Settings: configs/sample.yaml. A video that cannot be used is named on stderr and in summary.json; the others go on, and
+the exit code is 1.
+"""
+
+import contextlib
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+import diffbgm
+from diffbgm.cli import compose, run
+from diffbgm.compose import Composer, ComposeSettings
+from diffbgm.errors import InputError
+from diffbgm.files import atomic, writable_folder
+from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.page import write_page
+from diffbgm.pipeline import Advance, Pipeline, Settings
+from diffbgm.video.features import Extractor
+from diffbgm.video.folder import find_videos, output_names
+
+T = TypeVar("T")
+VERSIONED = ("torch", "numpy", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
+
+
+def sample(cfg: DictConfig) -> int:
+    """Make music for every video of cfg.videos; the exit code is 0 if all succeeded, 1 otherwise."""
+    begin = time.perf_counter()
+    out = Path(cfg.out)
+    videos = find_videos(cfg.videos)
+    if out.resolve() == videos[0].parent.resolve():
+        raise InputError(f"out={out} is the folder of the videos, which would be overwritten; choose another folder")
+    writable_folder(out)
+    pipeline = build_pipeline(cfg)
+    reports, failed = [], []
+    for video, name in zip(videos, output_names(videos), strict=True):
+        try:
+            reports.append(pipeline.run(video, name, out, _Bars(video.name).stage))
+        except InputError as error:
+            failed.append({"video": video.name, "error": str(error)})
+            tqdm.write(f"error: {error}", file=sys.stderr)
+    summary = {
+        "ok": [report["name"] for report in reports],
+        "failed": failed,
+        "seconds": time.perf_counter() - begin,
+    }
+    with atomic(out / "summary.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_page(reports, failed, out / "index.html")
+    print(f"{len(reports)} of {len(videos)} videos have music; open {out / 'index.html'}")
+    return 1 if failed else 0
+
+
+def build_pipeline(cfg: DictConfig) -> Pipeline:
+    """The pipeline that configs/sample.yaml describes, with its checkpoint loaded. InputError for what does not fit."""
+    checkpoint = load_checkpoint(cfg.checkpoint)
+    device = _device(cfg.device)
+    extractor = _extractor(cfg, checkpoint.config["features"]).to(device)
+    composer = Composer(
+        checkpoint,
+        instantiate(cfg.sampler),
+        _settings(ComposeSettings, cfg.compose),
+        device,
+        _dtype(cfg.precision, device),
+    )
+    about = {
+        "checkpoint": {"path": str(cfg.checkpoint), "sha256": checkpoint.sha256},
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "device": str(device),
+        "versions": {"diffbgm": diffbgm.__version__, "python": platform.python_version()}
+        | {name: version(name) for name in VERSIONED},
+    }
+    return Pipeline(composer, extractor, Path(cfg.cache), _settings(Settings, cfg), about)
+
+
+def _settings(kind: type[T], cfg: DictConfig) -> T:
+    """A dataclass from the keys of the config that it has, lists as tuples."""
+    plain = {field.name: cfg[field.name] for field in fields(kind)}
+    return kind(**{name: tuple(value) if OmegaConf.is_list(value) else value for name, value in plain.items()})
+
+
+def _extractor(cfg: DictConfig, trained: dict[str, Any]) -> Extractor:
+    """The extractor that the checkpoint was trained on, or the user's choice, if it fits."""
+    chosen = cfg.get("features") or compose("sample", [f"features={trained['name']}"]).features
+    extractor = instantiate(chosen)
+    if (extractor.visual_width, extractor.language_width) != (trained["visual_width"], trained["language_width"]):
+        raise InputError(
+            f"{cfg.checkpoint} was trained on features={trained['name']}, to which the features asked for do not "
+            "correspond; leave features= out or give another checkpoint="
+        )
+    return extractor
+
+
+def _device(name: str) -> torch.device:
+    """The device called `name`; for "auto" a GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device={name} cannot be used here ({error}); give device=cpu or device=auto") from error
+    return device
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """The autocast type; None is float32."""
+    choices = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" else "fp32"
+    if precision not in choices:
+        raise InputError(f"precision={precision} is unknown; give one of auto, {', '.join(choices)}")
+    return choices[precision]
+
+
+class _Bars:
+    """A progress bar for each stage of a video."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name if len(name) <= 24 else f"{name[:21]}..."
+
+    @contextlib.contextmanager
+    def stage(self, stage: str, total: int) -> Iterator[Advance]:
+        """A bar that counts to `total`; advance(n) moves it on."""
+        with tqdm(total=total, desc=f"{self.name:24s} {stage:9s}", leave=False, disable=None) as bar:
+            yield lambda done: bar.update(done)
+
+
+if __name__ == "__main__":
+    sys.exit(run(sample, "sample"))

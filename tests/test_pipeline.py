@@ -1,0 +1,243 @@
+"""The whole path through the command: good videos, odd ones, bad ones, and the promises about what is written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from make_video import flat, ramp, write_sound, write_video
+from tiny_checkpoint import save_tiny_checkpoint
+
+from diffbgm.cli import run
+from diffbgm.music.midi import read_midi
+from diffbgm.music.pianoroll import decode
+from sample import sample
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ("json", "mid", "mp4", "png", "wav")
+QUICK = ("sampler.steps=3", "device=cpu")
+
+
+def scenes(seconds: float = 3.0, fps: int = 12, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
+    """Three shots: a dark still one, a bright moving one, a red one."""
+    count = round(seconds * fps)
+    pictures = []
+    for k in range(count):
+        part = 3 * k // count
+        picture = flat([(20, 20, 40), (220, 220, 200), (180, 40, 20)][part], size).copy()
+        if part == 1:
+            picture[:, (5 * k) % size[0] :][:, :10] = 0
+        pictures.append(picture)
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors")
+
+
+@pytest.fixture
+def call(checkpoint, tmp_path):
+    """call(videos, out, *overrides) -> exit code, through the same function as the command."""
+
+    def run_sample(videos: Path, out: Path, *overrides: str) -> int:
+        arguments = [f"videos={videos}", f"out={out}", f"checkpoint={checkpoint}", f"cache={tmp_path / 'cache'}"]
+        return run(sample, "sample", [*arguments, *QUICK, *overrides])
+
+    return run_sample
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def sound_of(path: Path) -> np.ndarray:
+    """Sound (n, 2), full scale at 1."""
+    resampler = av.AudioResampler(format="fltp", layout="stereo", rate=48000)
+    with av.open(str(path)) as container:
+        frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+    return np.concatenate([frame.to_ndarray() for frame in frames], axis=1).T
+
+
+@pytest.fixture(scope="module")
+def odd_videos(tmp_path_factory):
+    """Good videos of every shape, and files that are none, in one folder."""
+    folder = tmp_path_factory.mktemp("videos")
+    write_video(folder / "with sound.mp4", scenes(), fps=12, sound=3.0)
+    write_video(folder / "-dash.mp4", scenes(1.5), fps=12)
+    write_video(folder / "ñandú 日本.mp4", scenes(1.5, size=(48, 96)), fps=12)
+    write_video(folder / "odd rate.mkv", ramp(20), fps=7)
+    write_video(folder / "variable.mp4", ramp(12), times=[0, 0.1, 0.15, 0.5, 0.6, 1.0, 1.1, 1.4, 1.5, 1.9, 2.2, 2.3])
+    write_video(folder / "single frame.mp4", ramp(1), fps=25)
+    write_video(folder / "short.mp4", ramp(8), fps=25)
+    (folder / "text.mp4").write_text("not a video at all")
+    (folder / "empty.mp4").touch()
+    write_sound(folder / "audio only.mp4")
+    whole = write_video(folder.parent / "whole.mp4", scenes(), fps=12).read_bytes()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "readme.txt").write_text("ignored")
+    return folder
+
+
+GOOD = ("with sound", "-dash", "ñandú 日本", "odd rate", "variable", "single frame", "short")
+BAD = ("text.mp4", "empty.mp4", "audio only.mp4", "truncated.mp4")
+
+
+def test_odd_videos_get_music_and_bad_ones_are_named(odd_videos, call, tmp_path, capsys):
+    out = tmp_path / "out folder"
+    assert call(odd_videos, out) == 1
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary["ok"]) == set(GOOD)
+    assert {item["video"] for item in summary["failed"]} == set(BAD)
+    errors = capsys.readouterr().err
+    for item in summary["failed"]:
+        assert item["video"] in item["error"], "the sentence names the file"
+        assert "\n" not in item["error"]
+        assert f"error: {item['error']}" in errors
+    assert "Traceback" not in errors
+    expected = {f"{name}.{kind}" for name in GOOD for kind in RESULTS} | {"index.html", "summary.json"}
+    assert names(out) == expected, "whole results for the good, nothing for the bad"
+    page = (out / "index.html").read_text()
+    assert all(name in page for name in (*GOOD, *BAD))
+
+
+def test_results_hold_what_they_promise(odd_videos, call, tmp_path):
+    out = tmp_path / "out"
+    assert call(odd_videos / "with sound.mp4", out, "seed=3", "tempo=100") == 0
+    report = json.loads((out / "with sound.json").read_text())
+    assert report["seed"] == 3
+    assert report["tempo"] == 100
+    assert len(report["checkpoint"]["sha256"]) == 64
+    assert report["config"]["sampler"]["steps"] == 3
+    assert set(report["seconds"]) == {"features", "compose", "sound", "mux", "picture", "total"}
+    assert {"diffbgm", "torch", "python"} <= set(report["versions"])
+    assert len(report["captions"]) == len(report["shots"]) == 3
+    score = read_midi(out / "with sound.mid")
+    assert score.tempo == pytest.approx(100)
+    assert len(score.notes) == report["notes"] > 0
+    assert score.notes.end <= 3.0 * 100 / 60 * 4 + 1
+    with av.open(str(out / "with sound.mp4")) as container:
+        assert len(container.streams.video) == len(container.streams.audio) == 1
+        assert container.duration / 1e6 == pytest.approx(3.0, abs=0.05)
+    for sound in (sound_of(out / "with sound.mp4"), sound_of(out / "with sound.wav")):
+        assert len(sound) / 48000 == pytest.approx(3.0, abs=0.03)
+        assert 0.01 < np.abs(sound).max() < 1.0, "neither silent nor clipped"
+
+
+def test_same_seed_same_bytes_whatever_else_is_in_the_folder(odd_videos, call, tmp_path):
+    assert call(odd_videos, tmp_path / "all") == 1
+    assert call(odd_videos / "-dash.mp4", tmp_path / "one") == 0
+    assert call(odd_videos / "-dash.mp4", tmp_path / "other", "seed=1") == 0
+    one = (tmp_path / "one" / "-dash.mid").read_bytes()
+    assert (tmp_path / "all" / "-dash.mid").read_bytes() == one
+    assert (tmp_path / "other" / "-dash.mid").read_bytes() != one
+
+
+def test_different_videos_get_different_music_at_the_same_seed(tmp_path, call):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    write_video(folder / "dark.mp4", [flat(15)] * 24, fps=12)
+    write_video(folder / "lively.mp4", scenes(2.0), fps=12)
+    assert call(folder, tmp_path / "out", "tempo=120") == 0
+    assert (tmp_path / "out" / "dark.mid").read_bytes() != (tmp_path / "out" / "lively.mid").read_bytes()
+
+
+@pytest.mark.parametrize("longform", ["independent", "outpaint", "joint"])
+def test_any_length_is_covered_to_its_end(tmp_path, call, longform):
+    video = write_video(tmp_path / "long.mp4", ramp(100), fps=4)
+    assert call(video, tmp_path / "out", f"compose.longform={longform}", "tempo=120") == 0
+    notes = read_midi(tmp_path / "out" / "long.mid").notes
+    assert notes.end <= 25 * 8
+    assert (notes.onset >= 16 * 8).any(), "music goes on after the first window"
+
+
+def test_kept_states_are_the_rolls_at_those_timesteps(tmp_path, call):
+    video = write_video(tmp_path / "clip.mp4", ramp(24), fps=12)
+    assert call(video, tmp_path / "out", "keep_states=[999,200,0]", "sampler.steps=10", "tempo=120") == 0
+    with np.load(tmp_path / "out" / "clip.states.npz") as states:
+        assert states["rolls"].shape == (3, 2, 16, 128)
+        assert list(states["t"]) == [999, 200, 0]
+        finished = decode(states["rolls"][2]).window(0, 16)
+    notes = read_midi(tmp_path / "out" / "clip.mid").notes
+    np.testing.assert_array_equal(finished.onset, notes.onset)
+    np.testing.assert_array_equal(finished.pitch, notes.pitch)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["tempo=0"], "tempo=0 is no tempo"),
+        (["mix=loud"], "mix=loud is unknown"),
+        (["ending=bang"], "ending=bang is unknown"),
+        (["key=H"], "unknown key 'H'"),
+        (["compose.window=5"], "window is 5"),
+        (["compose.longform=circular"], "longform is 'circular'"),
+        (["sampler.steps=0"], "sampler.steps is 0"),
+        (["sampler.steps=1001"], "1001"),
+        (["seed=-1"], "seed=-1 is negative"),
+        (["precision=fp8"], "precision=fp8 is unknown"),
+        (["device=tpu9"], "device=tpu9 cannot be used here"),
+        (["features=clip"], "was trained on features=lite"),
+        (["tempoo=90"], "unknown setting 'tempoo'"),
+        (["sampler=euler"], "unknown option 'euler' for sampler"),
+        (["checkpoint=nowhere.safetensors"], "no checkpoint at nowhere.safetensors"),
+    ],
+)
+def test_bad_settings_are_one_sentence(odd_videos, call, tmp_path, capsys, overrides, sentence):
+    assert call(odd_videos / "short.mp4", tmp_path / "out", *overrides) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert sentence in error
+    assert "\n" not in error
+    assert not (tmp_path / "out").exists() or not names(tmp_path / "out") - {"index.html", "summary.json"}
+
+
+def test_foreign_and_cut_checkpoints_are_refused(odd_videos, call, tmp_path, capsys, checkpoint):
+    import safetensors.torch
+    import torch
+
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(checkpoint.read_bytes()[:5000])
+    foreign = tmp_path / "foreign.safetensors"
+    safetensors.torch.save_file({"weight": torch.zeros(3)}, foreign)
+    for path in (cut, foreign):
+        assert call(odd_videos / "short.mp4", tmp_path / "out", f"checkpoint={path}") == 1
+        error = capsys.readouterr().err
+        assert path.name in error
+        assert error.count("\n") == 1
+
+
+def test_an_empty_folder_and_results_over_the_videos_are_refused(odd_videos, call, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert call(tmp_path / "empty", tmp_path / "out") == 1
+    assert "no videos in" in capsys.readouterr().err
+    before = names(odd_videos)
+    assert call(odd_videos, odd_videos) == 1
+    assert "would be overwritten" in capsys.readouterr().err
+    assert names(odd_videos) == before
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(odd_videos, call, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert call(odd_videos / "short.mp4", tmp_path / "file" / "out") == 1
+    error = capsys.readouterr().err
+    assert "cannot write in" in error
+    assert "choose a folder" in error
+
+
+def test_the_command_itself_ends_with_a_sentence_and_code_1(odd_videos, checkpoint, tmp_path):
+    command = [sys.executable, "sample.py", f"videos={odd_videos / 'text.mp4'}", f"out={tmp_path / 'out'}"]
+    done = subprocess.run(
+        [*command, f"checkpoint={checkpoint}", f"cache={tmp_path / 'cache'}", *QUICK],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "text.mp4" in done.stderr
+    assert "Traceback" not in done.stderr
