@@ -203,7 +203,7 @@ def test_several_processes_give_the_same_cache(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, two.arrays[name])
 
 
-@pytest.mark.skipif("POP909_DIR" not in os.environ, reason="POP909_DIR does not point to the real data")
+@pytest.mark.skipif(not os.environ.get("POP909_DIR"), reason="POP909_DIR does not point to the real data")
 def test_the_real_first_song() -> None:
     source = Pop909(os.environ["POP909_DIR"])
     assert len(source.songs()) == 909

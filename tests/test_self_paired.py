@@ -96,6 +96,11 @@ def test_measures_do_not_depend_on_the_key() -> None:
     np.testing.assert_allclose(one.brightness - two.brightness, 5)
 
 
+def chances(count: int, seed: int = 0) -> list[np.random.Generator]:
+    """A generator a segment."""
+    return [np.random.default_rng([seed, k]) for k in range(count)]
+
+
 @pytest.fixture(scope="module")
 def streams() -> np.ndarray:
     """Streams of 16 segments, (16, 32, 9), cut out of the middle of a song."""
@@ -105,13 +110,13 @@ def streams() -> np.ndarray:
 
 
 def test_no_noise_changes_nothing(streams: np.ndarray) -> None:
-    np.testing.assert_allclose(STILL(streams, np.random.default_rng(0)), streams, atol=1e-6)
-    assert STILL.visible(16, 32, np.random.default_rng(0)).all()
+    np.testing.assert_allclose(STILL(streams, chances(16, 0)), streams, atol=1e-6)
+    assert STILL.visible(32, chances(16)).all()
 
 
 def test_noise_stays_in_range_and_repeats_with_its_seed(streams: np.ndarray) -> None:
     noise = Perturbation()
-    one, two, other = (noise(streams, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    one, two, other = (noise(streams, chances(16, seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert (one != other).any()
     assert one.dtype == np.float32
@@ -121,10 +126,16 @@ def test_noise_stays_in_range_and_repeats_with_its_seed(streams: np.ndarray) -> 
     assert 0.4 < follows < 1
 
 
+def test_a_segment_s_noise_depends_on_no_other(streams: np.ndarray) -> None:
+    noise = Perturbation()
+    together, alone = noise(streams, chances(16)), noise(streams[5:6], chances(16)[5:6])
+    np.testing.assert_allclose(together[5:6], alone, atol=1e-6)
+
+
 def test_moved_cuts_keep_their_clocks(streams: np.ndarray) -> None:
     """since_cut and until_cut tell of the cuts as they are after the noise, inside the segment."""
     noise = Perturbation(extra_cut=0.1, jitter=0.5, no_cuts=0)
-    noisy = noise(streams, np.random.default_rng(3))
+    noisy = noise(streams, chances(16, 3))
     for segment in noisy:
         cut = segment[:, CUTS[0]] > 0.5
         first, last = np.flatnonzero(cut)[[0, -1]]
@@ -135,25 +146,25 @@ def test_moved_cuts_keep_their_clocks(streams: np.ndarray) -> None:
 
 
 def test_a_video_without_cuts_has_none_near(streams: np.ndarray) -> None:
-    noisy = Perturbation(no_cuts=1)(streams, np.random.default_rng(0))
+    noisy = Perturbation(no_cuts=1)(streams, chances(16, 0))
     np.testing.assert_allclose(noisy[..., CUTS], 0, atol=1e-6)
 
 
 def test_smoothing_lowers_change_but_keeps_the_mean(streams: np.ndarray) -> None:
-    smooth = Perturbation(widest=4, regain=0, shift=0, noise=0, dropout=0)(streams, np.random.default_rng(0))
+    smooth = Perturbation(widest=4, regain=0, shift=0, noise=0, dropout=0)(streams, chances(16, 0))
     before, after = streams[..., MOTION], smooth[..., MOTION]
     assert np.abs(np.diff(after)).mean() < 0.75 * np.abs(np.diff(before)).mean()
     np.testing.assert_allclose(after.mean(), before.mean(), atol=0.01)
 
 
 def test_dropped_streams_are_constant(streams: np.ndarray) -> None:
-    dropped = Perturbation(dropout=1)(streams, np.random.default_rng(0))
+    dropped = Perturbation(dropout=1)(streams, chances(16, 0))
     measured = [k for k in range(9) if k not in CUTS]
     np.testing.assert_array_equal(dropped[..., measured], 0.5)
 
 
 def test_a_video_may_end_early() -> None:
-    visible = Perturbation(early_end=0.5).visible(1000, 32, np.random.default_rng(0))
+    visible = Perturbation(early_end=0.5).visible(32, chances(1000))
     assert visible[:, 0].all()
     assert 0.4 < (~visible[:, -1]).mean() < 0.6
     assert (np.diff(visible.astype(int), axis=1) <= 0).all()  # once over, it stays over

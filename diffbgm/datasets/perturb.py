@@ -5,6 +5,7 @@ A video moves more smoothly than note counts do, cuts where it likes (or never),
 Shape legend: B segments, T beats of a segment, 9 streams.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,8 @@ from diffbgm.datasets.self_paired import BEAT_SECONDS
 from diffbgm.video.streams import CUT_MEMORY_SECONDS, STREAMS
 
 MOTION = [STREAMS.index("motion"), STREAMS.index("motion_onset")]
-CUT, SINCE, UNTIL = (STREAMS.index(name) for name in ("cut", "since_cut", "until_cut"))
-MEASURED = [k for k in range(len(STREAMS)) if k not in (CUT, SINCE, UNTIL)]
+CLOCK = [STREAMS.index(name) for name in ("cut", "since_cut", "until_cut")]
+MEASURED = [k for k in range(len(STREAMS)) if k not in CLOCK]
 FARTHEST_BEATS = 1e4  # stands for "no cut on this side"
 
 
@@ -33,52 +34,55 @@ class Perturbation:
     no_cuts: float = 0.1  # probability of no cut at all
     early_end: float = 0.05  # probability that the video ends somewhere within the segment
 
-    def __call__(self, streams: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Noisy streams (B, T, 9) float32 in [0, 1]; a function of the input and the generator's state alone."""
-        batch, beats, _ = streams.shape
+    def __call__(self, streams: np.ndarray, generators: Sequence[np.random.Generator]) -> np.ndarray:
+        """Noisy streams (B, T, 9) float32 in [0, 1], with one generator a segment: its noise depends on no other's."""
+        beats = streams.shape[1]
+        count = len(MEASURED)
+        normal = np.stack([g.standard_normal((beats + 1, count), np.float32) for g in generators])
+        share = np.stack([g.random(count + 3) for g in generators])[:, :, None]
         noisy = streams.astype(np.float32)
-        noisy[..., MOTION] = self._smoothed(noisy[..., MOTION], generator)
-        size = (batch, 1, len(MEASURED))
-        shift = self.shift * generator.standard_normal(size, np.float32)
-        noise = self.noise * generator.standard_normal((batch, beats, len(MEASURED)), np.float32)
-        measured = np.clip(noisy[..., MEASURED] + shift + noise, 0.0, 1.0)
-        noisy[..., MEASURED] = np.where(generator.random(size) < self.dropout, np.float32(0.5), measured)
-        noisy[..., [CUT, SINCE, UNTIL]] = self._moved(streams[..., [CUT, SINCE, UNTIL]], generator)
+        noisy[..., MOTION] = self._smoothed(noisy[..., MOTION], share[:, -3, 0], share[:, -2, 0])
+        measured = noisy[..., MEASURED] + self.shift * normal[:, :1] + self.noise * normal[:, 1:]
+        dropped = share[:, None, :count, 0] < self.dropout
+        noisy[..., MEASURED] = np.where(dropped, np.float32(0.5), np.clip(measured, 0.0, 1.0))
+        draws = np.stack([g.random((4, beats)) for g in generators], axis=1)
+        noisy[..., CLOCK] = self._moved(streams[..., CLOCK], draws, share[:, -1, 0] < self.no_cuts)
         return noisy
 
-    def visible(self, batch: int, beats: int, generator: np.random.Generator) -> np.ndarray:
+    def visible(self, beats: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
         """Which beats there still is a video for, (B, T) bool: all of them, or those before an early end."""
-        end = generator.integers(1, beats, size=batch)
-        end[generator.random(batch) >= self.early_end] = beats
+        share = np.stack([g.random(2) for g in generators])
+        end = np.where(share[:, 0] < self.early_end, 1 + np.floor(share[:, 1] * (beats - 1)), beats)
         return np.arange(beats) < end[:, None]
 
-    def _smoothed(self, motion: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Moving averages of a width drawn per segment, spread out again about the segment's mean."""
-        batch, beats, _ = motion.shape
-        beat = np.arange(beats)
+    def _smoothed(self, motion: np.ndarray, width: np.ndarray, regain: np.ndarray) -> np.ndarray:
+        """Moving averages of a width per segment, spread out again about the segment's mean; both drawn as (B,)."""
+        beat = np.arange(motion.shape[1])
         offset = beat[None, :] - beat[:, None]
-        near = np.stack([(offset >= -(w // 2)) & (offset < (w + 1) // 2) for w in range(1, self.widest + 1)])
+        widths = range(1, self.widest + 1)
+        near = np.stack([(offset >= -(w // 2)) & (offset < (w + 1) // 2) for w in widths])
         kernels = np.divide(near, near.sum(2, keepdims=True), dtype=np.float32)  # (widest, T, T)
-        width = generator.integers(self.widest, size=batch)
-        gain = np.asarray(1.0 + self.regain * width * generator.random(batch), np.float32)
-        smooth = kernels[width] @ motion
+        which = np.floor(width * self.widest).astype(np.int64)
+        gain = np.asarray(1.0 + self.regain * which * regain, np.float32)
+        smooth = kernels[which] @ motion
         mean = smooth.mean(1, keepdims=True)
         return np.clip(mean + (smooth - mean) * gain[:, None, None], 0.0, 1.0)
 
-    def _moved(self, cuts: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Cuts lost, added and moved by a beat; the times since and until a cut follow. (B, T, 3) -> (B, T, 3)."""
-        batch, beats, _ = cuts.shape
-        draws = generator.random((4, batch, beats))
-        cut = (cuts[..., 0] > 0.5) & (draws[0] >= self.lost_cut)
+    def _moved(self, clock: np.ndarray, draws: np.ndarray, none: np.ndarray) -> np.ndarray:
+        """Cuts lost, moved by a beat and added; the times since and until a cut follow. (B, T, 3) -> (B, T, 3).
+
+        `draws` (4, B, T) uniform numbers, `none` (B,) the segments that lose all cuts.
+        """
+        beats = clock.shape[1]
+        cut = (clock[..., 0] > 0.5) & (draws[0] >= self.lost_cut)
         step = np.where(draws[1] < self.jitter, np.where(draws[2] < 0.5, -1, 1), 0)
         row, beat = np.nonzero(cut)
         moved = np.zeros_like(cut)
         moved[row, np.clip(beat + step[row, beat], 0, beats - 1)] = True
         moved |= draws[3] < self.extra_cut
-        none = generator.random(batch) < self.no_cuts
         moved[none] = False
-        before = np.where(none, FARTHEST_BEATS, _beats_of(cuts[:, 0, 1]))  # from the last cut to the first beat
-        after = np.where(none, FARTHEST_BEATS, _beats_of(cuts[:, -1, 2]))  # from the last beat to the next cut
+        before = np.where(none, FARTHEST_BEATS, _beats_of(clock[:, 0, 1]))  # from the last cut to the first beat
+        after = np.where(none, FARTHEST_BEATS, _beats_of(clock[:, -1, 2]))  # from the last beat to the next cut
         at = np.arange(beats, dtype=np.float64)
         last = np.maximum.accumulate(np.where(moved, at, -before[:, None]), axis=1)
         coming = np.concatenate([np.where(moved, at, np.inf)[:, 1:], beats - 1 + after[:, None]], axis=1)
@@ -89,5 +93,4 @@ class Perturbation:
 
 def _beats_of(level: np.ndarray) -> np.ndarray:
     """Beats to the cut that a since_cut or until_cut level tells of."""
-    floor = np.exp(-FARTHEST_BEATS * BEAT_SECONDS / CUT_MEMORY_SECONDS)
-    return -np.log(np.maximum(level, max(floor, 1e-7)).astype(np.float64)) * CUT_MEMORY_SECONDS / BEAT_SECONDS
+    return -np.log(np.maximum(level, 1e-7).astype(np.float64)) * CUT_MEMORY_SECONDS / BEAT_SECONDS

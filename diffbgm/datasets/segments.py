@@ -1,7 +1,7 @@
 """Prepared songs -> batches of 8-bar segments: deterministic, sharded over processes, resumable at any batch.
 
-Batch k of epoch e depends on (seed, e, k) alone. With W processes of batch size b, the batches of ranks 0 to W-1 laid
-end to end are batch k of one process with batch size W b: same segments, same transposition, same noise.
+The k-th segment of epoch e and all chance about it depend on (seed, e, k) alone. So with W processes of batch size b,
+the batches of ranks 0 to W-1 laid end to end are the batch of one process with batch size W b.
 
 Shape legend: B segments of a batch, T = 32 beats, N notes of a batch, S steps, P pitches.
 """
@@ -96,45 +96,46 @@ class SegmentLoader:
         return np.resize(shuffled, len(self) * self.global_batch)
 
     def _batch(self, order: np.ndarray, epoch: int, index: int) -> Batch:
-        everyone = order[index * self.global_batch : (index + 1) * self.global_batch]
-        mine = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
-        generator = np.random.default_rng([self.seed, epoch, index])
-        low, high = self.transpose
-        semitones = generator.integers(low, high, size=len(everyone), endpoint=True)
-        segments = everyone[mine]
+        first = index * self.global_batch + self.rank * self.batch_size
+        segments = order[first : min(first + self.batch_size, (index + 1) * self.global_batch)]
+        slots = range(first, first + len(segments))
+        generators = [np.random.default_rng([self.seed, epoch, slot]) for slot in slots] if self.training else []
         names = [self.cache.songs[song] for song in self._arrays["segment_song"][segments]]
-        roll = self._rolls(segments, semitones[mine])
-        return Batch(torch.from_numpy(roll), self._conditions(everyone, mine, generator), tuple(names))
+        return Batch(
+            torch.from_numpy(self._rolls(segments, generators)), self._conditions(segments, generators), tuple(names)
+        )
 
-    def _rolls(self, segments: np.ndarray, semitones: np.ndarray) -> np.ndarray:
-        """Onset and sustain of the segments (B, 2, S, P), each transposed by its own number of semitones."""
+    def _rolls(self, segments: np.ndarray, generators: list[np.random.Generator]) -> np.ndarray:
+        """Onset and sustain of the segments (B, 2, S, P), each transposed by what its generator draws."""
+        low, high = self.transpose
+        semitones = [int(generator.integers(low, high, endpoint=True)) for generator in generators]
         first, stop = self._arrays["segment_notes"][segments].T
         count = stop - first
         index = np.repeat(np.arange(len(segments)), count)
         note = np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
         onset = self._arrays["onset"][note] - STEPS_PER_BEAT * self._arrays["segment_beat"][segments][index]
-        pitch = self._arrays["pitch"][note] + semitones[index]
+        pitch = self._arrays["pitch"][note]
+        if semitones:
+            pitch = pitch + np.array(semitones)[index]
         duration = self._arrays["duration"][note]
         return encode_batch(onset, pitch, duration, index, len(segments), STEPS_PER_SEGMENT)
 
-    def _conditions(self, everyone: np.ndarray, mine: slice, generator: np.random.Generator) -> Condition:
-        """What belongs to the segments of this rank; noise is drawn for all ranks so that they share one sequence."""
+    def _conditions(self, segments: np.ndarray, generators: list[np.random.Generator]) -> Condition:
+        """What belongs to the segments, with noise on it in self-paired training."""
         a = self._arrays
-        song = a["segment_song"][everyone]
-        beat = (a["beat_start"][song] + a["segment_beat"][everyone])[:, None] + np.arange(BEATS_PER_SEGMENT)
+        song = a["segment_song"][segments]
+        beat = (a["beat_start"][song] + a["segment_beat"][segments])[:, None] + np.arange(BEATS_PER_SEGMENT)
         valid = beat < a["beat_start"][song + 1][:, None]
         beat = np.where(valid, beat, 0)
-        valid &= (a["visual_row"][beat] >= 0) & (a["language_row"][beat] >= 0)
+        visual_row, language_row = a["visual_row"][beat], a["language_row"][beat]
+        valid &= (visual_row >= 0) & (language_row >= 0)
+        visual = a["visual"][visual_row].astype(np.float32, copy=False)
+        language = a["language"][language_row].astype(np.float32, copy=False)
         if self.perturbation is not None:
-            visual = self.perturbation(a["visual"][a["visual_row"][beat]], generator)
-            valid &= self.perturbation.visible(len(everyone), BEATS_PER_SEGMENT, generator)
-            visual, valid, beat = visual[mine], valid[mine], beat[mine]
-        else:
-            valid, beat = valid[mine], beat[mine]
-            visual = a["visual"][a["visual_row"][beat]].astype(np.float32)
-        language = a["language"][a["language_row"][beat]].astype(np.float32, copy=False)
+            visual = self.perturbation(visual, generators)
+            valid &= self.perturbation.visible(BEATS_PER_SEGMENT, generators)
         visual[~valid], language[~valid] = 0.0, 0.0
-        window = a["segment_window"][everyone[mine]]
+        window = a["segment_window"][segments]
         if self.window != "dynamic":
             window[:] = self.window
         return Condition(*map(torch.from_numpy, (visual, language, valid, window)))
