@@ -3,7 +3,8 @@
     python scripts/bench_model.py [--quick] [--models small paper] [--batch 16] [--device cpu]
 
 Prints a table, then one JSON line. `share` is the step's FLOP rate over that of a plain matrix product in the same
-precision, measured just before it, so that numbers from busy or different machines can be compared.
+precision, measured just before it, so that numbers from different machines can be compared. On a machine that others
+use too, OMP_NUM_THREADS=1 with --cpu-time counts this process's own seconds instead of the clock's.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from diffbgm.datasets.batch import Condition  # noqa: E402
 from diffbgm.models.network import DiffBGM, build_network  # noqa: E402
 
 WIDTHS = {"visual_width": 9, "language_width": 384}
+Clock = Callable[[], float]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -57,23 +59,23 @@ def inputs(batch: int, device: torch.device, window: int = 8) -> tuple[torch.Ten
     )
 
 
-def seconds(work: Callable[[], object], repeats: int, device: torch.device) -> float:
+def seconds(work: Callable[[], object], repeats: int, device: torch.device, clock: Clock) -> float:
     """The shortest time of `work` after one call to warm up: what the machine does when nobody else is at it."""
     times = []
     for index in range(repeats + 1):
-        start = time.perf_counter()
+        start = clock()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         if index:
-            times.append(time.perf_counter() - start)
+            times.append(clock() - start)
     return min(times)
 
 
-def matmul_rate(dtype: torch.dtype, device: torch.device, size: int, repeats: int) -> float:
+def matmul_rate(dtype: torch.dtype, device: torch.device, size: int, repeats: int, clock: Clock) -> float:
     """FLOP/s of a square matrix product."""
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    return 2 * size**3 / seconds(lambda: torch.mm(a, b), repeats, device)
+    return 2 * size**3 / seconds(lambda: torch.mm(a, b), repeats, device, clock)
 
 
 def flops(network: DiffBGM) -> tuple[float, float]:
@@ -107,7 +109,7 @@ def train_step(network: nn.Module, batch: int, dtype: torch.dtype, device: torch
     return step
 
 
-def measure(name: str, batch: int, repeats: int, size: int, device: torch.device) -> list[dict[str, Any]]:
+def measure(name: str, batch: int, repeats: int, size: int, device: torch.device, clock: Clock) -> list[dict[str, Any]]:
     """A row for each precision and memory format of one model."""
     config, rows = model_config(name), []
     counted = build_network(config)
@@ -119,8 +121,8 @@ def measure(name: str, batch: int, repeats: int, size: int, device: torch.device
             network = build_network(config).to(device)
             if layout == "channels_last":
                 network = network.to(memory_format=torch.channels_last)
-            product = matmul_rate(dtype, device, size, repeats)
-            taken = seconds(train_step(network, batch, dtype, device), repeats, device)
+            product = matmul_rate(dtype, device, size, 5, clock)
+            taken = seconds(train_step(network, batch, dtype, device), repeats, device, clock)
             rate = batch * step_flops / taken
             rows.append(
                 {
@@ -149,13 +151,15 @@ def main() -> None:
         "--repeats", type=int, default=None, help="timed steps, of which the fastest counts (default: 5)"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--cpu-time", action="store_true", help="count this process's seconds (one thread, CPU)")
     arguments = parser.parse_args()
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
     device, repeats = torch.device(arguments.device), arguments.repeats or (2 if arguments.quick else 5)
     size = 512 if arguments.quick else 2048
     rows = []
     for name in arguments.models or (["tiny"] if arguments.quick else ["small", "paper"]):
         batch = arguments.batch or (2 if name == "paper" and device.type == "cpu" else 16)
-        rows += measure(name, batch, repeats, size, device)
+        rows += measure(name, batch, repeats, size, device, clock)
     print(f"{device}, {torch.get_num_threads()} threads; matrix products of {size} x {size}")
     print("| " + " | ".join(rows[0]) + " |")
     print("|" + "---|" * len(rows[0]))
