@@ -4,6 +4,7 @@ Shape legend: B rows of the condition, R rows of one call, S steps, P pitches.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -36,7 +37,8 @@ def denoiser(
         chosen = encoded.rows(rows)
         if len(x) == 2 * len(rows):
             chosen = Encoded.concatenate([chosen, null.rows(rows)])
-        with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
+        # Without a dtype, an autocast around this call stays in force.
+        with nullcontext() if dtype is None else torch.autocast(x.device.type, dtype=dtype):
             return network(x, t, chosen)
 
     steered = guided(predict, scale, interval)
