@@ -83,6 +83,7 @@ class LiteWatcher:
         self._luma: NDArray[np.floating] | None = None
         self._shown = 0  # for how many samples the picture before was on display
         self._rows: list[tuple[float, ...]] = []  # motion, brightness, contrast, colourfulness, warmth
+        self._picture: list[int] = []  # which of the pictures each row shows
 
     def take(self, frame: Frame) -> Item:
         ticks = frame.ticks(self._rate)
@@ -100,13 +101,15 @@ class LiteWatcher:
             change = luma - self._luma
             motion = float(np.abs(change - change.mean()).mean()) * self._rate / self._shown
         row = (motion, brightness, contrast, colourfulness(rgb), warmth(rgb))
+        self._picture += [self._picture[-1] + 1 if self._picture else 0] * count
         self._rows += [row] * count
         self._luma, self._shown = luma, count
 
     def rows(self, cuts: list[float]) -> NDArray[np.float32]:
         table = np.array(self._rows, dtype=np.float64)
-        first = {0} | {math.ceil(cut * self._rate - 1e-6) for cut in cuts}
-        motion = without(table[:, 0], sorted(tick for tick in first if tick < len(table)))
+        picture = np.array(self._picture)
+        first = np.ceil(np.array([0.0, *cuts]) * self._rate - 1e-6).astype(np.int64)  # samples, the first of each shot
+        motion = without(table[:, 0], np.isin(picture, picture[first[first < len(table)]]))
         accents = accent(motion, max(round(ACCENT_SECONDS * self._rate), 1))
         return np.column_stack([motion, accents, table[:, 1:]]).astype(np.float32)
 
@@ -128,9 +131,9 @@ def warmth(rgb: NDArray[np.float32]) -> float:
     return float((red - blue) / max(red + green + blue, 3 * 4))
 
 
-def without(values: NDArray[np.float64], gaps: list[int]) -> NDArray[np.float64]:
-    """Values (N,) with those at `gaps` replaced by the next one kept, at the end by the last one kept, else by 0."""
-    kept = np.setdiff1d(np.arange(len(values)), gaps)
+def without(values: NDArray[np.float64], gap: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Values (N,) with those in a gap replaced by the next one outside, at the end by the last, else by 0."""
+    kept = np.flatnonzero(~gap)
     if not len(kept):
         return np.zeros_like(values)
     index = np.minimum(np.searchsorted(kept, np.arange(len(values))), len(kept) - 1)
