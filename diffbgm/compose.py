@@ -26,7 +26,7 @@ from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.denoiser import denoiser
-from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
+from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode
 from diffbgm.video.features import BeatFeatures
 
@@ -89,20 +89,28 @@ class Composer:
             for request in requests
         ]
         parts = [self._encode(request.beats, piece.plan) for request, piece in zip(requests, pieces, strict=True)]
+        yield from self._generate(Encoded.concatenate(parts), pieces, self.settings.longform)
+
+    def segments(self, condition: Condition, seeds: Sequence[tuple[int, ...]]) -> Iterator[Progress]:
+        """Single segments of 8 bars, one for each row of a condition (B, 32, ...), with a seed each."""
+        with torch.no_grad():
+            encoded = self.network.encode(condition.to(self.device))
+        pieces = [Piece(plan(STEPS_PER_SEGMENT, "independent"), seed) for seed in seeds]
+        yield from self._generate(encoded, pieces, "independent")
+
+    def _generate(self, encoded: Encoded, pieces: Sequence[Piece], longform: str) -> Iterator[Progress]:
         assert self.settings.guidance is not None
         denoise = denoiser(
             self.network,
             self.objective,
-            Encoded.concatenate(parts),
+            encoded,
             self.settings.guidance,
             self.settings.guidance_interval,
             self.dtype,
         )
-        method = METHODS[self.settings.longform]
-        options = {"threshold": self.settings.threshold} if self.settings.longform == "outpaint" else {}
-        yield from method(
-            chunked(denoise, self.settings.rows), pieces, self.sampler, self.schedule, self.device, **options
-        )
+        options = {"threshold": self.settings.threshold} if longform == "outpaint" else {}
+        rows = chunked(denoise, self.settings.rows)
+        yield from METHODS[longform](rows, pieces, self.sampler, self.schedule, self.device, **options)
 
     def calls(self, request: Request) -> int:
         """How many times `compose` will yield for a request on its own."""
