@@ -28,7 +28,8 @@ from diffbgm.errors import InputError
 from diffbgm.files import atomic
 from diffbgm.models.network import build_network, check_objective
 from diffbgm.training.preview import Preview
-from diffbgm.training.trainer import Settings, Trainer
+from diffbgm.training.settings import Settings
+from diffbgm.training.trainer import Trainer
 from diffbgm.training.validation import Validation
 
 STOPPED = 143  # exit code after SIGTERM, as a shell reports it

@@ -13,13 +13,13 @@ import math
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.diffusion.objective import Objective
@@ -32,6 +32,7 @@ from diffbgm.training.draws import Draws, draw
 from diffbgm.training.optimize import MovingAverage, build_optimizer, learning_rate
 from diffbgm.training.prefetch import prefetch
 from diffbgm.training.preview import Preview, picture, recalled
+from diffbgm.training.settings import Settings
 from diffbgm.training.tracking import Tracker, means
 from diffbgm.training.validation import Validation
 
@@ -40,37 +41,11 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # wh
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a run trains: configs/trainer/*.yaml, field by field. Steps count optimizer steps."""
-
-    steps: int | None  # length of the run, or
-    epochs: int | None  # in passes over the training segments
-    batch_size: int  # segments a step, over all processes and accumulated pieces
-    accumulate: int  # pieces in which a process works through its share of the batch
-    precision: str  # fp32 | bf16 | fp16
-    channels_last: bool
-    compile: bool
-    optimizer: str  # adam | adamw
-    lr: float
-    betas: tuple[float, float]
-    weight_decay: float
-    warmup: int  # steps
-    decay: str  # constant | cosine | tail
-    clip: float  # gradient norm
-    ema: float  # 0: no moving average
-    condition_dropout: float
-    stratified: bool  # timesteps of a batch spread evenly
-    log_every: int  # steps between two writes of log.jsonl, which holds every step
-    training_segments: int | None  # null: all
-    validate_every: int
-    validation_split: str
-    validation_segments: int
-    checkpoint_every: int  # steps, and
-    checkpoint_minutes: float  # minutes, whichever comes first
-    keep: int  # training states
-    preview_every: int
-    previews: int
+def attention(name: str) -> contextlib.AbstractContextManager[Any]:
+    """Which kernel scaled_dot_product_attention uses inside. InputError for another name than auto or math."""
+    if name not in ("auto", "math"):
+        raise InputError(f"trainer.attention is {name!r}; give auto or math")
+    return sdpa_kernel(SDPBackend.MATH) if name == "math" else contextlib.nullcontext()
 
 
 class Loader(Protocol):
@@ -128,7 +103,8 @@ class Trainer:
         losses: list[Tensor] = []
         norms: list[Tensor] = []
         saved = time.monotonic()
-        with self._sigterm(), contextlib.closing(tracker) if tracker else contextlib.nullcontext():
+        closing = contextlib.closing(tracker) if tracker else contextlib.nullcontext()
+        with self._sigterm(), closing, attention(every.attention):
             for step, batch, draws in self._batches(done + 1):
                 loss, norm, rate = self._step(step, batch, draws)
                 rows.append({"step": step, "lr": rate})
@@ -144,7 +120,8 @@ class Trainer:
                 self._measure(rows, losses, norms)
                 extra = self._validate(step, tracker) if validate else {}
                 if tracker:
-                    tracker.write(step, rows, extra)
+                    with states.disk_errors(tracker.path):
+                        tracker.write(step, rows, extra)
                 rows, losses, norms = [], [], []
                 if save:
                     self._save(step)
