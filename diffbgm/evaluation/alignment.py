@@ -1,0 +1,104 @@
+"""Does the music follow the picture? Two numbers, each beside what chance gives.
+
+Chance is the same music with the picture turned round in time by a random amount (its end comes back at its start), so
+that everything but the alignment stays as it is: how many cuts, how they cluster, how slowly motion changes.
+
+Shape legend: T beats, A accents, C cuts, R random turns.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import rankdata
+
+from diffbgm.evaluation.rhythm import accents, volume
+from diffbgm.evaluation.songs import Song
+from diffbgm.music.midi import Score
+from diffbgm.music.notes import STEPS_PER_BEAT, Notes
+from diffbgm.video.features import Extractor, cached, on_beats
+from diffbgm.video.streams import STREAMS
+
+TURNS = 1000
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A number of one song and the same number for R random turns of its picture."""
+
+    value: float
+    turned: np.ndarray  # (R,)
+
+
+def note_density(notes: Notes, beats: int) -> np.ndarray:
+    """Notes that start in each beat, (T,) float."""
+    beat = notes.onset // STEPS_PER_BEAT
+    return np.bincount(beat[beat < beats], minlength=beats).astype(np.float64)
+
+
+def motion_density(density: np.ndarray, motion: np.ndarray, rng: np.random.Generator) -> Aligned | None:
+    """Spearman correlation of notes per beat (T,) and motion per beat (T,), in [-1, 1].
+
+    None for fewer than 4 beats and where either does not change at all.
+    """
+    assert len(density) == len(motion), f"{len(density)} beats of music, {len(motion)} of picture"
+    if len(motion) < 4 or np.ptp(density) == 0 or np.ptp(motion) == 0:
+        return None
+    ranks = [rankdata(values) for values in (density, motion)]
+    music, picture = (values - values.mean() for values in ranks)
+    scale = np.sqrt((music @ music) * (picture @ picture))
+    turns = rng.integers(0, len(picture), TURNS)
+    turned = picture[(np.arange(len(picture)) + turns[:, None]) % len(picture)]
+    return Aligned(float(music @ picture / scale), turned @ music / scale)
+
+
+def cuts_on_accents(
+    cuts: np.ndarray, accent_times: np.ndarray, length: float, rng: np.random.Generator, tolerance: float = 1.0
+) -> Aligned | None:
+    """Share of the cuts (C,) with an accent (A,) at most `tolerance` away; all in beats, in a piece of `length` beats.
+
+    Music has an accent in most beats, so the share is high by chance alone: read it beside `turned` or with a small
+    tolerance. None without cuts.
+    """
+    if not len(cuts):
+        return None
+    if not len(accent_times):
+        return Aligned(0.0, np.zeros(TURNS))
+    turns = np.concatenate([[0.0], rng.uniform(0, length, TURNS)])
+    moved = (cuts + turns[:, None]) % length
+    order = np.sort(accent_times)
+    after = np.searchsorted(order, moved)
+    distance = np.minimum(
+        np.abs(moved - order[np.minimum(after, len(order) - 1)]), np.abs(moved - order[np.maximum(after - 1, 0)])
+    )
+    shares = (distance <= tolerance + 1e-9).mean(axis=1)
+    return Aligned(float(shares[0]), shares[1:])
+
+
+def p_value(songs: list[Aligned]) -> float:
+    """One-sided permutation test over songs: how often random turns of all pictures give a mean as high as ours."""
+    observed = np.mean([song.value for song in songs])
+    turned = np.mean([song.turned for song in songs], axis=0)
+    return float((1 + (turned >= observed - 1e-12).sum()) / (1 + len(turned)))
+
+
+def align(
+    song: Song, video: Path, extractor: Extractor, cache: Path, rng: np.random.Generator
+) -> dict[str, Aligned | None]:
+    """Both numbers of a song and its video, whose features must have named columns (features=lite).
+
+    `motion_density`; `cuts_on_accents` (within a beat); `cuts_on_accents_tight` (within a sixteenth). Raises InputError
+    where the music or the video cannot be read.
+    """
+    score: Score = song.score
+    features = cached(video, extractor, cache)
+    beat_seconds = 60.0 / score.tempo
+    beats = max(1, round(features.duration / beat_seconds))
+    motion = on_beats(features, beats, beat_seconds).visual[:, STREAMS.index("motion")]
+    cuts = features.shots[1:, 0] / beat_seconds
+    times = accents(volume(score.notes)) / STEPS_PER_BEAT
+    return {
+        "motion_density": motion_density(note_density(score.notes, beats), motion, rng),
+        "cuts_on_accents": cuts_on_accents(cuts, times, float(beats), rng),
+        "cuts_on_accents_tight": cuts_on_accents(cuts, times, float(beats), rng, tolerance=1 / STEPS_PER_BEAT),
+    }

@@ -1,0 +1,140 @@
+"""musicnn, an audio tagger, in torch: the embedding of the retrieval metric.
+
+The network is Pons & Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019 (ISC
+licence), the model trained on MagnaTagATune. Its weights are read out of the musicnn 0.1.0 wheel, which
+`python scripts/download_assets.py musicnn` fetches. Tags equal TensorFlow's to 1e-6 (tests). Two faults of the original
+extractor are left out: it takes logarithms in float16, which overflows on loud audio, and it repeats one patch's
+`penultimate` for all.
+
+Shape legend: n samples, B patches, T frames (62.5 Hz), F mel bands, C channels.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diffbgm.errors import InputError
+from diffbgm.evaluation.tf_bundle import read_bundle
+
+SAMPLE_RATE = 16000
+FFT, HOP, BANDS = 512, 256, 96
+PATCH = 187  # frames: 3 s
+EMBEDDING, TAGS = 200, 50
+TIMBRAL = ((7, 38), (7, 67))  # frames, bands of each filter of the front end
+TEMPORAL = (128, 64, 32)
+MEMBER = "musicnn/MTT_musicnn/"
+BATCH = 32  # patches at once
+
+
+class Block(nn.Module):
+    """Convolution, ReLU, batch normalisation, maximum over all bands: (B, 1, T, F) -> (B, T, C)."""
+
+    def __init__(self, channels: int, kernel: tuple[int, int]) -> None:
+        super().__init__()
+        before = (kernel[0] - 1) // 2
+        self.pad = (before, kernel[0] - 1 - before)  # TensorFlow's "same" in time
+        self.conv = nn.Conv2d(1, channels, kernel)
+        self.norm = nn.BatchNorm2d(channels, eps=1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.pad(x, (0, 0, *self.pad))
+        return self.norm(self.conv(x).relu()).amax(dim=3).transpose(1, 2)
+
+
+class MusiCNN(nn.Module):
+    """Log-mel patches (B, T, F) -> tags (B, 50) in [0, 1] and the penultimate layer (B, 200)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input_norm = nn.BatchNorm2d(1, eps=1e-3)
+        timbral = [Block(204, kernel) for kernel in TIMBRAL]
+        temporal = [Block(51, (frames, 1)) for frames in TEMPORAL]
+        self.front = nn.ModuleList(timbral + temporal)
+        width = 2 * 204 + 3 * 51
+        self.middle = nn.ModuleList(Block(64, (7, w)) for w in (width, 64, 64))
+        self.pool_norm = nn.BatchNorm1d(2 * (width + 3 * 64), eps=1e-3)
+        self.dense = nn.Linear(2 * (width + 3 * 64), EMBEDDING)
+        self.dense_norm = nn.BatchNorm1d(EMBEDDING, eps=1e-3)
+        self.output = nn.Linear(EMBEDDING, TAGS)
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.input_norm(patches[:, None])
+        front = torch.cat([block(x) for block in self.front], dim=2)  # (B, T, 561)
+        first = self.middle[0](front[:, None])
+        second = first + self.middle[1](first[:, None])
+        third = second + self.middle[2](second[:, None])
+        features = torch.cat([front, first, second, third], dim=2)  # (B, T, 753)
+        pooled = torch.stack([features.amax(dim=1), features.mean(dim=1)], dim=2).flatten(1)
+        penultimate = self.dense_norm(self.dense(self.pool_norm(pooled)).relu())
+        return self.output(penultimate).sigmoid(), penultimate
+
+
+def load_musicnn(wheel: str | Path) -> MusiCNN:
+    """The network with the weights inside the musicnn wheel, in evaluation mode.
+
+    Raises InputError where the file is missing or is not that wheel.
+    """
+    if not Path(wheel).is_file():
+        raise InputError(f"there is no {wheel}; run `python scripts/download_assets.py musicnn` to fetch it")
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            tensors = read_bundle(archive.read(f"{MEMBER}.index"), archive.read(f"{MEMBER}.data-00000-of-00001"))
+        network = MusiCNN()
+        network.load_state_dict(_state_dict(network, tensors))
+    except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{wheel} is not the musicnn 0.1.0 wheel; remove it and run `python scripts/download_assets.py musicnn`"
+        ) from error
+    return network.eval()
+
+
+def log_mel(audio: np.ndarray) -> np.ndarray:
+    """Patches (B, T, F) of mono sound (n,) at 16 kHz: log10(1 + 10,000 power), 3 s each without overlap.
+
+    The last partial patch is left out; sound shorter than a patch is padded with silence to one.
+    """
+    import librosa  # a second to load
+
+    power = librosa.feature.melspectrogram(y=audio, sr=SAMPLE_RATE, n_fft=FFT, hop_length=HOP, n_mels=BANDS)
+    frames = np.log10(1 + 10000 * power.T).astype(np.float32)
+    if len(frames) < PATCH:
+        frames = np.pad(frames, ((0, PATCH - len(frames)), (0, 0)))
+    count = len(frames) // PATCH
+    return frames[: count * PATCH].reshape(count, PATCH, BANDS)
+
+
+@torch.no_grad()
+def embed(network: MusiCNN, audio: np.ndarray) -> np.ndarray:
+    """One vector (200,) for a piece of mono sound (n,) at 16 kHz: the penultimate layer, mean over its patches."""
+    device = next(network.parameters()).device
+    patches = torch.from_numpy(log_mel(audio)).to(device)
+    return torch.cat([network(part)[1] for part in patches.split(BATCH)]).mean(dim=0).cpu().numpy()
+
+
+def _state_dict(network: MusiCNN, tensors: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """TensorFlow's variables, numbered in the order the layers were made, under our names."""
+    norms = ["input_norm", *(f"front.{i}.norm" for i in range(5)), *(f"middle.{i}.norm" for i in range(3))]
+    convolutions = [*(f"front.{i}.conv" for i in range(5)), *(f"middle.{i}.conv" for i in range(3))]
+    state = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
+    for number, name in enumerate([*norms, "pool_norm", "dense_norm"]):
+        for ours, theirs in (
+            ("weight", "gamma"),
+            ("bias", "beta"),
+            ("running_mean", "moving_mean"),
+            ("running_var", "moving_variance"),
+        ):
+            state[f"{name}.{ours}"] = _tensor(tensors, "batch_normalization", number, theirs)
+    for number, name in enumerate(convolutions):
+        state[f"{name}.weight"] = _tensor(tensors, "conv2d", number, "kernel").permute(3, 2, 0, 1)
+        state[f"{name}.bias"] = _tensor(tensors, "conv2d", number, "bias")
+    for number, name in enumerate(("dense", "output")):
+        state[f"{name}.weight"] = _tensor(tensors, "dense", number, "kernel").T
+        state[f"{name}.bias"] = _tensor(tensors, "dense", number, "bias")
+    return state
+
+
+def _tensor(tensors: dict[str, np.ndarray], layer: str, number: int, variable: str) -> Tensor:
+    return torch.from_numpy(tensors[f"{layer}_{number}/{variable}" if number else f"{layer}/{variable}"].copy())

@@ -1,0 +1,127 @@
+"""P@K: is a generated segment closer to the music it was made for than to other music?
+
+Each generated 8-bar segment is ranked against reference segments by the cosine of their musicnn embeddings. It compares
+music with music; no video is involved.
+
+* published: the release's protocol, 60 candidates, the segment's own reference and 59 drawn from the first 500; the
+  release draws once and unseeded, here the draws are seeded and give an interval.
+* strict: every reference segment is a candidate except the other segments of the same song.
+
+Shape legend: Q generated segments (queries), R reference segments, D embedding width.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from diffbgm.evaluation import musicnn
+from diffbgm.music.audio import render
+from diffbgm.music.midi import write_midi
+from diffbgm.music.notes import STEPS_PER_SEGMENT, Notes
+from diffbgm.music.pianoroll import decode, encode
+
+RANKS = (1, 5, 10, 20)
+CANDIDATES, POOL = 60, 500  # of the published protocol
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval and what chance gives."""
+
+    value: float
+    low: float
+    high: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Precision at K in percent, mean rank (1 is best), over how many queries and against how many candidates."""
+
+    precision: Mapping[int, Estimate]
+    mean_rank: Estimate
+    queries: int
+    candidates: float  # mean number a query is ranked among
+
+
+def segments(notes: Notes) -> dict[int, Notes]:
+    """The full 8-bar segments of a piece that hold notes, by index from step 0; a piece of one partial segment is one.
+
+    Every segment goes through the piano roll, so that velocities and overlaps do not tell generated from real.
+    """
+    count = max(1, notes.end // STEPS_PER_SEGMENT)
+    parts = {i: notes.window(i * STEPS_PER_SEGMENT, (i + 1) * STEPS_PER_SEGMENT) for i in range(count)}
+    return {i: decode(encode(part, STEPS_PER_SEGMENT)) for i, part in parts.items() if len(part)}
+
+
+def embed_segment(network: musicnn.MusiCNN, notes: Notes, soundfont: str | Path | None = None) -> np.ndarray:
+    """The embedding (D,) of a segment played on the piano at 120 BPM, unit length."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "segment.mid"
+        write_midi(notes, path)
+        audio = render(path, soundfont=soundfont, sample_rate=musicnn.SAMPLE_RATE).mean(axis=1)
+    vector = musicnn.embed(network, audio)
+    return vector / np.linalg.norm(vector)
+
+
+def published(
+    similarity: np.ndarray,
+    own: np.ndarray,
+    rng: np.random.Generator,
+    candidates: int = CANDIDATES,
+    pool: int = POOL,
+    draws: int = 1000,
+) -> Retrieval:
+    """The release's protocol over similarity (Q, R), where own (Q,) is the column of each query's own reference.
+
+    The interval is a bootstrap over draws of candidates and of queries. A query meets its own reference and
+    `candidates` - 1 others out of the first `pool`. How many of those beat the own one is hypergeometric, so each draw
+    is one number a query. Ties are broken at random. Needs R >= 2.
+    """
+    queries, references = similarity.shape
+    mine = similarity[np.arange(queries), own]
+    others = similarity[:, :pool] if references > pool else similarity
+    not_own = own[:, None] != np.arange(others.shape[1])
+    better = ((others > mine[:, None]) & not_own).sum(axis=1)
+    equal = ((others == mine[:, None]) & not_own).sum(axis=1)
+    available = not_own.sum(axis=1)
+    drawn = np.minimum(candidates - 1, available)
+
+    ranks = np.empty((draws, queries))
+    for draw in range(draws):
+        above = better + rng.integers(0, equal + 1)
+        ranks[draw] = 1 + rng.hypergeometric(above, available - above, drawn)
+    resampled = np.take_along_axis(ranks, rng.integers(0, queries, ranks.shape), axis=1)
+    return _summary(ranks, resampled, drawn + 1.0)
+
+
+def strict(
+    similarity: np.ndarray, own: np.ndarray, song: np.ndarray, rng: np.random.Generator, draws: int = 1000
+) -> Retrieval:
+    """All reference segments as candidates, other segments of the same song left out; song (R,) names each's song.
+
+    The interval is a bootstrap over queries; ties count as half. Needs references of two songs or more.
+    """
+    queries = len(similarity)
+    mine = similarity[np.arange(queries), own]
+    foreign = song[None] != song[own][:, None]
+    better = ((similarity > mine[:, None]) & foreign).sum(axis=1)
+    equal = ((similarity == mine[:, None]) & foreign).sum(axis=1)
+    ranks = (1 + better + equal / 2)[None]
+    resampled = ranks[0][rng.integers(0, queries, (draws, queries))]
+    return _summary(ranks, resampled, foreign.sum(axis=1) + 1.0)
+
+
+def _summary(ranks: np.ndarray, resampled: np.ndarray, candidates: np.ndarray) -> Retrieval:
+    """Means of ranks (draws, Q), with intervals from resampled ones; candidates (Q,) with the own one counted."""
+
+    def estimate(values: np.ndarray, spread: np.ndarray, chance: np.ndarray, scale: float) -> Estimate:
+        low, high = np.quantile(spread.mean(axis=1), (0.025, 0.975))
+        return Estimate(scale * float(values.mean()), scale * float(low), scale * float(high), scale * chance.mean())
+
+    precision = {k: estimate(ranks <= k, resampled <= k, np.minimum(k / candidates, 1.0), 100.0) for k in RANKS}
+    mean_rank = estimate(ranks, resampled, (candidates + 1) / 2, 1.0)
+    return Retrieval(precision, mean_rank, ranks.shape[1], float(candidates.mean()))
