@@ -110,13 +110,13 @@ def normalise_loudness(audio: np.ndarray, rate: int, lufs: float = -16.0, peak_d
 def limit(audio: np.ndarray, rate: int, peak_db: float = -1.0) -> np.ndarray:
     """Sound (n, 2) whose peaks stay under `peak_db` dBFS: turned down smoothly around them, unchanged elsewhere."""
     ceiling = 10 ** (peak_db / 20)
-    peak = np.abs(audio).max(axis=1, initial=0)
+    peak = np.maximum(audio.max(axis=1, initial=0), -audio.min(axis=1, initial=0))
     if peak.max(initial=0) <= ceiling:
         return audio
-    gain = np.minimum(1, ceiling / np.maximum(peak, ceiling))
+    gain = (ceiling / np.maximum(peak, ceiling)).astype(np.float32)
     width = 2 * max(1, int(LOOKAHEAD * rate)) + 1
     # Every value the mean sees is the minimum of a window that holds this sample, so the mean is low enough for it.
-    gain = uniform_filter1d(minimum_filter1d(gain.astype(np.float64), width, mode="nearest"), width, mode="nearest")
+    gain = uniform_filter1d(minimum_filter1d(gain, width, mode="nearest"), width, mode="nearest")
     return (audio * gain[:, None]).astype(np.float32)
 
 

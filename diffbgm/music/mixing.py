@@ -25,15 +25,19 @@ HOP, HOLD, GLIDE = 0.01, 0.5, 0.25  # seconds: level measured per hop, held (hal
 
 
 def blend(original: np.ndarray, music: np.ndarray, rate: int, mix: str) -> np.ndarray:
-    """The original sound and the music (n, 2) together, mixed by `keep` or `duck`, as loud as the music alone."""
+    """The original sound and the music (n, 2) together, mixed by `keep` or `duck`, as loud as the music alone.
+
+    To save memory the array `original` is written over.
+    """
     target, own = loudness(music, rate), loudness(original, rate)
     if not np.isfinite(own):
         return limit(music, rate)
     if not np.isfinite(target):
         return limit(original, rate)
-    original = original * np.float32(10 ** (np.clip(target - own, -BOOST_DB, BOOST_DB) / 20))
+    original *= np.float32(10 ** (np.clip(target - own, -BOOST_DB, BOOST_DB) / 20))
     gain = duck_gain(original, rate, target)[:, None] if mix == "duck" else np.float32(10 ** (-KEEP_DB / 20))
-    return normalise_loudness(original + music * gain, rate, target)
+    original += music * gain
+    return normalise_loudness(original, rate, target)
 
 
 def duck_gain(original: np.ndarray, rate: int, reference: float) -> np.ndarray:
@@ -44,12 +48,12 @@ def duck_gain(original: np.ndarray, rate: int, reference: float) -> np.ndarray:
     hop = int(HOP * rate)
     hops = -(-len(original) // hop)
     power = np.zeros(hops * hop, np.float32)
-    power[: len(original)] = np.square(original).sum(axis=1)  # both channels, as in BS.1770
+    power[: len(original)] = np.einsum("nc,nc->n", original, original)  # both channels, as in BS.1770
     level = 10 * np.log10(power.reshape(hops, hop).mean(axis=1) + 1e-12)  # (h,) dB
     loud = np.clip((level - (reference - LOUD_DB)) / LOUD_SPAN_DB, 0, 1)
     loud = maximum_filter1d(loud, round(HOLD / HOP), mode="nearest")
     for _ in range(2):
         loud = uniform_filter1d(loud, round(GLIDE / HOP), mode="nearest")
-    gain = 10 ** (-DUCK_DB / 20 * loud)
-    centres = (np.arange(hops) + 0.5) * hop
-    return np.interp(np.arange(len(original)), centres, gain).astype(np.float32)
+    gain = np.pad(10 ** (-DUCK_DB / 20 * loud), (0, 1), mode="edge").astype(np.float32)  # (h + 1,) where hops begin
+    between = gain[:-1, None] + np.diff(gain)[:, None] * (np.arange(hop, dtype=np.float32) / hop)  # (h, hop)
+    return between.reshape(-1)[: len(original)]
