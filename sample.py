@@ -44,22 +44,25 @@ def sample(cfg: DictConfig) -> int:
         raise InputError(f"out={out} is the folder of the videos, which would be overwritten; choose another folder")
     writable_folder(out)
     pipeline = build_pipeline(cfg)
-    reports, failed = [], []
+    reports: list[dict[str, Any]] = []
+    done, failed = [], []
     for video, name in zip(videos, output_names(videos), strict=True):
         try:
-            reports.append(pipeline.run(video, name, out, _Bars(video.name).stage))
+            takes = pipeline.run(video, name, out, _Bars(video.name).stage)
+            reports += takes
+            done.append(name)
         except InputError as error:
             failed.append({"video": video.name, "error": str(error)})
             tqdm.write(f"error: {error}", file=sys.stderr)
     summary = {
-        "ok": [report["name"] for report in reports],
+        "ok": done,
         "failed": failed,
         "seconds": time.perf_counter() - begin,
     }
     with atomic(out / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
     write_page(reports, failed, out / "index.html")
-    print(f"{len(reports)} of {len(videos)} videos have music; open {out / 'index.html'}")
+    print(f"{len(done)} of {len(videos)} videos have music; open {out / 'index.html'}")
     return 1 if failed else 0
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,33 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class Staging:
+    """A hidden folder for the files of one name: `staging / "mid"` is where NAME.mid is made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __truediv__(self, suffix: str) -> Path:
+        return self.folder / f"staged.{suffix}"
+
+
+@contextmanager
+def staged(out: str | Path, name: str) -> Iterator[Staging]:
+    """Yield a `Staging`; move what was made in it to out/NAME.* together, or after an exception remove it all.
+
+    Raises InputError where `out` cannot be written.
+    """
+    out = writable_folder(out)
+    staging = Staging(out / f".making.{os.getpid()}.{secrets.token_hex(4)}")
+    staging.folder.mkdir()
+    try:
+        yield staging
+        for file in sorted(staging.folder.iterdir()):
+            os.replace(file, out / f"{name}.{file.name.removeprefix('staged.')}")
+    finally:
+        shutil.rmtree(staging.folder, ignore_errors=True)
 
 
 def sha256(path: str | Path) -> str:

@@ -11,9 +11,6 @@ Shape legend: N beats of a piece, L = 4 N steps, n samples of sound.
 import contextlib
 import json
 import math
-import os
-import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -24,8 +21,11 @@ from typing import Any
 import numpy as np
 
 from diffbgm.compose import Composer, Request
+from diffbgm.diffusion.inpainting import Known
 from diffbgm.errors import InputError
-from diffbgm.files import writable_folder
+from diffbgm.evaluation.alignment import motion_density, note_density
+from diffbgm.files import Staging, staged
+from diffbgm.keep import keep_bars, keep_melody
 from diffbgm.music.audio import fit_length, normalise_loudness, render, write_wav
 from diffbgm.music.ending import cut_at, resolve
 from diffbgm.music.key import Key, estimate_key, into_key
@@ -51,6 +51,10 @@ class Settings:
     tempo_range: tuple[float, float] = (90.0, 140.0)
     intensity: float = 1.0  # factor on the motion that the model is shown (lite features)
     caption: str | None = None  # takes the place of every shot's caption
+    variations: int = 1  # takes per video
+    melody: str | None = None  # a MIDI file whose notes are kept and accompanied
+    keep: str | None = None  # a MIDI file of which
+    keep_bars: tuple[int, int] | None = None  # these bars (1 is the first) are kept
     key: str | None = None  # transpose into this key, such as "A minor"
     ending: str = "fade"  # fade | cut | resolve
     fade: float = 2.0  # seconds, for ending=fade
@@ -74,10 +78,12 @@ class Pipeline:
         if settings.keep_states and composer.settings.longform == "outpaint":
             raise InputError("keep_states needs all windows at once; add longform=joint or longform=independent")
 
-    def run(self, video: Path, name: str, out: Path, stage: Stage) -> dict[str, Any]:
+    def run(self, video: Path, name: str, out: Path, stage: Stage) -> list[dict[str, Any]]:
         """Make NAME.{mid,wav,mp4,png,json} in `out` from a video and return what the json holds.
 
-        `stage` reports progress. Raises InputError where the video cannot be used; then nothing of it is left.
+        With several variations the one that follows the picture best is NAME, the others NAME.take2, NAME.take3, ...;
+        one report each. `stage` tells of progress. Raises InputError where the video cannot be used; then nothing of
+        it is left.
         """
         clock = _Clock()
         with clock("features"), stage("features", 1) as advance:
@@ -86,45 +92,61 @@ class Pipeline:
         tempo = self._tempo(features)
         beats = self._beats(features, tempo.bpm)
         with clock("compose"):
-            roll_notes, states = self._compose(beats, stage)
-        end = math.ceil(features.duration * tempo.bpm / 60.0 * STEPS_PER_BEAT - 1e-6)
-        notes = (resolve if self.settings.ending == "resolve" else cut_at)(roll_notes, end)
-        moved = 0
-        if self.key is not None:
-            notes, moved = into_key(notes, self.key)
-        with _staged(out, name) as folder:
-            with clock("sound"), stage("sound", 1) as advance:
-                write_midi(notes, folder / "mid", tempo.bpm, self.settings.program)
-                sound = self._sound(folder / "mid", features.duration)
-                write_wav(folder / "wav", sound, RATE)
-                advance(1)
-            with clock("mux"), stage("mux", 1) as advance:
-                muxed = mux(video, sound, RATE, folder / "mp4", self.settings.mix, fade=0.0)
-                advance(1)
-            with clock("picture"):
-                cuts = features.shots[1:, 0].tolist()
-                draw_roll(notes, folder / "png", tempo.bpm, cuts, pace(beats), features.duration)
-            if states is not None:
-                np.savez_compressed(folder / "states.npz", **states)
-            report = {
-                "name": name,
-                "video": str(video),
-                "seed": self.settings.seed,
-                **self.about,
-                "duration": features.duration,
-                "tempo": tempo.bpm,
-                "tempo_score": tempo.score,
-                "key": str(estimate_key(notes)) if len(notes) else None,
-                "transposed": moved,
-                "notes": len(notes),
-                "mix": muxed.mix,
-                "shots": features.shots.tolist(),
-                "captions": list(features.captions),
-                "settings": asdict(self.settings) | asdict(self.composer.settings),
-                "seconds": clock.seconds | {"total": sum(clock.seconds.values())},
-            }
-            (folder / "json").write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
-        return report
+            takes = self._takes(beats, stage)
+        about = {"video": str(video), **self.about, "tempo": tempo.bpm, "tempo_score": tempo.score}
+        with contextlib.ExitStack() as stack:
+            reports = []
+            for place, take in enumerate(takes):
+                title = name if place == 0 else f"{name}.take{place + 1}"
+                staging = stack.enter_context(staged(out, title))
+                report = self._finish(video, features, beats, take, tempo.bpm, staging, _Clock(clock.seconds), stage)
+                reports.append({"name": title, **about, **report})
+                text = json.dumps(reports[-1], indent=1, ensure_ascii=False)
+                (staging / "json").write_text(text, encoding="utf-8")
+        return reports
+
+    def _finish(
+        self,
+        video: Path,
+        features: VideoFeatures,
+        beats: BeatFeatures,
+        take: "_Take",
+        bpm: float,
+        staging: Staging,
+        clock: "_Clock",
+        stage: Stage,
+    ) -> dict[str, Any]:
+        """All files of a take but the json, and what is to be told of it."""
+        settings = self.settings
+        end = math.ceil(features.duration * bpm / 60.0 * STEPS_PER_BEAT - 1e-6)
+        notes = (resolve if settings.ending == "resolve" else cut_at)(take.notes, end)
+        notes, moved = (notes, 0) if self.key is None else into_key(notes, self.key)
+        with clock("sound"), stage("sound", 1) as advance:
+            write_midi(notes, staging / "mid", bpm, settings.program)
+            sound = self._sound(staging / "mid", features.duration)
+            write_wav(staging / "wav", sound, RATE)
+            advance(1)
+        with clock("mux"), stage("mux", 1) as advance:
+            muxed = mux(video, sound, RATE, staging / "mp4", settings.mix, fade=0.0)
+            advance(1)
+        with clock("picture"):
+            draw_roll(notes, staging / "png", bpm, features.shots[1:, 0].tolist(), pace(beats), features.duration)
+        if take.states is not None:
+            np.savez_compressed(staging / "states.npz", **take.states)
+        return {
+            "seed": settings.seed,
+            "take": take.number,
+            "following": take.following,
+            "duration": features.duration,
+            "key": str(estimate_key(notes)) if len(notes) else None,
+            "transposed": moved,
+            "notes": len(notes),
+            "mix": muxed.mix,
+            "shots": features.shots.tolist(),
+            "captions": list(features.captions) if settings.caption is None else [settings.caption],
+            "settings": asdict(settings) | asdict(self.composer.settings),
+            "seconds": clock.seconds | {"total": sum(clock.seconds.values())},
+        }
 
     def _tempo(self, features: VideoFeatures) -> TempoChoice:
         """The tempo asked for, or the one that suits the cuts; either way with its score."""
@@ -144,22 +166,39 @@ class Pipeline:
             beats = with_caption(beats, self.settings.caption, self.extractor.embed([self.settings.caption])[0])
         return beats
 
-    def _compose(self, beats: BeatFeatures, stage: Stage) -> tuple[Notes, dict[str, np.ndarray] | None]:
-        """The notes of the piece and, where asked for, its predicted rolls at the kept timesteps."""
-        composer, wanted = self.composer, self.settings.keep_states
+    def _takes(self, beats: BeatFeatures, stage: Stage) -> list["_Take"]:
+        """All variations of the piece, composed together; the one that follows the picture best comes first."""
+        composer, settings = self.composer, self.settings
         # What the last step gives is the finished roll, t = 0, wherever the network was asked last.
         labels = [*composer.sampler.timesteps(composer.schedule)[:-1], 0]
-        nearest = {min(labels, key=lambda t: abs(t - wish)) for wish in wanted}
-        kept: dict[int, np.ndarray] = {}
-        request = Request(beats, seed=(self.settings.seed,))
-        with stage("compose", composer.calls(request)) as advance:
-            for progress in composer.compose([request]):
+        nearest = {min(labels, key=lambda t: abs(t - wish)) for wish in settings.keep_states}
+        kept: dict[int, list[np.ndarray]] = {}
+        known = self._known(STEPS_PER_BEAT * len(beats.visual))
+        seeds = [(settings.seed, number) if number else (settings.seed,) for number in range(settings.variations)]
+        requests = [Request(beats, seed, known) for seed in seeds]
+        with stage("compose", composer.calls(requests[0])) as advance:
+            for progress in composer.compose(requests):
                 label = labels[progress.step % len(labels)]
                 if label in nearest:
-                    kept[label] = progress.rolls[0].float().cpu().numpy()
+                    kept[label] = [roll.float().cpu().numpy() for roll in progress.rolls]
                 advance(1)
-        states = {"t": np.array(list(kept)), "rolls": np.stack(list(kept.values()))} if kept else None
-        return composer.notes(progress.rolls[0]), states
+        takes = []
+        for number, roll in enumerate(progress.rolls):
+            states = None
+            if kept:
+                states = {"t": np.array(list(kept)), "rolls": np.stack([rolls[number] for rolls in kept.values()])}
+            notes = composer.notes(roll)
+            takes.append(_Take(number, notes, _following(notes, beats), states))
+        return sorted(takes, key=lambda take: -math.inf if take.following is None else take.following, reverse=True)
+
+    def _known(self, total: int) -> Known | None:
+        """The music that the user brings along, for a piece of `total` steps."""
+        settings = self.settings
+        if settings.melody is not None:
+            return keep_melody(settings.melody, total)
+        if settings.keep is not None and settings.keep_bars is not None:
+            return keep_bars(settings.keep, *settings.keep_bars, total)
+        return None
 
     def _sound(self, midi: Path, duration: float) -> np.ndarray:
         """The music (n, 2) at 48 kHz, exactly as long as the video, at the loudness asked for."""
@@ -182,6 +221,14 @@ def _check(settings: Settings) -> None:
     for field, value, choices in (("ending", settings.ending, ENDINGS), ("mix", settings.mix, MIXES)):
         if value not in choices:
             raise InputError(f"{field}={value} is unknown; give one of {', '.join(choices)}")
+    if settings.variations < 1:
+        raise InputError(f"variations={settings.variations} asks for no music; give 1 or more")
+    if (settings.keep is None) != (settings.keep_bars is None):
+        raise InputError("keep=FILE.mid and keep_bars=[first,last] go together; give both")
+    if settings.keep_bars is not None and len(settings.keep_bars) != 2:
+        raise InputError(f"keep_bars={list(settings.keep_bars)} is no range; give two bars, such as [1,4]")
+    if settings.melody is not None and settings.keep is not None:
+        raise InputError("melody= and keep= cannot both be kept; give one of them")
     if settings.seed < 0:
         raise InputError(f"seed={settings.seed} is negative; give 0 or more")
     if not 0 <= settings.intensity <= 4:
@@ -192,38 +239,33 @@ def _check(settings: Settings) -> None:
         raise InputError(f"lufs={settings.lufs:g} is out of range; give a loudness between -70 and 0, such as -16")
 
 
-class _Clock:
-    """Wall-clock seconds by stage."""
+@dataclass(frozen=True)
+class _Take:
+    """One variation of a piece."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    number: int  # 0, 1, ... in the order of their seeds
+    notes: Notes
+    following: float | None  # Spearman correlation of notes and motion per beat; None where it cannot be computed
+    states: dict[str, np.ndarray] | None
+
+
+def _following(notes: Notes, beats: BeatFeatures) -> float | None:
+    motion = pace(beats)
+    if motion is None:
+        return None
+    shown = int(beats.valid.sum())
+    aligned = motion_density(note_density(notes, shown), motion[:shown], np.random.default_rng(0))
+    return None if aligned is None else aligned.value
+
+
+class _Clock:
+    """Wall-clock seconds by stage, after what was measured `before`."""
+
+    def __init__(self, before: Mapping[str, float] | None = None) -> None:
+        self.seconds = dict(before or {})
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         begin = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - begin
-
-
-@contextlib.contextmanager
-def _staged(out: Path, name: str) -> Iterator["_Folder"]:
-    """Yield a hidden folder; afterwards move what lies in it to out/NAME.*, or after an exception remove it."""
-    writable_folder(out)
-    hidden = out / f".making.{os.getpid()}.{secrets.token_hex(4)}"
-    hidden.mkdir()
-    try:
-        yield _Folder(hidden)
-        for file in sorted(hidden.iterdir()):
-            os.replace(file, out / f"{name}.{file.name.removeprefix('music.')}")
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-
-
-class _Folder:
-    """folder / "mid" is the path of music.mid in the hidden folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __truediv__(self, suffix: str) -> Path:
-        return self.path / f"music.{suffix}"

@@ -12,7 +12,8 @@ from make_video import flat, ramp, write_sound, write_video
 from tiny_checkpoint import save_tiny_checkpoint
 
 from diffbgm.cli import run
-from diffbgm.music.midi import read_midi
+from diffbgm.music.midi import read_midi, write_midi
+from diffbgm.music.notes import Notes
 from diffbgm.music.pianoroll import decode
 from sample import sample
 
@@ -166,10 +167,50 @@ def test_kept_states_are_the_rolls_at_those_timesteps(tmp_path, call):
     np.testing.assert_array_equal(finished.pitch, notes.pitch)
 
 
+def test_variations_are_ranked_by_how_they_follow_the_picture(tmp_path, call):
+    video = write_video(tmp_path / "clip.mp4", scenes(6.0), fps=12)
+    assert call(video, tmp_path / "out", "variations=3", "tempo=120") == 0
+    titles = ("clip", "clip.take2", "clip.take3")
+    reports = [json.loads((tmp_path / "out" / f"{title}.json").read_text()) for title in titles]
+    assert sorted(report["take"] for report in reports) == [0, 1, 2]
+    following = [report["following"] for report in reports]
+    assert following == sorted(following, reverse=True)
+    assert {f"{title}.{kind}" for title in titles for kind in RESULTS} <= names(tmp_path / "out")
+    assert call(video, tmp_path / "single", "tempo=120") == 0
+    first = titles[[report["take"] for report in reports].index(0)]
+    assert (tmp_path / "single" / "clip.mid").read_bytes() == (tmp_path / "out" / f"{first}.mid").read_bytes()
+
+
+def test_a_melody_is_kept_and_accompanied(tmp_path, call):
+    melody = Notes(*(np.array(column) for column in ([0, 4, 8, 12], [72, 74, 76, 72], [4, 4, 4, 4], [80] * 4, [0] * 4)))
+    write_midi(melody, tmp_path / "melody.mid")
+    video = write_video(tmp_path / "clip.mp4", scenes(4.0), fps=12)
+    assert call(video, tmp_path / "out", f"melody={tmp_path / 'melody.mid'}", "tempo=120") == 0
+    notes = read_midi(tmp_path / "out" / "clip.mid").notes
+    rows = set(zip(notes.onset, notes.pitch, notes.duration, strict=True))
+    assert set(zip(melody.onset, melody.pitch, melody.duration, strict=True)) <= rows
+    assert len(notes) > len(melody)
+
+
+def test_controls_reach_the_music(tmp_path, call):
+    video = write_video(tmp_path / "clip.mp4", scenes(8.0), fps=12)
+    for name, override in {"key": "key=F# minor", "calm": "intensity=0", "said": "caption=A fast scene."}.items():
+        assert call(video, tmp_path / name, override, "tempo=120") == 0
+    keyed = json.loads((tmp_path / "key" / "clip.json").read_text())
+    assert keyed["key"] in ("F# minor", "A major")
+    said = json.loads((tmp_path / "said" / "clip.json").read_text())
+    assert said["captions"] == ["A fast scene."]
+    files = {(tmp_path / name / "clip.mid").read_bytes() for name in ("key", "calm", "said")}
+    assert len(files) == 3
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
         (["tempo=0"], "tempo=0 is no tempo"),
+        (["variations=0"], "variations=0 asks for no music"),
+        (["melody=nowhere.mid"], "no MIDI file nowhere.mid"),
+        (["keep_bars=[1,2]"], "keep=FILE.mid and keep_bars=[first,last] go together"),
         (["mix=loud"], "mix=loud is unknown"),
         (["ending=bang"], "ending=bang is unknown"),
         (["key=H"], "unknown key 'H'"),

@@ -1,0 +1,66 @@
+"""Music that a user brings along and the model completes: a melody, or some bars of an existing piece.
+
+Shape legend: L steps of the piece, P pitches. Known parts are a roll and a mask, (2, L, P) each.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diffbgm.diffusion.inpainting import Known
+from diffbgm.errors import InputError
+from diffbgm.music.midi import read_midi
+from diffbgm.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT, Notes
+from diffbgm.music.pianoroll import ONSET, SUSTAIN, encode
+
+
+def keep_melody(path: str | Path, total: int) -> Known:
+    """The notes of a MIDI file, kept exactly, while everything around them is free.
+
+    Known are the cells of each note and, after its end, that it does not go on. Raises InputError for a file that is
+    no MIDI, has no notes, or goes on after the piece of `total` steps.
+    """
+    notes = _read(path, total)
+    roll = encode(notes, total)
+    mask = np.zeros(roll.shape, bool)
+    sounding = roll.max(axis=0) > 0
+    mask[:, sounding] = True
+    after = np.zeros_like(sounding)
+    after[1:] = sounding[:-1] & ~sounding[1:]
+    mask[SUSTAIN] |= after
+    # A note that ends where the same pitch starts again is already told apart by the known onset.
+    assert not (roll[ONSET] * roll[SUSTAIN]).any()
+    return Known(torch.from_numpy(roll), torch.from_numpy(mask))
+
+
+def keep_bars(path: str | Path, first: int, last: int, total: int) -> Known:
+    """Bars `first` to `last` (1 is the first bar) of a MIDI file, kept exactly, with their rests.
+
+    Raises InputError for bars that the file or the piece of `total` steps does not have.
+    """
+    start, stop = (first - 1) * STEPS_PER_BAR, last * STEPS_PER_BAR
+    if not 1 <= first <= last:
+        raise InputError(f"keep_bars=[{first},{last}] are no bars; give the first and the last, such as [1,4]")
+    if stop > total:
+        raise InputError(
+            f"keep_bars=[{first},{last}] end after the piece, which has {total // STEPS_PER_BAR} whole bars at this "
+            "tempo; keep earlier bars"
+        )
+    notes = read_midi(path).notes
+    if notes.end <= start:
+        raise InputError(f"{path} ends before bar {first}; keep earlier bars")
+    roll = encode(notes.window(start, stop).shifted(start), total)
+    mask = np.zeros(roll.shape, bool)
+    mask[:, start:stop] = True
+    return Known(torch.from_numpy(roll), torch.from_numpy(mask))
+
+
+def _read(path: str | Path, total: int) -> Notes:
+    notes = read_midi(path).notes
+    if notes.end > total:
+        raise InputError(
+            f"the melody in {path} has {notes.end / STEPS_PER_BEAT:g} beats, the video only "
+            f"{total / STEPS_PER_BEAT:g} at this tempo; shorten the melody or raise tempo="
+        )
+    return notes

@@ -1,0 +1,101 @@
+"""Every config file composes, and what it describes can be built."""
+
+from pathlib import Path
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from diffbgm.cli import CONFIGS, compose
+from diffbgm.diffusion.objective import build_objective
+from diffbgm.diffusion.samplers import Sampler
+from diffbgm.diffusion.schedule import sqrt_linear
+from diffbgm.models.conditioner import FeatureSelector
+from diffbgm.models.network import build_network
+
+ENTRIES = ("train", "sample", "evaluate")
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def everything() -> set[Path]:
+    return set(CONFIGS.rglob("*.yaml"))
+
+
+def test_no_config_file_is_left_out_of_these_tests():
+    groups = {"model", "objective", "selector", "sampler", "features", "data", "trainer", "experiment", "table"}
+    found = {path.relative_to(CONFIGS).parts[0] for path in everything() if path.parent != CONFIGS}
+    assert found == groups
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*ENTRIES, "prepare"}
+
+
+@pytest.mark.parametrize("entry", [*ENTRIES, "prepare"])
+def test_entries_compose(entry):
+    assert OmegaConf.is_config(compose(entry))
+
+
+@pytest.mark.parametrize("name", options("model"))
+def test_models_are_built(name):
+    config = compose("train", [f"model={name}"])
+    model = OmegaConf.to_container(config.model, resolve=True)
+    model["conditioner"] |= {"visual_width": 9, "language_width": 384}
+    network = build_network(model)
+    count = sum(parameter.numel() for parameter in network.unet.parameters())
+    assert {"paper": count == 41_081_538 or round(count / 1e6, 2) == 41.08, "small": count < 12e6, "tiny": count < 1e6}[
+        name
+    ]
+
+
+@pytest.mark.parametrize("name", options("objective"))
+def test_objectives_are_built(name):
+    assert build_objective(compose("train", [f"objective={name}"]).objective.name, sqrt_linear())
+
+
+@pytest.mark.parametrize("name", options("selector"))
+def test_selectors_are_built(name):
+    selector = compose("train", [f"selector={name}"]).selector
+    assert FeatureSelector(**selector, width=8).strategy == name
+
+
+@pytest.mark.parametrize("name", options("sampler"))
+@pytest.mark.parametrize("entry", ["train", "sample"])
+def test_samplers_are_built(entry, name):
+    sampler = instantiate(compose(entry, [f"sampler={name}"]).sampler)
+    assert isinstance(sampler, Sampler)
+    assert sampler.name == name
+    assert 200 in sampler.timesteps(sqrt_linear())
+
+
+@pytest.mark.parametrize("name", options("features"))
+def test_extractors_are_built(name):
+    extractor = instantiate(compose("sample", [f"features={name}"]).features)
+    assert extractor.id
+    assert extractor.visual_width > 0
+    assert extractor.language_width > 0
+
+
+@pytest.mark.parametrize("name", options("data"))
+def test_data_sources_compose(name, tmp_path):
+    data = compose(
+        "train", [f"data={name}", f"data.root={tmp_path}"] if name != "generated" else ["data=generated"]
+    ).data
+    assert "_target_" in data.source
+
+
+@pytest.mark.parametrize("name", options("trainer"))
+def test_trainers_compose(name):
+    assert compose("train", [f"trainer={name}"]).trainer.batch_size > 0
+
+
+@pytest.mark.parametrize("name", options("experiment"))
+def test_experiments_compose_and_say_how_to_run_them(name):
+    assert compose("train", [f"experiment={name}"]).out
+    text = (CONFIGS / "experiment" / f"{name}.yaml").read_text()
+    assert f"experiment={name}" in text
+
+
+@pytest.mark.parametrize("name", options("table"))
+def test_tables_compose(name):
+    assert compose("evaluate", [f"table={name}"])

@@ -1,0 +1,57 @@
+"""Music brought along comes out unchanged, whatever the model adds."""
+
+import numpy as np
+import pytest
+import torch
+
+from diffbgm.errors import InputError
+from diffbgm.keep import keep_bars, keep_melody
+from diffbgm.music.midi import write_midi
+from diffbgm.music.notes import Notes
+from diffbgm.music.pianoroll import decode
+
+
+def notes(rows: list[tuple[int, int, int]]) -> Notes:
+    onset, pitch, duration = np.array(rows, np.int64).T
+    return Notes(onset, pitch, duration, np.full(len(rows), 80), np.zeros(len(rows), np.int64))
+
+
+MELODY = notes([(0, 72, 4), (4, 72, 2), (8, 76, 8), (20, 79, 12)])
+
+
+@pytest.fixture
+def melody(tmp_path):
+    write_midi(MELODY, tmp_path / "melody.mid")
+    return tmp_path / "melody.mid"
+
+
+@pytest.mark.parametrize("fill", [0.0, 1.0])
+def test_the_melody_survives_any_surroundings(melody, fill):
+    known = keep_melody(melody, 48)
+    completed = decode(torch.where(known.mask, known.roll, torch.full_like(known.roll, fill)).numpy())
+    found = {row[:3] for row in zip(completed.onset, completed.pitch, completed.duration, strict=True)}
+    assert set(zip(MELODY.onset, MELODY.pitch, MELODY.duration, strict=True)) <= found
+    assert not known.mask[:, 40:].any(), "what follows is free"
+
+
+def test_kept_bars_hold_notes_and_rests_and_nothing_else_is_known(melody):
+    known = keep_bars(melody, 2, 2, 64)
+    assert known.mask[:, 16:32].all()
+    assert not known.mask[:, :16].any()
+    assert not known.mask[:, 32:].any()
+    completed = decode(torch.where(known.mask, known.roll, torch.zeros_like(known.roll)).numpy())
+    assert list(zip(completed.onset, completed.pitch, completed.duration, strict=True)) == [(20, 79, 12)]
+
+
+def test_what_does_not_fit_is_refused_in_a_sentence(melody, tmp_path):
+    with pytest.raises(InputError, match="has 8 beats, the video only 4"):
+        keep_melody(melody, 16)
+    with pytest.raises(InputError, match="are no bars"):
+        keep_bars(melody, 3, 2, 64)
+    with pytest.raises(InputError, match="end after the piece, which has 2 whole bars"):
+        keep_bars(melody, 1, 3, 40)
+    with pytest.raises(InputError, match="ends before bar 4"):
+        keep_bars(melody, 4, 4, 64)
+    write_midi(Notes.empty(), tmp_path / "empty.mid")
+    with pytest.raises(InputError, match="no notes"):
+        keep_melody(tmp_path / "empty.mid", 64)
