@@ -74,3 +74,13 @@ def test_autocast_changes_the_arithmetic_but_not_the_type(setting):
     assert half.dtype == torch.float32
     assert not torch.equal(full, half)
     torch.testing.assert_close(full, half, atol=0.05, rtol=0.1)
+
+
+def test_an_autocast_around_it_stays_in_force(setting):
+    network, encoded, x, t = setting
+    denoise = denoiser(network, build_objective("eps", sqrt_linear()), encoded, 2.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        around = denoise(x, t)
+    assert around.dtype == torch.float32
+    inside = denoiser(network, build_objective("eps", sqrt_linear()), encoded, 2.0, dtype=torch.bfloat16)(x, t)
+    torch.testing.assert_close(around, inside)

@@ -13,12 +13,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffbgm.compose import Composer, ComposeSettings, Request
 from diffbgm.datasets.batch import Condition
+from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
-from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.models.checkpoint import Checkpoint, load_checkpoint
 from diffbgm.models.release import UNET, build_unet, import_release, published_shapes
 from diffbgm.models.unet import UNet
+from diffbgm.music.midi import read_midi, write_midi
+from diffbgm.video.features import BeatFeatures
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "unet.npz"
@@ -145,6 +149,27 @@ def test_import_down_to_a_prediction(
         encoded = checkpoint.network.encode(condition)
         torch.testing.assert_close(checkpoint.network(x, t, encoded), unet(x, t, tokens), atol=1e-4, rtol=0)
         assert (checkpoint.network.conditioner.null(encoded).visual == -1).all()
+    assert read_midi(sampled(checkpoint, tmp_path / "piece.mid"), require_notes=False).tempo == pytest.approx(120)
+
+
+def sampled(checkpoint: Checkpoint, path: Path) -> Path:
+    """A MIDI file of 9 beats of video, sampled as the release's guidance and schedule say, in few steps."""
+    draw = np.random.default_rng(0)
+    beats = BeatFeatures(
+        visual=draw.standard_normal((9, 512), np.float32),
+        language=draw.standard_normal((9, 768), np.float32),
+        valid=np.ones(9, bool),
+        shot_beats=9.0,
+        captions=("a bike on a road",) * 9,
+        cuts=np.zeros(0, np.int64),
+    )
+    sampler = build_sampler("ddpm", steps=2, clip=(0.0, 1.0))
+    composer = Composer(checkpoint, sampler, ComposeSettings(), torch.device("cpu"))
+    *_, progress = composer.compose([Request(beats, (0,))])
+    assert progress.rolls[0].shape == (2, 36, 128)
+    assert torch.isfinite(progress.rolls[0]).all()
+    write_midi(composer.notes(progress.rolls[0]), path)
+    return path
 
 
 @pytest.fixture
