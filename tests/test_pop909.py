@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diffbgm.datasets.cache import Cache
-from diffbgm.datasets.pop909 import Pop909, chord_classes, read_beats
+from diffbgm.datasets.pop909 import Pop909, chord_row, read_beats
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.song import Song, segment_starts
 from diffbgm.errors import InputError
@@ -89,7 +89,13 @@ def test_uneven_beats_stretch_the_grid(tmp_path: Path) -> None:
     ],
 )
 def test_chord_labels(name: str, classes: list[int]) -> None:
-    np.testing.assert_array_equal(np.flatnonzero(chord_classes(name)), classes)
+    np.testing.assert_array_equal(np.flatnonzero(chord_row(name)[1:13]), classes)
+
+
+def test_chord_rows_hold_root_and_bass() -> None:
+    assert chord_row("Gb:maj7/5").tolist() == [6, 0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 0, 1]
+    assert chord_row("D:min").tolist()[::13] == [2, 2]
+    assert not chord_row("N").any()
 
 
 def test_segments_start_where_eight_full_bars_follow() -> None:

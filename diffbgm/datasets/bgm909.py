@@ -65,7 +65,7 @@ class Bgm909:
         if not ids:
             raise InputError(f"{self._top() / SONGS} has no NNN.npz: unpack the released data as data/README.md shows")
         self._split.check([*ids, *_unusable()], self.root)
-        return {song: self._files(song) for song in ids}
+        return {song: files_of(self._top(), song) for song in ids}
 
     def excluded(self) -> Mapping[str, str]:
         """The six songs without usable features, and what the split leaves out."""
@@ -81,7 +81,7 @@ class Bgm909:
 
     def read(self, song: str) -> Song:
         """One song and the features of its video. InputError where a file is missing, damaged or of another shape."""
-        music, visual_file, caption_file, shot_file = self._files(song)
+        music, visual_file, caption_file, shot_file = files_of(self._top(), song)
         arrays = load_npz(music, self.trust)
         lacking = [key for key in KEYS if key not in arrays]
         if lacking:
@@ -104,9 +104,11 @@ class Bgm909:
     def _top(self) -> Path:
         return self.root if (self.root / SONGS).is_dir() else self.root / "data"
 
-    def _files(self, song: str) -> tuple[Path, ...]:
-        names = (f"{SONGS}/{song}.npz", f"{VISUAL}/{song}.pth", f"{CAPTIONS}/{song}.npy", f"{SHOTS}/{song}_scenes.txt")
-        return tuple(self._top() / name for name in names)
+
+def files_of(root: Path, song: str) -> tuple[Path, ...]:
+    """The four files of a song: notes, visual features, caption features, shots."""
+    names = (f"{SONGS}/{song}.npz", f"{VISUAL}/{song}.pth", f"{CAPTIONS}/{song}.npy", f"{SHOTS}/{song}_scenes.txt")
+    return tuple(root / name for name in names)
 
 
 def read_shots(path: Path) -> np.ndarray:

@@ -25,6 +25,7 @@ from diffbgm.music.notes import STEPS_PER_BEAT
 
 _FILES = ("{}.mid", "beat_midi.txt", "chord_midi.txt", "key_audio.txt")
 _TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_DEGREES = {"2": 2, "b3": 3, "3": 4, "4": 5, "5": 7, "6": 9, "b7": 10, "7": 11}  # of a bass above its root
 _CHORDS = {
     "maj": (0, 4, 7),
     "min": (0, 3, 7),
@@ -85,9 +86,14 @@ class Pop909:
         beats = len(times)
         notes = read_midi(midi, beats=times).notes
         notes = notes.select(notes.onset < STEPS_PER_BEAT * beats)
-        middles = times + 0.5 * np.append(np.diff(times), times[-1] - times[-2])
-        chords, mode = read_chords(chord_file, middles), read_mode(key_file, middles)
+        middles = _middles(times)
+        chords, mode = read_chords(chord_file, middles)[:, 1:13] > 0, read_mode(key_file, middles)
         return Song(song, notes, beats, downbeats, segment_starts(downbeats, beats), chords, mode)
+
+    def chords(self, song: str) -> np.ndarray:
+        """The chord of each beat of a song, (n, 14), as in BGM909's release."""
+        _, beat_file, chord_file, _ = _files(self._top() / song)
+        return read_chords(chord_file, _middles(read_beats(beat_file)[0]))
 
     def _top(self) -> Path:
         return self.root / "POP909" if (self.root / "POP909").is_dir() else self.root
@@ -96,6 +102,11 @@ class Pop909:
 def _files(folder: Path) -> tuple[Path, ...]:
     """MIDI, beats, chords and key of a song's folder."""
     return tuple(folder / name.format(folder.name) for name in _FILES)
+
+
+def _middles(times: np.ndarray) -> np.ndarray:
+    """The middle of each beat in seconds (n,)."""
+    return times + 0.5 * np.append(np.diff(times), times[-1] - times[-2])
 
 
 def read_beats(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -117,10 +128,9 @@ def read_beats(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_chords(path: Path, at: np.ndarray) -> np.ndarray:
-    """Pitch classes of the chord that sounds at each of `at` (n,) seconds: (n, 12) bool, none for N."""
+    """The chord that sounds at each of `at` (n,) seconds as `chord_row` gives it, (n, 14)."""
     spans = _spans(path)
-    classes = np.array([chord_classes(name) for _, _, name in spans])
-    return _lookup(spans, classes, at)
+    return _lookup(spans, np.array([chord_row(name) for _, _, name in spans]), at)
 
 
 def read_mode(path: Path, at: np.ndarray) -> np.ndarray:
@@ -130,14 +140,19 @@ def read_mode(path: Path, at: np.ndarray) -> np.ndarray:
     return _lookup(spans, modes, at)
 
 
-def chord_classes(name: str) -> np.ndarray:
-    """Pitch classes (12,) bool of a chord label `root:quality[/bass]`; N, and what is not known, is none."""
-    classes = np.zeros(12, bool)
-    root, _, kind = name.partition("/")[0].partition(":")
+def chord_row(name: str) -> np.ndarray:
+    """A label `root:quality[/bass degree]` as (14,) int: root, the twelve pitch classes as 0 or 1, bass.
+
+    Zeros for N and for what is not known.
+    """
+    row = np.zeros(14, np.int64)
+    label, _, degree = name.partition("/")
+    root, _, kind = label.partition(":")
     if root[:1] in _TONICS and kind in _CHORDS:
-        tonic = _TONICS[root[0]] + root.count("#") - root.count("b")
-        classes[(tonic + np.array(_CHORDS[kind])) % 12] = True
-    return classes
+        tonic = (_TONICS[root[0]] + root.count("#") - root.count("b")) % 12
+        row[0], row[13] = tonic, (tonic + _DEGREES.get(degree, 0)) % 12
+        row[1 + (tonic + np.array(_CHORDS[kind])) % 12] = 1
+    return row
 
 
 def _columns(path: Path) -> list[list[str]]:
