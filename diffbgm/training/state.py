@@ -89,8 +89,12 @@ def load_state(path: Path, state: RunState) -> dict[str, Any]:
     """Restore everything from `path` in place; returns what `read_about` does."""
     about = read_about(path)
     tensors = safetensors.torch.load_file(path)
-    for name, module in (("network", state.network), ("average", state.average)):
-        module.load_state_dict(_part(tensors, name))
+    try:
+        for name, module in (("network", state.network), ("average", state.average)):
+            module.load_state_dict(_part(tensors, name))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} holds other weights than this model's ({reason}): give another out=") from error
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in _part(tensors, "optimizer").items():
         index, slot = key.split(".")
@@ -115,12 +119,15 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(before: object, now: object, prefix: str = "") -> list[str]:
-    """Lines "key: before -> now" for every leaf in which two nested dicts differ."""
+    """Lines "key: before -> now" for every leaf in which two nested dicts differ.
+
+    A key that `before` does not have is an option that came later; whether it fits, the weights' shapes say.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             line
-            for key in sorted({*before, *now})
-            for line in differences(before.get(key), now.get(key), f"{prefix}.{key}" if prefix else str(key))
+            for key, value in before.items()
+            for line in differences(value, now.get(key), f"{prefix}.{key}" if prefix else str(key))
         ]
     return [] if before == now else [f"{prefix}: {before} -> {now}"]
 
