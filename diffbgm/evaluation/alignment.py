@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata
 
+from diffbgm.errors import InputError
 from diffbgm.evaluation.rhythm import accents, volume
 from diffbgm.evaluation.songs import Song
 from diffbgm.music.midi import Score
@@ -92,6 +93,8 @@ def align(
     """
     score: Score = song.score
     features = cached(video, extractor, cache)
+    if not features.columns:
+        raise InputError("alignment needs features that measure motion; leave features= out or give features=lite")
     beat_seconds = 60.0 / score.tempo
     beats = max(1, round(features.duration / beat_seconds))
     motion = on_beats(features, beats, beat_seconds).visual[:, STREAMS.index("motion")]

@@ -10,13 +10,14 @@ music with music; no video is involved.
 Shape legend: Q generated segments (queries), R reference segments, D embedding width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from diffbgm.errors import InputError
 from diffbgm.evaluation import musicnn
 from diffbgm.music.audio import render
 from diffbgm.music.midi import write_midi
@@ -55,6 +56,53 @@ def segments(notes: Notes) -> dict[int, Notes]:
     count = max(1, notes.end // STEPS_PER_SEGMENT)
     parts = {i: notes.window(i * STEPS_PER_SEGMENT, (i + 1) * STEPS_PER_SEGMENT) for i in range(count)}
     return {i: decode(encode(part, STEPS_PER_SEGMENT)) for i, part in parts.items() if len(part)}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """An 8-bar segment of a piece."""
+
+    song: str
+    index: int
+    notes: Notes
+
+
+def segments_of(pieces: Iterable[tuple[str, Notes]]) -> list[Segment]:
+    """All segments of pieces (name, notes), in order."""
+    return [Segment(name, index, part) for name, notes in pieces for index, part in segments(notes).items()]
+
+
+def retrieve(
+    network: musicnn.MusiCNN,
+    generated: Sequence[Segment],
+    reference: Sequence[Segment],
+    seed: int,
+    soundfont: str | Path | None = None,
+    progress: Callable[[Iterable[Segment], int, str], Iterable[Segment]] = lambda items, total, name: items,
+) -> tuple[Retrieval, Retrieval | None]:
+    """Both protocols. A generated segment belongs to the reference segment of the same song and index.
+
+    The candidates are the first 500 reference segments and all of the songs that were generated. The strict protocol is
+    None where these are of one song. Raises InputError where no segment has a partner, or there is one candidate only.
+    """
+    partners = {(segment.song, segment.index) for segment in reference}
+    queries = [segment for segment in generated if (segment.song, segment.index) in partners]
+    songs = {segment.song for segment in queries}
+    candidates = [segment for i, segment in enumerate(reference) if i < POOL or segment.song in songs]
+    if not queries or len(candidates) < 2:
+        raise InputError(
+            f"of {len(generated)} generated segments {len(queries)} have a partner among {len(candidates)} reference "
+            "segments; retrieval needs a partner of the same name and place, and a second candidate"
+        )
+    column = {(segment.song, segment.index): i for i, segment in enumerate(candidates)}
+    own = np.array([column[segment.song, segment.index] for segment in queries])
+    both = progress([*queries, *candidates], len(queries) + len(candidates), "segments")
+    vectors = np.stack([embed_segment(network, segment.notes, soundfont) for segment in both])
+    similarity = vectors[: len(queries)] @ vectors[len(queries) :].T
+    song = np.array([segment.song for segment in candidates])
+    loose = published(similarity, own, np.random.default_rng(seed))
+    exact = strict(similarity, own, song, np.random.default_rng(seed)) if len(set(song)) > 1 else None
+    return loose, exact
 
 
 def embed_segment(network: musicnn.MusiCNN, notes: Notes, soundfont: str | Path | None = None) -> np.ndarray:

@@ -1,0 +1,181 @@
+"""The figures of the paper's supplement: volume and accents while denoising (S3), ADV over denoising (S4), scape plots.
+
+The states come from `sample.py keep_states=[1000,400,0]`: NAME.states.npz beside NAME.mid, with t (n,) timesteps and
+rolls (n, 2, S, P), the piece as predicted at each.
+"""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diffbgm.errors import InputError
+from diffbgm.evaluation.report import Evaluation
+from diffbgm.evaluation.rhythm import accent_distance_variance, accents, volume
+from diffbgm.evaluation.songs import find_songs
+from diffbgm.evaluation.structure import FRAME_RATE, fitness_of_midi
+from diffbgm.files import atomic
+from diffbgm.music.notes import STEPS_PER_BEAT
+from diffbgm.music.pianoroll import decode
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, ACCENT, REAL = "#1f3b57", "#c8452f", "#3f7d4e"
+SWITCH = 200  # the timestep at which the conditions change
+
+
+@dataclass(frozen=True)
+class States:
+    """A piece at n timesteps of its denoising, from noise to music."""
+
+    name: str
+    t: np.ndarray  # (n,) falling
+    rolls: np.ndarray  # (n, 2, S, P)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "States":
+        """Read NAME.states.npz; InputError where it is not such a file."""
+        path = Path(path)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                t, rolls = file["t"], file["rolls"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"{path} is not a file of kept states; make it again with sample.py keep_states="
+            ) from error
+        if rolls.ndim != 4 or len(t) != len(rolls) or rolls.shape[1::2] != (2, 128):
+            raise InputError(f"{path} holds rolls of shape {rolls.shape}, expected (n, 2, steps, 128); make it again")
+        order = np.argsort(-t)
+        return cls(path.name.removesuffix(".states.npz"), t[order], rolls[order])
+
+    def curves(self) -> list[np.ndarray]:
+        """The volume curve (S,) at each timestep."""
+        return [volume(decode(roll), roll.shape[1]) for roll in self.rolls]
+
+
+def draw_figures(
+    folder: Path, evaluation: Evaluation, out: Path, songs: int, soundfont: str | None = None
+) -> list[str]:
+    """The figures of a run into `out`: for the first `songs` songs volume_NAME.png and scape_NAME.png; adv.png of all.
+
+    Returns what could not be drawn, a sentence each. Without kept states only the scape plots are drawn.
+    """
+    lacking = []
+    pieces = []
+    for path in sorted(folder.glob("*.states.npz")):
+        try:
+            pieces.append(States.load(path))
+        except InputError as error:
+            lacking.append(str(error))
+    for states in pieces[:songs]:
+        volume_figure(states, out / f"volume_{states.name}.png")
+    if pieces:
+        real = {"real": evaluation.reference["adv"]["mean"]} if evaluation.reference else {}
+        adv_figure(pieces, real, out / "adv.png")
+    measured = [row.song for row in evaluation.rows if row.values.get("si_3") is not None]
+    paths = {song.name: song.path for song in find_songs(folder)}
+    for name in measured[:songs]:
+        fitness = fitness_of_midi(paths[name], soundfont)
+        assert fitness is not None, f"{name} had an SI and has no scape plot"
+        scape_figure(fitness, name, out / f"scape_{name}.png")
+    return lacking
+
+
+def volume_figure(states: States, path: Path) -> None:
+    """Figure S3: a panel a timestep, volume over time with its accents marked."""
+    figure = _figure(7.0, 1.35 * len(states.t) + 0.5)
+    panels = figure.subplots(len(states.t), 1, sharex=True, squeeze=False)[:, 0]
+    for panel, t, curve in zip(panels, states.t, states.curves(), strict=True):
+        beats = np.arange(len(curve)) / STEPS_PER_BEAT
+        marked = accents(curve)
+        panel.fill_between(beats, curve, color=INK, alpha=0.15, linewidth=0)
+        panel.plot(beats, curve, color=INK, linewidth=0.8)
+        panel.plot(beats[marked], curve[marked], "v", color=ACCENT, markersize=4, label="accent")
+        panel.set_ylim(0, 1.15 * max(float(curve.max(initial=0)), 1e-3))
+        panel.set_xlim(0, len(curve) / STEPS_PER_BEAT)
+        number = accent_distance_variance(marked)
+        title = f"t = {t}, {len(marked)} accents"
+        panel.set_title(title if number is None else f"{title}, ADV {number:.3f}", loc="left", fontsize=9)
+    panels[0].legend(loc="upper right", fontsize=8, frameon=False)
+    panels[-1].set_xlabel("beat")
+    figure.supylabel("volume", fontsize=9)
+    _save(figure, path)
+
+
+def adv_figure(pieces: Sequence[States], real: Mapping[str, float], path: Path) -> None:
+    """Figure S4: mean ADV of all pieces at each timestep, lines for real music (label -> ADV), a mark at t = 200."""
+    by_time: dict[int, list[float]] = {}
+    for states in pieces:
+        for t, curve in zip(states.t.tolist(), states.curves(), strict=True):
+            number = accent_distance_variance(accents(curve))
+            if number is not None:
+                by_time.setdefault(int(t), []).append(number)
+    times = sorted(by_time, reverse=True)
+    means = np.array([np.mean(by_time[t]) for t in times])
+    errors = np.array(
+        [np.std(by_time[t], ddof=1) / len(by_time[t]) ** 0.5 if len(by_time[t]) > 1 else 0 for t in times]
+    )
+    figure = _figure(5.2, 3.2)
+    axes = figure.subplots()
+    axes.fill_between(times, means - 1.96 * errors, means + 1.96 * errors, color=INK, alpha=0.15, linewidth=0)
+    axes.plot(times, means, "o-", color=INK, markersize=4, linewidth=1.2, label=f"generated (n = {len(pieces)})")
+    for style, (label, number) in zip(("--", ":"), real.items(), strict=False):
+        axes.axhline(number, color=REAL, linestyle=style, linewidth=1.2, label=label)
+    axes.axvline(SWITCH, color="0.5", linestyle="-.", linewidth=0.8)
+    axes.annotate("t = 200", (SWITCH, 1), xycoords=("data", "axes fraction"), xytext=(3, -10), fontsize=8,
+                  textcoords="offset points", color="0.4")  # fmt: skip
+    axes.invert_xaxis()
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("timestep t")
+    axes.set_ylabel("accent-distance variance")
+    axes.legend(fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+
+
+def scape_figure(fitness: np.ndarray, name: str, path: Path) -> None:
+    """Fitness scape plot of a piece: how well the segment around each moment, of each length, is repeated."""
+    frames = len(fitness)
+    picture = np.full((frames, 2 * frames), np.nan)  # half frames across, so that every length is centred
+    for row in range(frames):
+        for half in (0, 1):
+            picture[row, row + half : row + half + 2 * (frames - row) : 2][: frames - row] = fitness[
+                row, : frames - row
+            ]
+    figure = _figure(4.6, 3.6)
+    axes = figure.subplots()
+    seconds = frames / FRAME_RATE
+    image = axes.imshow(
+        picture, origin="lower", aspect="auto", extent=(0, seconds, 0, seconds), cmap="magma_r", vmin=0,
+        interpolation="nearest",
+    )  # fmt: skip
+    axes.set_title(name, fontsize=9)
+    axes.set_xlabel("centre of the segment [s]")
+    axes.set_ylabel("length of the segment [s]")
+    axes.spines[["right", "top"]].set_visible(False)
+    figure.colorbar(image, ax=axes, label="fitness")
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    """A figure outside of pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=160, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    for axes in figure.axes:
+        axes.tick_params(labelsize=8)
+    with atomic(path) as temporary:
+        figure.savefig(temporary)

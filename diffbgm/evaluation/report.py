@@ -1,0 +1,174 @@
+"""What an evaluation leaves behind: songs.csv, metrics.json, table.md and table.csv."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffbgm.evaluation.alignment import Aligned, p_value
+from diffbgm.evaluation.measure import GROUPS, Row
+from diffbgm.evaluation.retrieval import Estimate, Retrieval
+from diffbgm.files import atomic
+
+RESAMPLES = 2000
+Summary = dict[str, Any]  # of one metric: mean, ci95, n, and chance, p, reason where they apply
+
+
+def bootstrap(values: np.ndarray, rng: np.random.Generator) -> list[float] | None:
+    """95 % percentile interval of the mean of values (n,), resampled over songs; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    means = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=1)
+    return [float(bound) for bound in np.quantile(means, (0.025, 0.975))]
+
+
+def summarise(rows: Sequence[Row], seed: int) -> dict[str, Summary]:
+    """Mean, interval and n of every column that was measured; null with the commonest reason where no song has it."""
+    known = [row for row in rows if row.error is None]
+    summaries: dict[str, Summary] = {}
+    for name in [column for group in GROUPS.values() for column in group]:
+        asked = [row for row in known if name in row.values]
+        values = np.array([row.values[name] for row in asked if row.values[name] is not None], np.float64)
+        if len(values):
+            interval = bootstrap(values, np.random.default_rng(seed))
+            summaries[name] = {"mean": float(values.mean()), "ci95": interval, "n": len(values)}
+        elif asked:
+            reasons = [row.reasons[name] for row in asked]
+            summaries[name] = unknown(max(set(reasons), key=reasons.count))
+    return summaries
+
+
+def unknown(reason: str) -> Summary:
+    """A metric that could not be computed."""
+    return {"mean": None, "ci95": None, "n": 0, "reason": reason}
+
+
+def with_chance(summary: Summary, songs: Sequence[Aligned]) -> Summary:
+    """An alignment metric with the mean of the turned pictures and the permutation test's p."""
+    turned = np.mean([song.turned.mean() for song in songs])
+    return {**summary, "chance": float(turned), "p": p_value(list(songs))}
+
+
+def retrieval_summaries(published: Retrieval, strict: Retrieval | None) -> dict[str, Summary]:
+    """p_1 .. p_20 and mean_rank of the published protocol, and the same with `_strict`."""
+    summaries = {}
+    for suffix, result in (("", published), ("_strict", strict)):
+        if result is None:
+            continue
+        numbers: dict[str, Estimate] = {f"p_{k}": estimate for k, estimate in result.precision.items()}
+        for name, estimate in {**numbers, "mean_rank": result.mean_rank}.items():
+            summaries[name + suffix] = {
+                "mean": estimate.value,
+                "ci95": [estimate.low, estimate.high],
+                "n": result.queries,
+                "chance": estimate.chance,
+                "candidates": result.candidates,
+            }
+    return summaries
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One run's results."""
+
+    rows: list[Row]
+    metrics: dict[str, Summary]
+    reference: dict[str, Summary] | None  # the same metrics of the reference, if there is one
+    notes: tuple[str, ...]  # sentences for the reader: what was left out, and why
+
+    @property
+    def failed(self) -> list[Row]:
+        return [row for row in self.rows if row.error is not None]
+
+    @property
+    def evaluated(self) -> int:
+        return len(self.rows) - len(self.failed)
+
+
+def write_songs(evaluation: Evaluation, path: Path) -> None:
+    """songs.csv: a row a song, a column a metric; an empty cell where there is no number, the reason last."""
+    columns = [name for group in GROUPS.values() for name in group]
+    table: list[list[Any]] = [["song", *columns, "reason"]]
+    for row in evaluation.rows:
+        reasons = row.error or "; ".join(f"{name}: {reason}" for name, reason in row.reasons.items())
+        cells = [row.values.get(name) for name in columns]
+        table.append([row.song, *("" if cell is None else repr(float(cell)) for cell in cells), reasons])
+    _write_csv(table, path)
+
+
+def write_metrics(evaluation: Evaluation, path: Path) -> None:
+    """metrics.json: the metrics of all songs, what failed, and the reference's."""
+    content = {
+        "songs": evaluation.evaluated,
+        "metrics": evaluation.metrics,
+        "reference": evaluation.reference,
+        "failed": [{"song": row.song, "error": row.error} for row in evaluation.failed],
+        "notes": list(evaluation.notes),
+    }
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def table_rows(table: Mapping[str, Any], runs: Mapping[str, Evaluation]) -> list[list[str]]:
+    """Header and rows of a comparison: the published rows, each with our run of the same key under it, then the others.
+
+    `table` is a config of configs/table: columns (metric -> heading), real and rows (key, label, source, values).
+    """
+    columns = dict(table["columns"])
+    lines = [["method", *columns.values()]]
+    waiting = dict(runs)
+    for row in (*table["real"], *table["rows"]):
+        published = [_number(row["values"].get(name)) for name in columns]
+        lines.append([f"{row['label']} ({row['source']})", *published])
+        if row["key"] in waiting:
+            lines.append(_measured(row["label"], waiting.pop(row["key"]), columns))
+    for name, evaluation in waiting.items():
+        lines.append(_measured(name, evaluation, columns))
+    for name, evaluation in runs.items():
+        if evaluation.reference:
+            cells = [_interval(evaluation.reference.get(column)) for column in columns]
+            lines.append([f"reference of {name}", *cells])
+    return lines
+
+
+def write_table(table: Mapping[str, Any], runs: Mapping[str, Evaluation], folder: Path) -> str:
+    """table.md and table.csv in `folder`; returns the text of table.md."""
+    lines = table_rows(table, runs)
+    divider = ["---"] * len(lines[0])
+    body = "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], divider, *lines[1:]])
+    remarks = [*table["remarks"], *(f"{name}: {note}" for name, run in runs.items() for note in run.notes)]
+    text = f"# {table['title']}\n\n{body}\n\n" + "".join(f"* {remark}\n" for remark in remarks)
+    with atomic(folder / "table.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    _write_csv(lines, folder / "table.csv")
+    return text
+
+
+def _measured(label: str, evaluation: Evaluation, columns: Mapping[str, str]) -> list[str]:
+    cells = [_interval(evaluation.metrics.get(name)) for name in columns]
+    return [f"**{label}, this run (n = {evaluation.evaluated})**", *cells]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def _interval(summary: Summary | None) -> str:
+    if summary is None or summary["mean"] is None:
+        return "–"
+    bounds = summary["ci95"]
+    return _number(summary["mean"]) + (f" [{_number(bounds[0])}, {_number(bounds[1])}]" if bounds else "")
+
+
+def _write_csv(lines: Sequence[Sequence[Any]], path: Path) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    with atomic(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")

@@ -1,0 +1,210 @@
+"""One run, evaluated: which metrics are possible with what was given, all of them, and what was left out and why."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffbgm.errors import InputError
+from diffbgm.evaluation.alignment import Aligned, align
+from diffbgm.evaluation.copies import Collection
+from diffbgm.evaluation.measure import GROUPS, OF_A_SONG, SLOW, Row, measure_songs
+from diffbgm.evaluation.musicnn import load_musicnn
+from diffbgm.evaluation.report import Evaluation, Summary, retrieval_summaries, summarise, unknown, with_chance
+from diffbgm.evaluation.retrieval import POOL, RANKS, retrieve, segments, segments_of
+from diffbgm.evaluation.songs import Song, find_songs
+from diffbgm.music.notes import Notes
+from diffbgm.video.features import Extractor
+from diffbgm.video.folder import find_videos
+
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]  # what comes by, how many there will be, of what
+METRICS = (*GROUPS, "retrieval")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is measured with."""
+
+    metrics: Sequence[str] | None = None  # groups of `METRICS` that are asked for; None: all that are possible
+    reference: Path | None = None  # real music: its own numbers, and partners by name for retrieval
+    reference_sample: int = 60  # songs of the reference that the slow metrics are computed for
+    videos: Path | None = None  # partners by name for alignment
+    extractor: Extractor | None = None  # with named columns; for alignment
+    cache: Path = Path(".cache/features")
+    training: Path | None = None  # what could have been copied from
+    musicnn: Path = Path("pretrained/musicnn-0.1.0-py3-none-any.whl")
+    soundfont: str | None = None
+    workers: int = 1
+    seed: int = 0
+
+
+@dataclass
+class Run:
+    """What is collected while a run is evaluated."""
+
+    rows: list[Row]
+    metrics: dict[str, Summary] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # what was asked for by name and could not be computed
+
+
+def evaluate_run(generated: Path, options: Options, progress: Progress) -> tuple[Evaluation, list[str]]:
+    """Evaluate a folder of MIDI files; returns the results and what of it was asked for and could not be computed.
+
+    Raises InputError where the folder, the reference or the training music holds nothing, or a metric is unknown.
+    """
+    if unheard := sorted(set(options.metrics or ()) - set(METRICS)):
+        raise InputError(f"there is no metric group {', '.join(unheard)}; choose from {', '.join(METRICS)}")
+    songs = find_songs(generated)
+    reference = find_songs(options.reference) if options.reference is not None else []
+    groups = [group for group in OF_A_SONG if options.metrics is None or group in options.metrics]
+    rows = list(
+        progress(measure_songs(songs, groups, options.workers, options.soundfont), len(songs), f"{generated.name}")
+    )
+    run = Run(rows)
+    run.missing += [f"{row.song} ({row.error})" for row in rows if row.error is not None]
+    readable = [song for song, row in zip(songs, rows, strict=True) if row.error is None]
+    run.metrics.update(summarise(rows, options.seed))
+    _alignment(run, readable, options, progress)
+    _copies(run, readable, options, progress)
+    _retrieval(run, readable, reference, options, progress)
+    real = _reference(run, reference, groups, options, progress)
+    if options.metrics is not None:
+        run.missing += [
+            f"{name}: {summary['reason']}" for name, summary in run.metrics.items() if summary["mean"] is None
+        ]
+    return Evaluation(rows, run.metrics, real, tuple(run.notes)), run.missing
+
+
+def _wanted(options: Options, group: str, given: object) -> bool:
+    """Whether a group is to be computed: asked for by name, or everything is and what it needs was given."""
+    return group in options.metrics if options.metrics is not None else given is not None
+
+
+def _leave_out(run: Run, names: Sequence[str], reason: str) -> None:
+    run.metrics.update({name: unknown(reason) for name in names})
+
+
+def _alignment(run: Run, songs: Sequence[Song], options: Options, progress: Progress) -> None:
+    if not _wanted(options, "alignment", options.videos):
+        return
+    if options.videos is None or options.extractor is None:
+        _leave_out(run, GROUPS["alignment"], "no videos were given; add videos=FOLDER")
+        return
+    videos = {video.stem: video for video in find_videos(options.videos)}
+    rows = {row.song: row for row in run.rows}
+    found: dict[str, list[Aligned]] = {name: [] for name in GROUPS["alignment"]}
+    without = [song.name for song in songs if song.name not in videos]
+    paired = [song for song in songs if song.name in videos]
+    for number, song in enumerate(progress(paired, len(paired), "alignment")):
+        try:
+            rng = np.random.default_rng((options.seed, number))
+            numbers = align(song, videos[song.name], options.extractor, options.cache, rng)
+        except InputError as error:
+            run.notes.append(f"alignment of {song.name}: {error}")
+            run.missing.append(f"alignment of {song.name} ({error})")
+            continue
+        rows[song.name].add({name: None if value is None else value.value for name, value in numbers.items()})
+        for name, value in numbers.items():
+            if value is not None:
+                found[name].append(value)
+    if without:
+        run.notes.append(f"no video of that name for {_names(without)}")
+    measured = summarise(run.rows, options.seed)
+    for name, songs_found in found.items():
+        if songs_found:
+            run.metrics[name] = with_chance(measured[name], songs_found)
+        else:
+            _leave_out(run, [name], measured.get(name, unknown("no video has the name of a song"))["reason"])
+
+
+def _copies(run: Run, songs: Sequence[Song], options: Options, progress: Progress) -> None:
+    if not _wanted(options, "copies", options.training):
+        return
+    if options.training is None:
+        _leave_out(run, GROUPS["copies"], "no training music was given; add training=FOLDER")
+        return
+    known: list[tuple[str, Notes]] = []
+    unreadable = []
+    training = find_songs(options.training)
+    for song in progress(training, len(training), "training music"):
+        try:
+            known.append((song.name, song.score.notes))
+        except InputError:
+            unreadable.append(song.name)
+    collection = Collection(known)
+    rows = {row.song: row for row in run.rows}
+    for song in songs:
+        rows[song.name].add({"copied_bars": float(collection.longest_copy(song.score.notes).bars)})
+    if unreadable:
+        run.notes.append(f"training music that could not be read: {_names(unreadable)}")
+    run.metrics.update({"copied_bars": summarise(run.rows, options.seed)["copied_bars"]})
+
+
+def _retrieval(
+    run: Run, songs: Sequence[Song], reference: Sequence[Song], options: Options, progress: Progress
+) -> None:
+    """P@K and mean rank against the reference songs of the same names."""
+    if not _wanted(options, "retrieval", options.reference):
+        return
+    names = {song.name for song in reference}
+    without = [song.name for song in songs if song.name not in names]
+    if reference and without:
+        run.notes.append(f"no reference has the name of {_names(without)}: left out of retrieval")
+        if options.metrics is not None:
+            run.missing.append(f"retrieval of {_names(without)} (no reference of that name)")
+    try:
+        if not reference:
+            raise InputError("no reference music was given; add reference=FOLDER")
+        network = load_musicnn(options.musicnn)
+        generated = segments_of((song.name, song.score.notes) for song in songs if song.name in names)
+        partners = {segment.song for segment in generated}
+        real = segments_of(_first(reference, partners))
+        found = retrieve(network, generated, real, options.seed, options.soundfont, progress)
+    except InputError as error:
+        _leave_out(run, [*(f"p_{k}" for k in RANKS), "mean_rank"], str(error))
+        run.notes.append(f"retrieval was left out: {error}")
+        return
+    run.metrics.update(retrieval_summaries(*found))
+
+
+def _first(reference: Sequence[Song], partners: set[str]) -> Iterator[tuple[str, Notes]]:
+    """The reference songs that make up the first 500 segments, and the partners; unreadable ones are passed over."""
+    count = 0
+    for song in reference:
+        if count >= POOL and song.name not in partners:
+            continue
+        try:
+            notes = song.score.notes
+        except InputError:
+            continue
+        count += len(segments(notes))
+        yield song.name, notes
+
+
+def _reference(
+    run: Run, reference: Sequence[Song], groups: Sequence[str], options: Options, progress: Progress
+) -> dict[str, Summary] | None:
+    """The reference's own numbers: the slow ones of a seeded sample of songs, the others of all."""
+    if not reference:
+        return None
+    fast = [group for group in groups if group not in SLOW]
+    slow = [group for group in groups if group in SLOW]
+    order = np.random.default_rng(options.seed).permutation(len(reference))[: options.reference_sample]
+    sample = [reference[i] for i in np.sort(order)]
+    rows: list[Row] = []
+    for part, asked in ((reference, fast), (sample, slow)):
+        if asked and part:
+            measured = measure_songs(part, asked, options.workers, options.soundfont)
+            rows += progress(measured, len(part), f"reference, {' '.join(asked)}")
+    if unread := sorted({row.song for row in rows if row.error is not None}):
+        run.notes.append(f"reference songs that could not be read: {_names(unread)}")
+    return summarise(rows, options.seed)
+
+
+def _names(names: Sequence[str]) -> str:
+    """Some names in a sentence."""
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
