@@ -35,11 +35,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
+        mode = temporary.stat().st_mode
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"cannot write {path}: {reason}; choose a folder that can be written") from error
     try:
         yield temporary
+        temporary.chmod(mode)  # some writers put a private file (0600) in its place
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

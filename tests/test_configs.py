@@ -14,6 +14,7 @@ from diffbgm.models.conditioner import FeatureSelector
 from diffbgm.models.network import build_network
 
 ENTRIES = ("train", "sample", "evaluate")
+SCRIPTS = ("prepare", "extract_features", "prepare_bgm909", "card")
 
 
 def options(group: str) -> list[str]:
@@ -28,10 +29,10 @@ def test_no_config_file_is_left_out_of_these_tests():
     groups = {"model", "objective", "selector", "sampler", "features", "data", "trainer", "experiment", "table"}
     found = {path.relative_to(CONFIGS).parts[0] for path in everything() if path.parent != CONFIGS}
     assert found == groups
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*ENTRIES, "prepare"}
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*ENTRIES, *SCRIPTS}
 
 
-@pytest.mark.parametrize("entry", [*ENTRIES, "prepare"])
+@pytest.mark.parametrize("entry", [*ENTRIES, *SCRIPTS])
 def test_entries_compose(entry):
     assert OmegaConf.is_config(compose(entry))
 
