@@ -1,5 +1,7 @@
 """Conditions computed from music: each measure on music made for it, and the noise of training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,19 @@ from diffbgm.datasets.song import Song, segment_starts
 from diffbgm.music.notes import Notes
 from diffbgm.video.streams import STREAMS, Measures, Reference, levels
 
-STILL = Perturbation(widest=1, shift=0, noise=0, dropout=0, jitter=0, lost_cut=0, extra_cut=0, no_cuts=0, early_end=0)
+STILL = Perturbation(
+    widest=1,
+    shift=0,
+    shot_shift=0,
+    noise=0,
+    dropout=0,
+    jitter=0,
+    lost_cut=0,
+    extra_cut=0,
+    restless=0,
+    no_cuts=0,
+    early_end=0,
+)
 CUTS = [STREAMS.index(name) for name in ("cut", "since_cut", "until_cut")]
 MOTION = STREAMS.index("motion")
 
@@ -148,6 +162,25 @@ def test_moved_cuts_keep_their_clocks(streams: np.ndarray) -> None:
 def test_a_video_without_cuts_has_none_near(streams: np.ndarray) -> None:
     noisy = Perturbation(no_cuts=1)(streams, chances(16, 0))
     np.testing.assert_allclose(noisy[..., CUTS], 0, atol=1e-6)
+
+
+def test_restless_videos_cut_often(streams: np.ndarray) -> None:
+    rates = (Perturbation(restless=1, most_cuts=0.4, no_cuts=0)(streams, chances(16))[..., CUTS[0]] > 0.5).mean(1)
+    assert rates.max() > 0.3
+    assert 0.15 < rates.mean() < 0.4
+
+
+def test_light_changes_from_shot_to_shot(streams: np.ndarray) -> None:
+    noisy = replace(STILL, shot_shift=0.05)(streams, chances(16))
+    light = STREAMS.index("brightness")
+    change = noisy[..., light] - streams[..., light]
+    inside = streams[:, 1:, CUTS[0]] < 0.5
+    clipped = (noisy[..., light] <= 0) | (noisy[..., light] >= 1)
+    steady = inside & ~clipped[:, 1:] & ~clipped[:, :-1]
+    np.testing.assert_allclose(np.diff(change, axis=1)[steady], 0, atol=1e-5)
+    moved = np.abs(change).max(1) > 0.01
+    assert 2 <= moved.sum() <= 14  # about half of the segments
+    np.testing.assert_allclose(noisy[..., MOTION], streams[..., MOTION], atol=1e-6)
 
 
 def test_smoothing_lowers_change_but_keeps_the_mean(streams: np.ndarray) -> None:
