@@ -5,12 +5,12 @@ the exit code is 1.
 """
 
 import contextlib
+import inspect
 import json
 import platform
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -90,7 +90,7 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
 
 def _settings(kind: type[T], cfg: DictConfig) -> T:
     """A dataclass from the keys of the config that it has, lists as tuples."""
-    plain = {field.name: cfg[field.name] for field in fields(kind)}
+    plain = {name: cfg[name] for name in inspect.signature(kind).parameters}
     return kind(**{name: tuple(value) if OmegaConf.is_list(value) else value for name, value in plain.items()})
 
 

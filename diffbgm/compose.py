@@ -80,7 +80,7 @@ class Composer:
         self.sampler, self.device, self.dtype = sampler, device, dtype
         self.schedule = sqrt_linear(**config["schedule"])
         self.objective = build_objective(config["objective"], self.schedule)
-        self.network = checkpoint.network.to(device, memory_format=torch.channels_last)
+        self.network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
 
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
         """Generate all pieces together, a step at a time; the last yielded rolls are the music."""
@@ -126,7 +126,7 @@ class Composer:
     def _encode(self, beats: BeatFeatures, piece_plan: Plan) -> Encoded:
         starts = np.array([start // STEPS_PER_BEAT for start in piece_plan.starts])
         if self.settings.window == "dynamic":
-            window = dynamic_windows(beats.cuts, len(beats.visual), starts)
+            window = dynamic_windows(beats.cut, starts)
         else:
             window = np.full(len(starts), self.settings.window)
         condition = cut_condition(beats, starts, window)

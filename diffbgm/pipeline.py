@@ -132,7 +132,8 @@ class Pipeline:
         with clock("picture"):
             draw_roll(notes, staging / "png", bpm, features.shots[1:, 0].tolist(), pace(beats), features.duration)
         if take.states is not None:
-            np.savez_compressed(staging / "states.npz", **take.states)
+            times, rolls = take.states
+            np.savez_compressed(staging / "states.npz", t=times, rolls=rolls)
         return {
             "seed": settings.seed,
             "take": take.number,
@@ -186,7 +187,7 @@ class Pipeline:
         for number, roll in enumerate(progress.rolls):
             states = None
             if kept:
-                states = {"t": np.array(list(kept)), "rolls": np.stack([rolls[number] for rolls in kept.values()])}
+                states = np.array(list(kept)), np.stack([rolls[number] for rolls in kept.values()])
             notes = composer.notes(roll)
             takes.append(_Take(number, notes, _following(notes, beats), states))
         return sorted(takes, key=lambda take: -math.inf if take.following is None else take.following, reverse=True)
@@ -246,7 +247,7 @@ class _Take:
     number: int  # 0, 1, ... in the order of their seeds
     notes: Notes
     following: float | None  # Spearman correlation of notes and motion per beat; None where it cannot be computed
-    states: dict[str, np.ndarray] | None
+    states: tuple[np.ndarray, np.ndarray] | None  # kept timesteps (n,) and predicted rolls (n, 2, L, P)
 
 
 def _following(notes: Notes, beats: BeatFeatures) -> float | None:

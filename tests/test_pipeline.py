@@ -155,6 +155,15 @@ def test_any_length_is_covered_to_its_end(tmp_path, call, longform):
     assert (notes.onset >= 16 * 8).any(), "music goes on after the first window"
 
 
+def test_windows_from_the_shots_act_in_sampling(tmp_path, call):
+    video = write_video(tmp_path / "clip.mp4", scenes(6.0), fps=12)
+    for window in ("dynamic", 4, 32):
+        assert call(video, tmp_path / str(window), f"compose.window={window}", "tempo=120") == 0
+    files = {window: (tmp_path / str(window) / "clip.mid").read_bytes() for window in ("dynamic", 4, 32)}
+    assert files["dynamic"] == files[4], "shots of 2 s are 4 beats at 120 BPM"
+    assert files["dynamic"] != files[32]
+
+
 def test_kept_states_are_the_rolls_at_those_timesteps(tmp_path, call):
     video = write_video(tmp_path / "clip.mp4", ramp(24), fps=12)
     assert call(video, tmp_path / "out", "keep_states=[999,200,0]", "sampler.steps=10", "tempo=120") == 0

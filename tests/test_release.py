@@ -161,7 +161,7 @@ def sampled(checkpoint: Checkpoint, path: Path) -> Path:
         valid=np.ones(9, bool),
         shot_beats=9.0,
         captions=("a bike on a road",) * 9,
-        cuts=np.zeros(0, np.int64),
+        cut=np.zeros(9, bool),
     )
     sampler = build_sampler("ddpm", steps=2, clip=(0.0, 1.0))
     composer = Composer(checkpoint, sampler, ComposeSettings(), torch.device("cpu"))

@@ -147,7 +147,7 @@ class BeatFeatures:
     valid: NDArray[np.bool_]  # (T,) False past the end of the video, where features are 0
     shot_beats: float  # median length of a shot, beats
     captions: tuple[str, ...]  # (T,) "" past the end
-    cuts: NDArray[np.int64]  # (C,) beats in which a shot other than the first begins
+    cut: NDArray[np.bool_]  # (T,) beats in which a shot other than the first begins
 
 
 def on_beats(
@@ -179,7 +179,7 @@ def on_beats(
         valid=np.arange(beats) < total,
         shot_beats=float(np.median(np.diff(features.shots, axis=1)) / beat_seconds),
         captions=(*captions[:shown], *[""] * missing),
-        cuts=cuts,
+        cut=np.isin(np.arange(beats), cuts),
     )
 
 
