@@ -1,8 +1,10 @@
 """Keeping a part of the music while the rest is generated: inpainting as a wrapper around the denoiser.
 
-Where the roll is known, so is the eps in x_t. Handing that to the sampler instead of the network's makes the sampler
-itself carry the known cells along q(x_t | x_0 = known), with the row's own noise, whichever sampler it is, and
-without breaking the history of a multi-step one. The network always sees the known cells at the right noise level.
+Where the roll is known, so is the eps in x_t: handing that to the sampler in place of the network's leads it to the
+known cells, whichever sampler it is and without breaking the history of a multi-step one. What the network is shown
+there is q(x_t | x_0 = known) with fresh noise at every step (Lugmayr et al. 2022, RePaint, eq. 8a). Fresh matters: with
+the noise that a deterministic sampler carries along, the rest of the roll hardly listens to the known part
+(scripts/bench_seams.py).
 
 Shape legend: B batch (rows), ... the shape of one sample (2, S, P).
 """
@@ -14,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffbgm.diffusion.samplers import Noise
 from diffbgm.diffusion.schedule import Schedule
 
 
@@ -23,11 +26,6 @@ class Known:
 
     roll: Tensor  # (..., 2, S, P) float in {0, 1}; outside the mask it is not read
     mask: Tensor  # (..., 2, S, P) bool, True where the roll is known
-
-    def start(self, x: Tensor, t: int, schedule: Schedule) -> Tensor:
-        """Noise x (B, ...) for a walk that starts at t, with the known cells mixed in at that noise level."""
-        steps = torch.full((len(x),), t, dtype=torch.long, device=x.device)
-        return torch.where(self.mask, schedule.q_sample(self.roll, steps, x), x)
 
     def __getitem__(self, index: Any) -> "Known":
         """Roll and mask indexed alike."""
@@ -48,10 +46,15 @@ class Known:
         return torch.where(self.mask, self.roll, x0)
 
 
-def inpainted(denoise: Callable[..., Tensor], known: Known, schedule: Schedule) -> Callable[..., Tensor]:
-    """denoise(x, t, *rows) -> eps whose known cells lead to the known roll."""
+def inpainted(denoise: Callable[..., Tensor], known: Known, schedule: Schedule, fresh: Noise) -> Callable[..., Tensor]:
+    """denoise(x, t, *rows) -> eps whose known cells lead to the known roll.
+
+    `fresh`: noise of the shape of x, asked for once a call; a stream of its own, so that where nothing is known the
+    walk is the same as without this wrapper.
+    """
 
     def wrapped(x: Tensor, t: Tensor, *rows: Tensor) -> Tensor:
-        return torch.where(known.mask, schedule.eps_from_x0(known.roll, x, t), denoise(x, t, *rows))
+        shown = torch.where(known.mask, schedule.q_sample(known.roll, t, fresh().to(x)), x)
+        return torch.where(known.mask, schedule.eps_from_x0(known.roll, x, t), denoise(shown, t, *rows))
 
     return wrapped

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from diffbgm.diffusion.inpainting import Known, inpainted
-from diffbgm.diffusion.samplers import Denoise, Sampler, SeededNoise
+from diffbgm.diffusion.samplers import Denoise, Noise, Sampler, SeededNoise
 from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
 from diffbgm.music.notes import PITCHES, STEPS_PER_SEGMENT
@@ -110,11 +110,11 @@ def independent(
 ) -> Iterator[Progress]:
     """Every window on its own, kept up to where the next one starts. Window k has the noise of seed (*seed, k)."""
     seeds = [(*piece.seed, k) for piece in pieces for k in range(piece.plan.count)]
-    noise = SeededNoise(seeds, (CHANNELS, pieces[0].plan.window, PITCHES), device)
+    noise, fresh = _streams(seeds, (CHANNELS, pieces[0].plan.window, PITCHES), device)
     rows = torch.arange(len(seeds), device=device)
     canvas = [_padded(piece, device) for piece in pieces]
     known = _gathered([_windows(part, piece.plan) for part, piece in zip(canvas, pieces, strict=True)], dim=0)
-    for step, t, x0 in _walk(_at(denoise, rows), noise, known, sampler, schedule):
+    for step, t, x0 in _walk(_at(denoise, rows), noise, fresh, known, sampler, schedule):
         parts = x0.split([piece.plan.count for piece in pieces])
         rolls = [_joined(part, piece.plan) for part, piece in zip(parts, pieces, strict=True)]
         yield Progress(step, sampler.steps, t, _cropped(rolls, pieces))
@@ -140,9 +140,9 @@ def outpaint(
     for k in range(windows):
         spans = {i: _span(piece.plan, k) for i, piece in enumerate(pieces) if k < piece.plan.count}
         known = _gathered([canvas[i].cut(span)[None] for i, span in spans.items()], dim=0)
-        noise = SeededNoise([(*pieces[i].seed, k) for i in spans], known.roll.shape[1:], device)
+        noise, fresh = _streams([(*pieces[i].seed, k) for i in spans], known.roll.shape[1:], device)
         rows = torch.tensor([first[i] + k for i in spans], device=device)
-        for step, t, x0 in _walk(_at(denoise, rows), noise, known, sampler, schedule):
+        for step, t, x0 in _walk(_at(denoise, rows), noise, fresh, known, sampler, schedule):
             if step == sampler.steps - 1 and threshold is not None:
                 x0 = (x0 > threshold).to(x0.dtype)
             now = list(canvas)
@@ -166,12 +166,12 @@ def joint(
     that neither notes nor noise know where windows begin.
     """
     lengths = [piece.plan.length for piece in pieces]
-    fields = [SeededNoise([(*piece.seed, 0)], (CHANNELS, piece.plan.length, PITCHES), device) for piece in pieces]
+    shapes = [(CHANNELS, length, PITCHES) for length in lengths]
+    streams = [_streams([(*piece.seed, 0)], shape, device) for piece, shape in zip(pieces, shapes, strict=True)]
+    noise, fresh = (_end_to_end(parts) for parts in zip(*streams, strict=True))
     known = _gathered([_padded(piece, device)[None] for piece in pieces], dim=2)
     field_denoise = blended(denoise, [piece.plan for piece in pieces], device)
-    for step, t, x0 in _walk(
-        field_denoise, lambda: torch.cat([field() for field in fields], dim=2), known, sampler, schedule
-    ):
+    for step, t, x0 in _walk(field_denoise, noise, fresh, known, sampler, schedule):
         yield Progress(step, sampler.steps, t, _cropped(x0[0].split(lengths, dim=1), pieces))
 
 
@@ -214,12 +214,25 @@ def blended(denoise: RowDenoise, plans: Sequence[Plan], device: torch.device | s
 
 
 def _walk(
-    denoise: Denoise, noise: Callable[[], Tensor], known: Known, sampler: Sampler, schedule: Schedule
+    denoise: Denoise, noise: Noise, fresh: Noise, known: Known, sampler: Sampler, schedule: Schedule
 ) -> Iterator[tuple[int, int, Tensor]]:
     """One walk of the sampler with the known part kept: step, t and x0 of each of its states."""
-    x = known.start(noise(), sampler.timesteps(schedule)[0], schedule)
-    for state in sampler(inpainted(denoise, known, schedule), x, schedule, noise):
+    if known.mask.any():
+        denoise = inpainted(denoise, known, schedule, fresh)
+    for state in sampler(denoise, noise(), schedule, noise):
         yield state.step, state.t, known.kept(state.x0)
+
+
+def _streams(
+    seeds: Sequence[tuple[int, ...]], shape: Sequence[int], device: torch.device | str | None
+) -> tuple[Noise, Noise]:
+    """The noise of the walk and, from (*seed, 1), that of what is known: using the second leaves the first alone."""
+    return SeededNoise(seeds, shape, device), SeededNoise([(*seed, 1) for seed in seeds], shape, device)
+
+
+def _end_to_end(parts: Sequence[Noise]) -> Noise:
+    """Noise of several fields (1, 2, L, P), laid end to end along the steps."""
+    return lambda: torch.cat([part() for part in parts], dim=2)
 
 
 def _at(denoise: RowDenoise, rows: Tensor) -> Denoise:
