@@ -23,7 +23,7 @@ STILL = Perturbation(
     extra_cut=0,
     restless=0,
     no_cuts=0,
-    early_end=0,
+    short=0,
 )
 CUTS = [STREAMS.index(name) for name in ("cut", "since_cut", "until_cut")]
 MOTION = STREAMS.index("motion")
@@ -124,13 +124,14 @@ def streams() -> np.ndarray:
 
 
 def test_no_noise_changes_nothing(streams: np.ndarray) -> None:
-    np.testing.assert_allclose(STILL(streams, chances(16, 0)), streams, atol=1e-6)
-    assert STILL.visible(32, chances(16)).all()
+    noisy, visible = STILL(streams, chances(16))
+    np.testing.assert_allclose(noisy, streams, atol=1e-6)
+    assert visible.all()
 
 
 def test_noise_stays_in_range_and_repeats_with_its_seed(streams: np.ndarray) -> None:
     noise = Perturbation()
-    one, two, other = (noise(streams, chances(16, seed)) for seed in (1, 1, 2))
+    one, two, other = (noise(streams, chances(16, seed))[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert (one != other).any()
     assert one.dtype == np.float32
@@ -142,14 +143,14 @@ def test_noise_stays_in_range_and_repeats_with_its_seed(streams: np.ndarray) -> 
 
 def test_a_segment_s_noise_depends_on_no_other(streams: np.ndarray) -> None:
     noise = Perturbation()
-    together, alone = noise(streams, chances(16)), noise(streams[5:6], chances(16)[5:6])
+    together, alone = noise(streams, chances(16))[0], noise(streams[5:6], chances(16)[5:6])[0]
     np.testing.assert_allclose(together[5:6], alone, atol=1e-6)
 
 
 def test_moved_cuts_keep_their_clocks(streams: np.ndarray) -> None:
     """since_cut and until_cut tell of the cuts as they are after the noise, inside the segment."""
-    noise = Perturbation(extra_cut=0.1, jitter=0.5, no_cuts=0)
-    noisy = noise(streams, chances(16, 3))
+    noise = Perturbation(extra_cut=0.1, jitter=0.5, no_cuts=0, short=0)
+    noisy, _ = noise(streams, chances(16, 3))
     for segment in noisy:
         cut = segment[:, CUTS[0]] > 0.5
         first, last = np.flatnonzero(cut)[[0, -1]]
@@ -160,18 +161,19 @@ def test_moved_cuts_keep_their_clocks(streams: np.ndarray) -> None:
 
 
 def test_a_video_without_cuts_has_none_near(streams: np.ndarray) -> None:
-    noisy = Perturbation(no_cuts=1)(streams, chances(16, 0))
+    noisy, _ = Perturbation(no_cuts=1, short=0)(streams, chances(16))
     np.testing.assert_allclose(noisy[..., CUTS], 0, atol=1e-6)
 
 
 def test_restless_videos_cut_often(streams: np.ndarray) -> None:
-    rates = (Perturbation(restless=1, most_cuts=0.4, no_cuts=0)(streams, chances(16))[..., CUTS[0]] > 0.5).mean(1)
+    noisy, _ = Perturbation(restless=1, most_cuts=0.4, no_cuts=0)(streams, chances(16))
+    rates = (noisy[..., CUTS[0]] > 0.5).mean(1)
     assert rates.max() > 0.3
     assert 0.15 < rates.mean() < 0.4
 
 
 def test_light_changes_from_shot_to_shot(streams: np.ndarray) -> None:
-    noisy = replace(STILL, shot_shift=0.05)(streams, chances(16))
+    noisy, _ = replace(STILL, shot_shift=0.05)(streams, chances(16))
     light = STREAMS.index("brightness")
     change = noisy[..., light] - streams[..., light]
     inside = streams[:, 1:, CUTS[0]] < 0.5
@@ -184,20 +186,32 @@ def test_light_changes_from_shot_to_shot(streams: np.ndarray) -> None:
 
 
 def test_smoothing_lowers_change_but_keeps_the_mean(streams: np.ndarray) -> None:
-    smooth = Perturbation(widest=4, regain=0, shift=0, noise=0, dropout=0)(streams, chances(16, 0))
+    smooth, _ = replace(STILL, widest=4, regain=0)(streams, chances(16))
     before, after = streams[..., MOTION], smooth[..., MOTION]
     assert np.abs(np.diff(after)).mean() < 0.75 * np.abs(np.diff(before)).mean()
     np.testing.assert_allclose(after.mean(), before.mean(), atol=0.01)
 
 
 def test_dropped_streams_are_constant(streams: np.ndarray) -> None:
-    dropped = Perturbation(dropout=1)(streams, chances(16, 0))
+    dropped, _ = Perturbation(dropout=1)(streams, chances(16))
     measured = [k for k in range(9) if k not in CUTS]
     np.testing.assert_array_equal(dropped[..., measured], 0.5)
 
 
-def test_a_video_may_end_early() -> None:
-    visible = Perturbation(early_end=0.5).visible(32, chances(1000))
-    assert visible[:, 0].all()
-    assert 0.4 < (~visible[:, -1]).mean() < 0.6
+def test_a_short_video_has_its_own_ranks_and_ends() -> None:
+    """A stream that climbs a little climbs the whole way within the video; ties share a rank."""
+    streams = np.full((400, 32, 9), 0.5, np.float32)
+    streams[..., CUTS] = 0
+    streams[..., MOTION] = np.linspace(0.4, 0.71, 32)
+    noisy, visible = replace(STILL, short=1)(streams, chances(400))
+    ends = visible.sum(1)
+    assert ends.min() >= 8
+    assert 0.4 < (ends == 32).mean() < 0.6
     assert (np.diff(visible.astype(int), axis=1) <= 0).all()  # once over, it stays over
+    beat = np.arange(32)
+    for segment, end in zip(noisy, ends, strict=True):
+        expected = 0.5 * streams[0, :end, MOTION] + 0.5 * (beat[:end] + 0.5) / end
+        np.testing.assert_allclose(segment[:end, MOTION], expected, atol=1e-6)
+        np.testing.assert_allclose(segment[:end, STREAMS.index("warmth")], 0.5, atol=1e-6)
+        np.testing.assert_allclose(segment[:end, CUTS[1]], np.exp(-beat[:end] * BEAT_SECONDS / 2), atol=1e-6)
+        np.testing.assert_allclose(segment[:end, CUTS[2]], np.exp((beat[:end] - end) * BEAT_SECONDS / 2), atol=1e-6)

@@ -1,7 +1,8 @@
 """The noise of self-paired training: what makes a real video's streams lie inside what the network saw.
 
 A video moves more smoothly than note counts do, cuts where it likes (often, or never), changes its light from one shot
-to the next, where a piece of music keeps its register and mode, and has its levels elsewhere.
+to the next, where a piece of music keeps its register and mode, and has its levels elsewhere. And it is short: ten
+seconds of video have their own highest and lowest point, which ten seconds of a song need not have.
 
 Shape legend: B segments, T beats of a segment, 9 streams.
 """
@@ -37,36 +38,36 @@ class Perturbation:
     restless: float = 0.15  # or, with this probability for the segment,
     most_cuts: float = 0.4  # up to this one
     no_cuts: float = 0.1  # probability of no cut at all
-    early_end: float = 0.05  # probability that the video ends somewhere within the segment
+    short: float = 0.3  # probability that the segment is a whole short video, of
+    shortest: int = 8  # this many beats or more (half of them fill the segment)
 
-    def __call__(self, streams: np.ndarray, generators: Sequence[np.random.Generator]) -> np.ndarray:
-        """Noisy streams (B, T, 9) float32 in [0, 1], with one generator a segment: its noise depends on no other's."""
+    def __call__(self, streams: np.ndarray, generators: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        """Noisy streams (B, T, 9) float32 in [0, 1], and the beats there is a video for (B, T) bool.
+
+        With one generator a segment: its noise depends on no other's.
+        """
         beats = streams.shape[1]
-        count = len(MEASURED)
-        normal = np.stack([g.standard_normal((beats + 1, count), np.float32) for g in generators])
+        normal = np.stack([g.standard_normal((beats + 1, len(MEASURED)), np.float32) for g in generators])
         by_shot = np.stack([g.standard_normal((beats + 1, len(LOOK)), np.float32) for g in generators])
-        dropped, width, regain, none, restless, rate, steps = np.split(
-            np.stack([g.random(count + 6) for g in generators]), range(count, count + 6), axis=1
-        )
+        dropped = np.stack([g.random(len(MEASURED)) for g in generators])
+        share = np.stack([g.random(9) for g in generators])
+        width, regain, none, restless, rate, steps, short, length, whole = share.T
         draws = np.stack([g.random((4, beats)) for g in generators], axis=1)
 
+        is_short = short < self.short
+        end = np.where(is_short & (whole < 0.5), self.shortest + np.floor(length * (beats - self.shortest)), beats)
         noisy = streams.astype(np.float32)
-        draws[3] /= np.where(restless < self.restless, rate * self.most_cuts, self.extra_cut) + 1e-12
-        noisy[..., CLOCK] = self._moved(streams[..., CLOCK], draws, none[:, 0] < self.no_cuts)
-        noisy[..., MOTION] = self._smoothed(noisy[..., MOTION], width[:, 0], regain[:, 0])
+        noisy[is_short] = _as_whole(noisy[is_short], end[is_short])
+        draws[3] /= np.where(restless < self.restless, rate * self.most_cuts, self.extra_cut)[:, None] + 1e-12
+        noisy[..., CLOCK] = self._moved(noisy[..., CLOCK], draws, none < self.no_cuts, is_short, end)
+        noisy[..., MOTION] = self._smoothed(noisy[..., MOTION], width, regain)
         shot = np.cumsum(noisy[..., CLOCK[0]] > 0.5, axis=1, dtype=np.int64)
         shifts = np.take_along_axis(by_shot, shot[:, :, None], axis=1)  # (B, T, looks), constant within a shot
-        noisy[..., LOOK] += self.shot_shift * shifts * (steps < 0.5)[:, :, None]
+        noisy[..., LOOK] += self.shot_shift * shifts * (steps < 0.5)[:, None, None]
         measured = noisy[..., MEASURED] + self.shift * normal[:, :1] + self.noise * normal[:, 1:]
         measured = np.where(dropped[:, None] < self.dropout, np.float32(0.5), np.clip(measured, 0.0, 1.0))
         noisy[..., MEASURED] = measured
-        return noisy
-
-    def visible(self, beats: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
-        """Which beats there still is a video for, (B, T) bool: all of them, or those before an early end."""
-        share = np.stack([g.random(2) for g in generators])
-        end = np.where(share[:, 0] < self.early_end, 1 + np.floor(share[:, 1] * (beats - 1)), beats)
-        return np.arange(beats) < end[:, None]
+        return noisy, np.arange(beats) < end[:, None]
 
     def _smoothed(self, motion: np.ndarray, width: np.ndarray, regain: np.ndarray) -> np.ndarray:
         """Moving averages of a width per segment, spread out again about the segment's mean; both drawn as (B,)."""
@@ -81,11 +82,13 @@ class Perturbation:
         mean = smooth.mean(1, keepdims=True)
         return np.clip(mean + (smooth - mean) * gain[:, None, None], 0.0, 1.0)
 
-    def _moved(self, clock: np.ndarray, draws: np.ndarray, none: np.ndarray) -> np.ndarray:
+    def _moved(
+        self, clock: np.ndarray, draws: np.ndarray, none: np.ndarray, is_short: np.ndarray, end: np.ndarray
+    ) -> np.ndarray:
         """Cuts lost, moved by a beat and added; the times since and until a cut follow. (B, T, 3) -> (B, T, 3).
 
         `draws` (4, B, T) uniform numbers (the last divided by the rate of new cuts), `none` (B,) the segments that
-        lose all cuts.
+        lose all cuts, `is_short` (B,) those that are a whole video, which begins at beat 0 and stops at `end` (B,).
         """
         beats = clock.shape[1]
         cut = (clock[..., 0] > 0.5) & (draws[0] >= self.lost_cut)
@@ -95,14 +98,43 @@ class Perturbation:
         moved[row, np.clip(beat + step[row, beat], 0, beats - 1)] = True
         moved |= draws[3] < 1.0
         moved[none] = False
+        moved[is_short, 0] = False  # a video does not begin with a cut
         before = np.where(none, FARTHEST_BEATS, _beats_of(clock[:, 0, 1]))  # from the last cut to the first beat
+        before[is_short] = 0.0
         after = np.where(none, FARTHEST_BEATS, _beats_of(clock[:, -1, 2]))  # from the last beat to the next cut
+        after[is_short] = FARTHEST_BEATS
         at = np.arange(beats, dtype=np.float64)
         last = np.maximum.accumulate(np.where(moved, at, -before[:, None]), axis=1)
         coming = np.concatenate([np.where(moved, at, np.inf)[:, 1:], beats - 1 + after[:, None]], axis=1)
         following = np.minimum.accumulate(coming[:, ::-1], axis=1)[:, ::-1]
+        following[is_short] = np.minimum(following[is_short], end[is_short, None])
         decay = BEAT_SECONDS / CUT_MEMORY_SECONDS
-        return np.stack([moved, np.exp(-(at - last) * decay), np.exp(-(following - at) * decay)], axis=2)
+        until = np.maximum(following - at, 0.0)
+        return np.stack([moved, np.exp(-(at - last) * decay), np.exp(-until * decay)], axis=2)
+
+
+def _as_whole(streams: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Segments as videos of their own, `end` (B,) beats long: ranks are taken within them, not within the song.
+
+    A stream stands in for its own level, as half of it is the level and the rest goes the same way.
+    """
+    beats = streams.shape[1]
+    inside = np.arange(beats) < end[:, None]
+    values = np.where(inside[:, :, None], np.round(streams[..., MEASURED], 2), np.inf)
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    starts = np.ones(ordered.shape, bool)
+    starts[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    stops = np.ones(ordered.shape, bool)
+    stops[:, :-1] = starts[:, 1:]
+    place = np.arange(beats)[None, :, None]
+    first = np.maximum.accumulate(np.where(starts, place, 0), axis=1)
+    last = np.minimum.accumulate(np.where(stops, place, beats)[:, ::-1], axis=1)[:, ::-1]
+    rank = np.empty(values.shape, np.float32)
+    np.put_along_axis(rank, order, (first + last + 1) / 2 / end[:, None, None], axis=1)
+    whole = streams.copy()
+    whole[..., MEASURED] = np.clip(0.5 * streams[..., MEASURED] + 0.5 * rank, 0.0, 1.0)
+    return whole
 
 
 def _beats_of(level: np.ndarray) -> np.ndarray:

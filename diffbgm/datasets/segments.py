@@ -132,8 +132,8 @@ class SegmentLoader:
         visual = a["visual"][visual_row].astype(np.float32, copy=False)
         language = a["language"][language_row].astype(np.float32, copy=False)
         if self.perturbation is not None:
-            visual = self.perturbation(visual, generators)
-            valid &= self.perturbation.visible(BEATS_PER_SEGMENT, generators)
+            visual, visible = self.perturbation(visual, generators)
+            valid &= visible
         visual[~valid], language[~valid] = 0.0, 0.0
         window = a["segment_window"][segments]
         if self.window != "dynamic":
