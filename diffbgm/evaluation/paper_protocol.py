@@ -8,8 +8,11 @@ Checked against per-song values of the release's notebook to 1e-6, with music21 
 Shape legend: N notes (a tied note is one for each of its pieces). Times are in quarter notes of the imported score.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -26,32 +29,57 @@ class Imported:
 
     offset: np.ndarray  # (N,) float, quarter notes from the start
     pitch: np.ndarray  # (N,) int
-    length: float  # quarter notes up to the score's highest time, trailing rests included
 
 
 def import_score(path: str | Path) -> Imported:
-    """Read a MIDI file through music21. Slow: 1 to 10 s a song. Raises InputError for what music21 cannot read."""
+    """Read a MIDI file through music21, about a second a song. Raises InputError for what music21 cannot read."""
     from music21 import converter  # two seconds to import, and only this protocol needs it
 
     try:
-        score = converter.parse(Path(path).resolve(), format="midi", forceSource=True)
+        with _meters_remembered():
+            score = converter.parse(Path(path).resolve(), format="midi", forceSource=True)
         notes = [(element.offset, pitch.midi) for element in score.flatten().notes for pitch in element.pitches]
-        length = float(score.highestTime)
     except Exception as error:  # a damaged file fails anywhere in the importer, with any exception
         raise InputError(f"music21 cannot read {path} ({type(error).__name__}); export the file again") from error
     offset, pitch = np.array(notes, np.float64).reshape(-1, 2).T
-    return Imported(offset, pitch.astype(np.int64), length)
+    return Imported(offset, pitch.astype(np.int64))
+
+
+@contextmanager
+def _meters_remembered() -> Iterator[None]:
+    """Spare music21 most of its time: it looks for the meter of a measure in the whole part, once for every measure.
+
+    While this is open, a part that has one meter answers for all of its measures. The scores are the same.
+    """
+    from music21 import duration, meter, stream
+
+    search = stream.Measure.barDuration
+    known: dict[
+        int, tuple[stream.Stream, meter.TimeSignature | None]
+    ] = {}  # the part is kept, so that ids stay its own
+
+    def bar_duration(measure: stream.Measure) -> duration.Duration:
+        part = measure.activeSite
+        if measure.timeSignature is not None or part is None:
+            return search.fget(measure)
+        if id(part) not in known:
+            meters = list(part.recurse().getElementsByClass(meter.TimeSignature))
+            known[id(part)] = part, meters[0] if len(meters) == 1 else None
+        found = known[id(part)][1]
+        return search.fget(measure) if found is None else found.barDuration
+
+    with patch.object(stream.Measure, "barDuration", property(bar_duration)):
+        yield
 
 
 def pche_paper(score: Imported) -> float | None:
     """PCHE by the release's notebook: -sum p log2(p + 1e-6) over each full 32-beat window, mean over windows.
 
-    The last window is dropped, full or not; a piece of a single window keeps it. Windows without notes are left out;
-    None without notes.
+    The window of the last onset is dropped, full or not; a piece of a single window keeps it. Windows without notes are
+    left out; None without notes.
     """
-    windows = max(1, _all_but_last(score.length, BEATS_PER_SEGMENT))
     values = []
-    for start in np.arange(windows) * BEATS_PER_SEGMENT:
+    for start in np.arange(max(1, _complete(score, BEATS_PER_SEGMENT))) * BEATS_PER_SEGMENT:
         inside = score.pitch[(score.offset >= start) & (score.offset < start + BEATS_PER_SEGMENT)]
         if len(inside):
             p = np.bincount(inside % 12, minlength=12) / len(inside)
@@ -62,14 +90,15 @@ def pche_paper(score: Imported) -> float | None:
 def gps_paper(score: Imported) -> float | None:
     """GPS by the release's notebook: positions floor(4 offset) of each 4-beat bar, 1 - XOR / 16, mean over all pairs.
 
-    Bars are counted over the imported length and the last is dropped, full or not. None where fewer than two are left.
+    The bar of the last onset is dropped, full or not. None where fewer than two bars are left.
     """
-    bars = max(0, _all_but_last(score.length, BEATS_PER_BAR))
+    bars = _complete(score, BEATS_PER_BAR)
     position = np.floor(score.offset * STEPS_PER_BEAT).astype(np.int64)
     grid = np.zeros(bars * STEPS_PER_BAR, bool)
     grid[position[position < len(grid)]] = True
     return similarity(grid.reshape(bars, STEPS_PER_BAR))
 
 
-def _all_but_last(length: float, beats: int) -> int:
-    return int(np.ceil(length / beats)) - 1
+def _complete(score: Imported, beats: int) -> int:
+    """How many stretches of `beats` quarter notes lie before the one that holds the last onset."""
+    return int(score.offset.max() // beats) if len(score.offset) else 0
