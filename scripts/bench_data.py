@@ -10,6 +10,7 @@ time. Batches hold rolls, conditions and language vectors as a training step get
 import argparse
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -46,6 +47,11 @@ def served(cache: Cache, batch: int, seconds: float, **arguments: Any) -> tuple[
     raise AssertionError("unreachable")
 
 
+def processor_seconds() -> float:
+    """Processor time of this process and of those it has waited for."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few generated songs: seconds instead of a minute")
@@ -58,9 +64,9 @@ def main() -> None:
         GeneratedSongs(24 if arguments.quick else 240, bars=64) if drawn else Pop909(Path(arguments.pop909))
     )
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        start, before = time.perf_counter(), processor_seconds()
         path = prepare(source, folder, arguments.workers)
-        prepared = time.perf_counter() - start
+        prepared, spent = time.perf_counter() - start, processor_seconds() - before
         start = time.perf_counter()
         prepare(source, folder, arguments.workers)
         found = time.perf_counter() - start
@@ -71,14 +77,20 @@ def main() -> None:
         rates = {name: served(cache, arguments.batch, seconds, **case) for name, case in CASES.items()}
     print(
         f"{source.name}: {len(cache.songs)} songs ({len(cache.skipped)} skipped), {segments['train']} + "
-        f"{segments['val']} segments; prepared in {prepared:.1f} s by {arguments.workers} processes, found again in "
+        f"{segments['val']} segments; prepared in {prepared:.1f} s by {arguments.workers} processes "
+        f"({spent:.1f} s of processor time), found again in "
         f"{found:.1f} s, {size:.1f} MB\n\n| batches of {arguments.batch} | segments/s a core | segments/s |"
     )
     print("|---|---|---|")
     for name, (core, wall) in rates.items():
         print(f"| {name} | {core:,.0f} | {wall:,.0f} |")
     summary = {"source": source.name, "songs": len(cache.songs), "skipped": len(cache.skipped), "segments": segments}
-    timing = {"prepare_s": round(prepared, 2), "reopen_s": round(found, 2), "cache_mb": round(size, 2)}
+    timing = {
+        "prepare_s": round(prepared, 2),
+        "prepare_cpu_s": round(spent, 2),
+        "reopen_s": round(found, 2),
+        "cache_mb": round(size, 2),
+    }
     per_core = {name: round(core) for name, (core, _) in rates.items()}
     print(json.dumps({**summary, **timing, "workers": arguments.workers, "segments_per_core_s": per_core}))
 
