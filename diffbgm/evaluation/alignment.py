@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.rhythm import accents, volume
@@ -18,7 +17,7 @@ from diffbgm.evaluation.songs import Song
 from diffbgm.music.midi import Score
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.video.features import Extractor, cached, on_beats
-from diffbgm.video.streams import STREAMS
+from diffbgm.video.streams import STREAMS, rank
 
 TURNS = 1000
 
@@ -45,7 +44,7 @@ def motion_density(density: np.ndarray, motion: np.ndarray, rng: np.random.Gener
     assert len(density) == len(motion), f"{len(density)} beats of music, {len(motion)} of picture"
     if len(motion) < 4 or np.ptp(density) == 0 or np.ptp(motion) == 0:
         return None
-    ranks = [rankdata(values) for values in (density, motion)]
+    ranks = [rank(values) for values in (density, motion)]
     music, picture = (values - values.mean() for values in ranks)
     scale = np.sqrt((music @ music) * (picture @ picture))
     turns = rng.integers(0, len(picture), TURNS)
