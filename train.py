@@ -29,7 +29,7 @@ from diffbgm.files import atomic
 from diffbgm.models.network import build_network, check_objective
 from diffbgm.training.preview import Preview
 from diffbgm.training.settings import Settings
-from diffbgm.training.trainer import Trainer
+from diffbgm.training.trainer import PRECISIONS, Trainer
 from diffbgm.training.validation import Validation
 
 STOPPED = 143  # exit code after SIGTERM, as a shell reports it
@@ -86,15 +86,15 @@ def train(config: DictConfig) -> int:
 def build_accelerator(settings: Settings) -> Accelerator:
     """Devices, precision and processes as launcher and settings say. InputError where they do not go together."""
     share, rest = divmod(settings.batch_size, settings.accumulate)
-    precision = {"fp32": "no"}.get(settings.precision, settings.precision)
+    precision = settings.precision
+    if precision not in PRECISIONS:
+        raise InputError(f"trainer.precision is {precision!r}; give one of {', '.join(PRECISIONS)}")
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # selectors leave a modality out
     try:
-        accelerator = Accelerator(
-            mixed_precision=precision, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
-        )
+        accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision, kwargs_handlers=[unused])
     except ValueError as error:
         raise InputError(
-            f"trainer.precision={settings.precision} does not work on this machine ({error}); "
-            "fp16 needs a GPU, fp32 and bf16 run anywhere"
+            f"trainer.precision={precision} does not work on this machine ({error}); bf16 and fp32 run anywhere"
         ) from error
     if rest or share % accelerator.num_processes:
         raise InputError(

@@ -95,14 +95,22 @@ def load_state(path: Path, state: RunState) -> dict[str, Any]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} holds other weights than this model's ({reason}): give another out=") from error
-    slots: dict[int, dict[str, Tensor]] = {}
-    for key, value in _part(tensors, "optimizer").items():
-        index, slot = key.split(".")
-        slots.setdefault(int(index), {})[slot] = value
-    state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
+    _load_optimizer(state, _part(tensors, "optimizer"))
     if state.scaler is not None and about["scaler"]:
         state.scaler.load_state_dict(about["scaler"])
     return about
+
+
+def _load_optimizer(state: RunState, tensors: Mapping[str, Tensor]) -> None:
+    """Put back each parameter's slots, in that parameter's memory layout: fused optimizers walk both as flat memory."""
+    parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, slot = key.split(".")
+        parameter = parameters[int(index)]
+        laid_out = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+        slots.setdefault(int(index), {})[slot] = laid_out
+    state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
 
 
 def retain(folder: Path, keep: int) -> None:

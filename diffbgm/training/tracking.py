@@ -26,7 +26,7 @@ class Tracker:
         self.path = out / "log.jsonl"
         _truncate(self.path, step)
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
-        self.bar = tqdm(total=steps, initial=step, unit="step", desc="train", dynamic_ncols=True)
+        self.bar = tqdm(total=steps, initial=step, unit="step", desc="train", disable=None)  # terminals only
         self.batch_size = batch_size
         self.since, self.counted = time.perf_counter(), step
 

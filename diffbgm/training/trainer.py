@@ -204,6 +204,7 @@ class Trainer:
         if tracker and losses["val_loss"] < self.best:
             self._export("best", step, losses["val_loss"])
         self.best = min(self.best, losses["val_loss"])
+        logger.info("step %d: validation loss %.5f", step, losses["val_loss"])
         shown = self._preview(step, tracker) if tracker and step % self.settings.preview_every == 0 else {}
         if tracker:
             tracker.resume()
