@@ -1,8 +1,6 @@
 # Every target sets up .venv first, so `make demo` and `make test` are all a fresh machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
-POP909_DIR ?=
-export POP909_DIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench clean
