@@ -53,7 +53,7 @@ def _meters_remembered() -> Iterator[None]:
     """
     from music21 import duration, meter, stream
 
-    search = stream.Measure.barDuration
+    search = vars(stream.Measure)["barDuration"]
     known: dict[
         int, tuple[stream.Stream, meter.TimeSignature | None]
     ] = {}  # the part is kept, so that ids stay its own

@@ -66,21 +66,21 @@ def _entries(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, byte
         position += length
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers and values of a protocol buffer message: varints, fixed 32-bit numbers and nested messages."""
+def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Field numbers of a protocol buffer message, each with its value as a number or as the bytes of a message."""
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)
         number, kind = tag >> 3, tag & 7
         if kind == 0:
             value, position = _varint(message, position)
-            yield number, value
+            yield number, value, b""
         elif kind == 2:
             length, position = _varint(message, position)
-            yield number, message[position : position + length]
+            yield number, 0, message[position : position + length]
             position += length
         elif kind == 5:
-            yield number, int.from_bytes(message[position : position + 4], "little")
+            yield number, int.from_bytes(message[position : position + 4], "little"), b""
             position += 4
         else:
             raise ValueError(f"a checkpoint entry has a field of unknown kind {kind}")
@@ -88,9 +88,11 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 def _tensor(entry: bytes, data: bytes) -> np.ndarray | None:
     """The tensor of a BundleEntryProto: dtype = 1, shape = 2, offset = 4, size = 5. None where it is not float32."""
-    values = dict(_fields(entry))
+    values = {number: value for number, value, _ in _fields(entry)}
     if values.get(1) != DT_FLOAT:
         return None
-    shape = [dict(_fields(size)).get(1, 0) for number, size in _fields(values.get(2, b"")) if number == 2]
+    shape_message = b"".join(content for number, _, content in _fields(entry) if number == 2)
+    sizes = [content for number, _, content in _fields(shape_message) if number == 2]
+    shape = [{number: value for number, value, _ in _fields(size)}.get(1, 0) for size in sizes]
     offset, size = values.get(4, 0), values[5]
     return np.frombuffer(data[offset : offset + size], "<f4").reshape(shape)
