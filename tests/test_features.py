@@ -1,6 +1,7 @@
 """Features: their file and cache, and the streams a model sees, on made videos with known motion, light and cuts."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -164,7 +165,13 @@ def test_what_is_no_features_file(tmp_path, lite) -> None:
     whole = path.read_bytes()
     pickled = tmp_path / "pickled.npz"
     np.savez(pickled, **{field.name: np.array([{}], dtype=object) for field in fields(VideoFeatures)})
-    for content in (whole[: len(whole) // 2], b"", b"words", whole[:300] + bytes(50) + whole[350:], pickled.read_bytes()):
+    for content in (
+        whole[: len(whole) // 2],
+        b"",
+        b"words",
+        whole[:300] + bytes(50) + whole[350:],
+        pickled.read_bytes(),
+    ):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"a\.npz is not a whole features file; delete it"):
             VideoFeatures.load(path)
@@ -217,6 +224,15 @@ def test_damaged_and_foreign_entries_are_made_anew(tmp_path, caplog) -> None:
     (cache / "hashes").joinpath(next((cache / "hashes").iterdir()).name).write_text("{")
     cached(path, extractor, cache)
     assert extractor.calls == 3
+
+
+def test_two_at_once_on_one_cache(tmp_path, lite) -> None:
+    path, cache = write_video(tmp_path / "a.mp4", ramp(40)), tmp_path / "cache"
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: cached(path, lite, cache), range(4)))
+    for result in results:
+        assert_same(result, VideoFeatures.load(cache_entry(path, lite, cache)))
+    assert len(list(cache.iterdir())) == 2  # the entry and the folder of hashes
 
 
 def test_errors_pass_through_and_leave_nothing(tmp_path, lite) -> None:
