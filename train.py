@@ -41,8 +41,9 @@ def train(config: DictConfig) -> int:
     accelerator = build_accelerator(settings)
     logging.basicConfig(level=logging.INFO if accelerator.is_main_process else logging.ERROR, format="%(message)s")
     out = Path(config.out)
-    cache = open_cache(config, accelerator)
-    loaders = build_loaders(config, cache, settings, accelerator)
+    cache = open_cache(config.data, accelerator)
+    loader = build_loader(config, cache, settings, accelerator)
+    others = {name: open_cache(data, accelerator) for name, data in config.also.items()}
     about = describe(config, cache)
     if accelerator.is_main_process:
         with atomic(out / "config.yaml") as temporary:
@@ -57,10 +58,8 @@ def train(config: DictConfig) -> int:
         network=network,
         objective=build_objective(config.objective.name, schedule.to(accelerator.device)),
         schedule=schedule.to(accelerator.device),
-        loader=loaders["train"],
-        validation=Validation(
-            {cache.manifest["source"]: list(loaders["val"].epoch(0))}, config.seed, config.selector.switch
-        ),
+        loader=loader,
+        validation=build_validation(config, {cache.manifest["source"]: cache, **others}, settings),
         preview=Preview(instantiate(config.sampler), config.sampling.guidance, config.sampling.threshold, config.seed),
         out=out,
         config=about,
@@ -71,7 +70,7 @@ def train(config: DictConfig) -> int:
         "%s: %.2f M parameters, %d training segments, %d steps of %d segments on %d x %s",
         out,
         parameters / 1e6,
-        len(loaders["train"].segments),
+        len(loader.segments),
         trainer.steps,
         settings.batch_size,
         accelerator.num_processes,
@@ -104,44 +103,49 @@ def build_accelerator(settings: Settings) -> Accelerator:
     return accelerator
 
 
-def open_cache(config: DictConfig, accelerator: Accelerator) -> Cache:
+def open_cache(data: DictConfig, accelerator: Accelerator) -> Cache:
     """The prepared data, made by the first process of each machine where it is missing."""
-    source = instantiate(config.data.source)
+    source = instantiate(data.source)
     with accelerator.local_main_process_first():
-        path = prepare(
-            source, config.data.cache, config.data.workers, progress=lambda items, total: tqdm(items, "songs", total)
-        )
+        path = prepare(source, data.cache, data.workers, progress=lambda items, total: tqdm(items, "songs", total))
     return Cache.open(path)
 
 
-def build_loaders(
-    config: DictConfig, cache: Cache, settings: Settings, accelerator: Accelerator
-) -> dict[str, SegmentLoader]:
-    """Training batches of this process's share; validation batches whole, the processes take turns at them."""
-    data = config.data
-    train = SegmentLoader(
+def build_loader(config: DictConfig, cache: Cache, settings: Settings, accelerator: Accelerator) -> SegmentLoader:
+    """Training batches of this process's share of the global batch."""
+    return SegmentLoader(
         cache,
         "train",
         settings.batch_size // accelerator.num_processes,
         config.seed,
-        tuple(data.transpose),
-        data.perturb,
+        tuple(config.data.transpose),
+        config.data.perturb,
         accelerator.process_index,
         accelerator.num_processes,
-        data.window,
+        config.data.window,
         settings.training_segments,
     )
-    val = SegmentLoader(
-        cache,
-        settings.validation_split,
-        min(16, settings.validation_segments),
-        config.seed,
-        transpose=(0, 0),
-        perturb=False,
-        window=data.window,
-        limit=settings.validation_segments,
-    )
-    return {"train": train, "val": val}
+
+
+def build_validation(config: DictConfig, caches: dict[str, Cache], settings: Settings) -> Validation:
+    """Fixed segments of every dataset, as they are. InputError where a dataset has features of other widths."""
+    batches = {}
+    for name, cache in caches.items():
+        loader = SegmentLoader(
+            cache,
+            settings.validation_split,
+            min(16, settings.validation_segments),
+            config.seed,
+            transpose=(0, 0),
+            perturb=False,
+            window=config.data.window,
+            limit=settings.validation_segments,
+        )
+        batches[name] = list(loader.epoch(0))
+        first = next(iter(caches.values()))
+        if (cache.visual_width, cache.language_width) != (first.visual_width, first.language_width):
+            raise InputError(f"the features of {name} have other widths than those trained on: leave out also.{name}")
+    return Validation(batches, config.seed, config.selector.switch)
 
 
 def describe(config: DictConfig, cache: Cache) -> dict[str, Any]:
