@@ -36,7 +36,8 @@ bench: data/demo/installed  ## the benchmark tables of docs/log.md
 	$(BIN)/python scripts/bench_roll.py
 	$(BIN)/python scripts/bench_data.py
 	$(BIN)/python scripts/bench_model.py
-	$(BIN)/python scripts/bench_evaluation.py
+	$(BIN)/python scripts/bench_features.py
+	$(BIN)/python scripts/bench_seams.py
 	$(BIN)/python scripts/bench_sample.py
 
 clean:           ## remove what the targets made (not your data)

@@ -71,6 +71,7 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
     checkpoint = load_checkpoint(cfg.checkpoint)
     device = _device(cfg.device)
     extractor = _extractor(cfg, checkpoint.config["features"]).to(device)
+    extractor.prepare()
     composer = Composer(
         checkpoint,
         instantiate(cfg.sampler),
