@@ -13,11 +13,11 @@ from diffbgm.evaluation.copies import Collection
 from diffbgm.evaluation.measure import GROUPS, OF_A_SONG, SLOW, Row, measure_songs
 from diffbgm.evaluation.musicnn import load_musicnn
 from diffbgm.evaluation.report import Evaluation, Summary, retrieval_summaries, summarise, unknown, with_chance
-from diffbgm.evaluation.retrieval import POOL, RANKS, retrieve, segments, segments_of
+from diffbgm.evaluation.retrieval import CANDIDATES, POOL, RANKS, retrieve, segments, segments_of
 from diffbgm.evaluation.songs import Song, find_songs
 from diffbgm.music.notes import Notes
 from diffbgm.video.features import Extractor
-from diffbgm.video.folder import find_videos
+from diffbgm.video.folder import find_videos, output_names
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]  # what comes by, how many there will be, of what
 METRICS = (*GROUPS, "retrieval")
@@ -93,7 +93,8 @@ def _alignment(run: Run, songs: Sequence[Song], options: Options, progress: Prog
     if options.videos is None or options.extractor is None:
         _leave_out(run, GROUPS["alignment"], "no videos were given; add videos=FOLDER")
         return
-    videos = {video.stem: video for video in find_videos(options.videos)}
+    files = find_videos(options.videos)
+    videos = dict(zip(output_names(files), files, strict=True))
     rows = {row.song: row for row in run.rows}
     found: dict[str, list[Aligned]] = {name: [] for name in GROUPS["alignment"]}
     without = [song.name for song in songs if song.name not in videos]
@@ -168,6 +169,11 @@ def _retrieval(
         run.notes.append(f"retrieval was left out: {error}")
         return
     run.metrics.update(retrieval_summaries(*found))
+    if found[0].candidates < CANDIDATES:
+        run.notes.append(
+            f"retrieval had {found[0].candidates:.0f} candidates where the paper has {CANDIDATES}: P@K cannot be compared "
+            "with the paper's, only with its own chance line"
+        )
 
 
 def _first(reference: Sequence[Song], partners: set[str]) -> Iterator[tuple[str, Notes]]:
