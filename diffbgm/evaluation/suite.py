@@ -171,8 +171,8 @@ def _retrieval(
     run.metrics.update(retrieval_summaries(*found))
     if found[0].candidates < CANDIDATES:
         run.notes.append(
-            f"retrieval had {found[0].candidates:.0f} candidates where the paper has {CANDIDATES}: P@K cannot be compared "
-            "with the paper's, only with its own chance line"
+            f"retrieval had {found[0].candidates:.0f} candidates where the paper has {CANDIDATES}: P@K can only be "
+            "compared with its own chance line"
         )
 
 
