@@ -157,6 +157,13 @@ def test_a_full_disk_while_saving_keeps_the_old_checkpoint(tmp_path: Path, cache
     assert {path: path.read_bytes() for path in (tmp_path / "checkpoints").rglob("*.safetensors")} == old
 
 
+def test_further_datasets_are_validated_by_name(tmp_path: Path, cache: Path):
+    more = ["trainer.steps=1", "+data@also.other=generated", "also.other.data_seed=5", f"also.other.cache={cache}"]
+    row = run(tmp_path, cache, *more)[-1]
+    assert row["val_loss_generated"] != row["val_loss_other"]
+    assert row["val_loss"] == pytest.approx((row["val_loss_generated"] + row["val_loss_other"]) / 2)
+
+
 def test_overfit_one_learns_its_batch_by_heart(tmp_path: Path):
     assert command("experiment=overfit_one", f"out={tmp_path}", f"data.cache={tmp_path}") == 0
     rows = read_log(tmp_path / "log.jsonl")

@@ -1,0 +1,74 @@
+"""The shell of every entry point: overrides as people type them, and mistakes as one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from diffbgm import cli
+from diffbgm.errors import InputError
+
+
+@pytest.fixture
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    files = {
+        "job.yaml": "defaults: [size: small, _self_, experiment: null]\nout: ???\nnest: {alpha: 1, beta: 2}\n",
+        "size/small.yaml": "width: 1\n",
+        "size/large.yaml": "width: 9\n",
+        "experiment/big.yaml": "# @package _global_\ndefaults:\n  - override /size: large\nout: big\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(cli, "CONFIGS", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["plain", "with space", "a,b", "Vidéos (1)", "it's [x]", "a=b", "-dash", "~/home", "back\\slash", "ünï/{x}", "x'"],
+)
+def test_any_path_is_a_value(configs: Path, path: str):
+    assert cli.compose("job", [f"out={path}"]).out == path
+
+
+def test_values_keep_their_types(configs: Path):
+    config = cli.compose("job", ["nest.alpha=2.5", "nest.beta=[1,2]", "out=null", "+nest.gamma=true"])
+    assert (config.nest.alpha, list(config.nest.beta), config.out, config.nest.gamma) == (2.5, [1, 2], None, True)
+
+
+@pytest.mark.parametrize("override", ["experiment=big", "+experiment=big"])
+def test_experiments_override_groups_and_keys(configs: Path, override: str):
+    config = cli.compose("job", [override])
+    assert (config.size.width, config.out) == (9, "big")
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("nest.alfa=1", "unknown setting 'nest.alfa'; did you mean 'nest.alpha'?"),
+        ("zzz=1", "unknown setting 'zzz'; --help lists them all"),
+        ("size=huge", "unknown option 'huge' for size; choose one of large, small"),
+        ("word", "cannot read the argument 'word'; write settings as key=value"),
+        ("nest.alpha=1", "no value for out; add out=..."),
+    ],
+)
+def test_mistakes_become_one_sentence(configs: Path, capsys, argument: str, words: str):
+    assert cli.run(lambda config: 0, "job", [argument]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: {words}")
+    assert captured.err.count("\n") == 1
+
+
+def test_exit_codes(configs: Path, capsys):
+    def refuse(config):
+        raise InputError("the file is empty; give another")
+
+    def break_down(config):
+        raise ZeroDivisionError
+
+    assert cli.run(lambda config: None, "job", ["out=x"]) == 0
+    assert cli.run(lambda config: 7, "job", ["out=x"]) == 7
+    assert cli.run(refuse, "job", ["out=x"]) == 1
+    assert capsys.readouterr().err == "error: the file is empty; give another\n"
+    with pytest.raises(ZeroDivisionError):
+        cli.run(break_down, "job", ["out=x"])
