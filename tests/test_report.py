@@ -16,6 +16,7 @@ from diffbgm.evaluation.report import (
     retrieval_summaries,
     summarise,
     table_rows,
+    unknown,
     with_chance,
     write_metrics,
     write_songs,
@@ -114,8 +115,19 @@ def test_the_table_is_written_for_people_and_for_programs(tmp_path):
     assert (tmp_path / "table.md").read_text() == text
     assert "| Real (paper) | 2.717 | – |" in text
     assert "* mine: a note" in text
+    assert "| pche | 3.000 [2.500, 3.500] | 2 | – | – | – |" in text
     with open(tmp_path / "table.csv", newline="") as file:
         assert list(csv.reader(file)) == table_rows(TABLE, {"mine": evaluation()})
+
+
+def test_the_details_show_chance_and_why_a_number_is_missing(tmp_path):
+    metrics = {
+        "motion_density": {"mean": 0.5, "ci95": [0.25, 0.75], "n": 3, "chance": 0.01, "p": 0.002},
+        "p_20": unknown("no reference music was given"),
+    }
+    text = write_table(TABLE, {"mine": Evaluation([], metrics, None, ())}, tmp_path)
+    assert "| motion_density | 0.500 [0.250, 0.750] | 3 | 0.010 | 0.002 | – |" in text
+    assert "| p_20 | null: no reference music was given | 0 | – | – | – |" in text
 
 
 def states(tmp_path) -> States:

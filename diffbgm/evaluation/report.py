@@ -140,13 +140,31 @@ def write_table(table: Mapping[str, Any], runs: Mapping[str, Evaluation], folder
     """table.md and table.csv in `folder`; returns the text of table.md."""
     lines = table_rows(table, runs)
     divider = ["---"] * len(lines[0])
-    body = "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], divider, *lines[1:]])
+    body = _markdown([lines[0], divider, *lines[1:]])
     remarks = [*table["remarks"], *(f"{name}: {note}" for name, run in runs.items() for note in run.notes)]
     text = f"# {table['title']}\n\n{body}\n\n" + "".join(f"* {remark}\n" for remark in remarks)
+    text += "".join(f"\n## {name}\n\n{_details(run)}" for name, run in runs.items())
     with atomic(folder / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     _write_csv(lines, folder / "table.csv")
     return text
+
+
+def _details(evaluation: Evaluation) -> str:
+    """Every metric of a run with its interval, n, chance, p and the reference's number, as a Markdown table."""
+    lines = [["metric", "mean [95 %]", "n", "chance", "p", "reference [95 %]"], ["---"] * 6]
+    for name, summary in evaluation.metrics.items():
+        if summary["mean"] is None:
+            lines.append([name, f"null: {summary['reason']}", "0", "–", "–", "–"])
+            continue
+        chance, p = _number(summary.get("chance")), _number(summary.get("p"))
+        real = _interval((evaluation.reference or {}).get(name))
+        lines.append([name, _interval(summary), str(summary["n"]), chance, p, real])
+    return _markdown(lines) + "\n"
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _measured(label: str, evaluation: Evaluation, columns: Mapping[str, str]) -> list[str]:
