@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
-from tiny_run import losses, run, settings
+from tiny_run import losses, run, settings, start
 
 import train as entry
-from diffbgm.cli import compose
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.training import state as states
 from diffbgm.training.trainer import Trainer
@@ -52,8 +50,7 @@ def test_sigterm_saves_leaves_and_goes_on(tmp_path: Path, cache: Path, unbroken:
         return step(self, number, batch, draws)
 
     monkeypatch.setattr(Trainer, "_step", interrupted)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    assert entry.train(compose("train", settings(tmp_path, cache, STEPS))) == entry.STOPPED
+    assert start(*settings(tmp_path, cache, STEPS)) == entry.STOPPED
     assert "stopped by SIGTERM: step 8 is saved, the same command goes on from there" in caplog.text
     assert len(losses(tmp_path)) == 8
     monkeypatch.undo()
@@ -65,7 +62,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, cache: 
     """SIGKILL at whatever step it has reached; a checkpoint every third step; lines beyond it are logged again."""
     given = settings(tmp_path, cache, STEPS, "trainer.checkpoint_every=3")
     command = [sys.executable, str(Path(entry.__file__)), *given]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     log = tmp_path / "log.jsonl"
     deadline = time.monotonic() + 240
     while not (log.is_file() and log.read_text().count("\n") >= 5):

@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from accelerate.state import AcceleratorState
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_run import run, settings
+from tiny_run import run, settings, start
 
-import train as entry
-from diffbgm.cli import run as run_command
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.training import state as states
 from diffbgm.training.tracking import read_log
@@ -31,11 +28,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     out = tmp_path_factory.mktemp("run")
     run(out, cache, "trainer.steps=6", "trainer.validate_every=3", "trainer.preview_every=6", "sampler.steps=2")
     return out
-
-
-def command(*arguments: str) -> int:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    return run_command(entry.train, "train", list(arguments))
 
 
 def test_log_has_a_line_a_step(finished: Path):
@@ -113,7 +105,7 @@ def test_accumulating_pieces_is_the_same_step(tmp_path: Path, cache: Path):
 )
 def test_mistakes_are_answered_in_one_sentence(arguments, words, tmp_path: Path, cache: Path, capsys):
     given = [f"out={tmp_path}", f"data.cache={cache}", "trainer.steps=1", *arguments]
-    assert command(*given) == 1
+    assert start(*given) == 1
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("error: ")
     assert words in message
@@ -121,7 +113,7 @@ def test_mistakes_are_answered_in_one_sentence(arguments, words, tmp_path: Path,
 
 def test_another_model_is_refused_with_the_difference(finished: Path, cache: Path, capsys):
     changed = settings(finished, cache, "trainer.steps=9", "model.unet.channels=16", "selector=video")
-    assert command(*changed) == 1
+    assert start(*changed) == 1
     message = capsys.readouterr().err
     assert "model.unet.channels: 8 -> 16" in message
     assert "model.conditioner.selector.strategy: language_video -> video" in message
@@ -136,7 +128,7 @@ def test_nan_stops_and_leaves_the_last_good_checkpoint(tmp_path: Path, cache: Pa
 
     monkeypatch.setattr(Trainer, "_step", poisoned)
     given = settings(tmp_path, cache, "trainer.steps=8", "trainer.checkpoint_every=2")
-    assert command(*given) == 1
+    assert start(*given) == 1
     message = capsys.readouterr().err.splitlines()[-1]
     assert "the loss of step 5 is nan" in message
     assert "step-00000004 is whole" in message
@@ -152,7 +144,7 @@ def test_a_full_disk_while_saving_keeps_the_old_checkpoint(tmp_path: Path, cache
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(states.safetensors.torch, "save_file", full)
-    assert command(*settings(tmp_path, cache, "trainer.steps=3")) == 1
+    assert start(*settings(tmp_path, cache, "trainer.steps=3")) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in (tmp_path / "checkpoints").rglob("*.safetensors")} == old
 
@@ -165,7 +157,7 @@ def test_further_datasets_are_validated_by_name(tmp_path: Path, cache: Path):
 
 
 def test_overfit_one_learns_its_batch_by_heart(tmp_path: Path):
-    assert command("experiment=overfit_one", f"out={tmp_path}", f"data.cache={tmp_path}") == 0
+    assert start("experiment=overfit_one", f"out={tmp_path}", f"data.cache={tmp_path}") == 0
     rows = read_log(tmp_path / "log.jsonl")
     assert np.mean([row["loss"] for row in rows[-10:]]) < 0.02 * rows[0]["loss"]
     assert rows[-1]["preview_recall"] > 0.95
