@@ -28,7 +28,7 @@ class Song:
 
 
 def find_songs(folder: str | Path) -> list[Song]:
-    """The `*.mid` and `*.midi` of a folder, and of POP909's `NNN/NNN.mid` below it, sorted by name.
+    """The `*.mid` and `*.midi` of a folder, and of POP909's `NNN/NNN.mid` below it, sorted by name; hidden ones are passed over.
 
     Raises InputError where there is no such folder or no MIDI file in it.
     """
@@ -37,7 +37,8 @@ def find_songs(folder: str | Path) -> list[Song]:
         raise InputError(f"there is no folder {folder}; give a folder of MIDI files")
     files = [path for path in folder.iterdir() if path.suffix.lower() in (".mid", ".midi")]
     files += [path for path in folder.glob("*/*.mid") if path.stem == path.parent.name]
-    songs = {path.stem: Song(path.stem, path) for path in sorted(files, reverse=True)}
+    shown = sorted((path for path in files if not path.name.startswith(".")), reverse=True)
+    songs = {path.stem: Song(path.stem, path) for path in shown}
     if not songs:
         raise InputError(f"{folder} holds no MIDI files; expected *.mid in it, or POP909's NNN/NNN.mid")
     return [songs[name] for name in sorted(songs)]
