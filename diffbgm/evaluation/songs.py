@@ -28,9 +28,9 @@ class Song:
 
 
 def find_songs(folder: str | Path) -> list[Song]:
-    """The `*.mid` and `*.midi` of a folder, and of POP909's `NNN/NNN.mid` below it, sorted by name; hidden ones are passed over.
+    """The `*.mid` and `*.midi` of a folder, and of POP909's `NNN/NNN.mid` below it, sorted by name.
 
-    Raises InputError where there is no such folder or no MIDI file in it.
+    Hidden files are passed over. Raises InputError where there is no such folder or no MIDI file in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
