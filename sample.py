@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 import diffbgm
@@ -46,7 +47,7 @@ def sample(cfg: DictConfig) -> int:
     pipeline = build_pipeline(cfg)
     reports: list[dict[str, Any]] = []
     done, failed = [], []
-    for video, name in zip(videos, output_names(videos), strict=True):
+    for video, name in zip(videos, output_names(videos, cfg.variations), strict=True):
         try:
             takes = pipeline.run(video, name, out, _Bars(video.name).stage)
             reports += takes
@@ -92,7 +93,12 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
 def _settings(kind: type[T], cfg: DictConfig) -> T:
     """A dataclass from the keys of the config that it has, lists as tuples."""
     plain = {name: cfg[name] for name in inspect.signature(kind).parameters}
-    return kind(**{name: tuple(value) if OmegaConf.is_list(value) else value for name, value in plain.items()})
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(kind), plain)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{error.full_key}={plain.get(str(error.full_key))} cannot be used: {reason}") from error
+    return kind(**{name: tuple(value) if OmegaConf.is_list(value) else value for name, value in typed.items()})
 
 
 def _extractor(cfg: DictConfig, trained: dict[str, Any]) -> Extractor:

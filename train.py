@@ -45,9 +45,6 @@ def train(config: DictConfig) -> int:
     loader = build_loader(config, cache, settings, accelerator)
     others = {name: open_cache(data, accelerator) for name, data in config.also.items()}
     about = describe(config, cache)
-    if accelerator.is_main_process:
-        with atomic(out / "config.yaml") as temporary:
-            OmegaConf.save(config, temporary)
     check_objective(about["model"]["unet"], config.objective.name)
     torch.manual_seed(config.seed)
     network = build_network(about["model"])
@@ -65,6 +62,10 @@ def train(config: DictConfig) -> int:
         config=about,
         seed=config.seed,
     )
+    trainer.check_out()
+    if accelerator.is_main_process:
+        with atomic(out / "config.yaml") as temporary:
+            OmegaConf.save(config, temporary)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     logging.info(
         "%s: %.2f M parameters, %d training segments, %d steps of %d segments on %d x %s",
@@ -95,6 +96,8 @@ def build_accelerator(settings: Settings) -> Accelerator:
         raise InputError(
             f"trainer.precision={precision} does not work on this machine ({error}); bf16 and fp32 run anywhere"
         ) from error
+    if precision == "fp16" and accelerator.device.type == "cpu":
+        raise InputError("trainer.precision=fp16 needs a GPU, and there is none here; give bf16 or fp32")
     if rest or share % accelerator.num_processes:
         raise InputError(
             f"trainer.batch_size={settings.batch_size} does not divide into {accelerator.num_processes} processes "

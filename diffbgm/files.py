@@ -69,6 +69,10 @@ def staged(out: str | Path, name: str) -> Iterator[Staging]:
     try:
         yield staging
         for file in sorted(staging.folder.iterdir()):
+            target = out / f"{name}.{file.name.removeprefix('staged.')}"
+            if target.is_dir():
+                raise InputError(f"{target} is a folder, where a result belongs; move it away or choose another out=")
+        for file in sorted(staging.folder.iterdir()):
             os.replace(file, out / f"{name}.{file.name.removeprefix('staged.')}")
     finally:
         shutil.rmtree(staging.folder, ignore_errors=True)

@@ -29,7 +29,7 @@ from diffbgm.keep import keep_bars, keep_melody
 from diffbgm.music.audio import fit_length, normalise_loudness, render, write_wav
 from diffbgm.music.ending import cut_at, resolve
 from diffbgm.music.key import Key, estimate_key, into_key
-from diffbgm.music.midi import write_midi
+from diffbgm.music.midi import read_midi, write_midi
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.tempo import TempoChoice, beat_score, choose_tempo
 from diffbgm.page import draw_roll
@@ -47,7 +47,7 @@ class Settings:
     """What a user can ask of the music of every video."""
 
     seed: int = 0
-    tempo: float | str = "auto"  # BPM, or "auto": the tempo in `tempo_range` that puts most cuts on beats
+    tempo: int | float | str = "auto"  # BPM, or "auto": the tempo in `tempo_range` that puts most cuts on beats
     tempo_range: tuple[float, float] = (90.0, 140.0)
     intensity: float = 1.0  # factor on the motion that the model is shown (lite features)
     caption: str | None = None  # takes the place of every shot's caption
@@ -75,6 +75,7 @@ class Pipeline:
         self.settings, self.about = settings, dict(about)
         self.key = None if settings.key is None else Key.parse(settings.key)
         _check(settings)
+        composer.sampler.timesteps(composer.schedule)  # refuses what the schedule does not have, before any work
         if settings.keep_states and composer.settings.longform == "outpaint":
             raise InputError("keep_states needs all windows at once; add longform=joint or longform=independent")
 
@@ -224,6 +225,12 @@ def _check(settings: Settings) -> None:
             raise InputError(f"{field}={value} is unknown; give one of {', '.join(choices)}")
     if settings.variations < 1:
         raise InputError(f"variations={settings.variations} asks for no music; give 1 or more")
+    for given in filter(None, (settings.melody, settings.keep)):
+        read_midi(given)
+    if settings.soundfont is not None and not Path(settings.soundfont).is_file():
+        raise InputError(f"there is no soundfont {settings.soundfont}; give an .sf2 file, or none for the built-in one")
+    if not 0 <= settings.program < 128:
+        raise InputError(f"program={settings.program} is no instrument; give 0 to 127 (0 is the grand piano)")
     if (settings.keep is None) != (settings.keep_bars is None):
         raise InputError("keep=FILE.mid and keep_bars=[first,last] go together; give both")
     if settings.keep_bars is not None and len(settings.keep_bars) != 2:

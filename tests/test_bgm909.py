@@ -128,7 +128,7 @@ def test_the_six_songs_are_left_out_with_a_reason(tree: Path, tmp_path: Path) ->
         (lambda t: torch.save(torch.full((9, 512), torch.nan), t / VISUAL / "001.pth"), "not finite"),
         (lambda t: (t / VISUAL / "001.pth").write_bytes(b"PK damaged"), "damaged"),
         (lambda t: (t / VISUAL / "001.pth").unlink(), "is missing"),
-        (lambda t: (t / CAPTIONS / "001.npy").write_bytes(b"\x93NUMPY"), "missing or damaged"),
+        (lambda t: (t / CAPTIONS / "001.npy").write_bytes(b"\x93NUMPY"), "is damaged"),
         (lambda t: (t / SHOTS / "001_scenes.txt").unlink(), "missing or unreadable"),
         (lambda t: (t / SONGS / "001.npz").write_bytes(b"PK damaged"), "is damaged"),
         (lambda t: np.savez(t / SONGS / "001.npz", notes=np.zeros(3)), "has no db_pos"),

@@ -26,3 +26,12 @@ def test_an_empty_folder_and_a_missing_one_are_named(tmp_path):
 def test_videos_that_share_a_stem_keep_their_ending():
     videos = [Path("a.mp4"), Path("A.mov"), Path("b.mp4")]
     assert output_names(videos) == ["a.mp4", "A.mov", "b"]
+    assert output_names([Path("summary.mp4")]) == ["summary.mp4"], "summary.json is the run's own"
+
+
+@pytest.mark.parametrize(
+    ("names", "variations"), [(["a.mp4", "a.take2.mp4"], 2), (["a.mp4", "a.mov", "a.mp4.webm"], 1)]
+)
+def test_results_that_would_overwrite_each_other_are_refused(names, variations):
+    with pytest.raises(InputError, match="would overwrite each other; rename one"):
+        output_names([Path(name) for name in names], variations)

@@ -87,3 +87,11 @@ def test_folders_without_music(tmp_path: Path) -> None:
     in_meter(tmp_path / "short.mid", 4, 4, 2)
     with pytest.raises(InputError, match="no song of midi_folder can be trained on .*eight full bars"):
         prepare(MidiFolder(tmp_path), tmp_path / "cache", workers=1)
+
+
+def test_two_bars_of_2_4_are_read_as_one_of_4_4(tmp_path: Path) -> None:
+    in_meter(tmp_path / "march.mid", 2, 4, bars=24)
+    song = MidiFolder(tmp_path).read("march.mid")
+    np.testing.assert_array_equal(np.diff(song.downbeats), 4)
+    assert song.starts[0] == 0
+    assert len(song.starts) >= 4

@@ -217,6 +217,13 @@ def test_controls_reach_the_music(tmp_path, call):
     ("overrides", "sentence"),
     [
         (["tempo=0"], "tempo=0 is no tempo"),
+        (["seed=1.5"], "seed=1.5 cannot be used"),
+        (["variations=abc"], "variations=abc cannot be used"),
+        (["keep=x.mid", "keep_bars=3"], "keep_bars=3 cannot be used"),
+        (["program=null"], "program=None cannot be used"),
+        (["program=200"], "program=200 is no instrument"),
+        (["soundfont=nowhere.sf2"], "no soundfont nowhere.sf2"),
+        (["sampler.steps=abc"], "sampler.steps is abc"),
         (["variations=0"], "variations=0 asks for no music"),
         (["melody=nowhere.mid"], "no MIDI file nowhere.mid"),
         (["keep_bars=[1,2]"], "keep=FILE.mid and keep_bars=[first,last] go together"),

@@ -113,7 +113,9 @@ def test_mistakes_are_answered_in_one_sentence(arguments, words, tmp_path: Path,
 
 def test_another_model_is_refused_with_the_difference(finished: Path, cache: Path, capsys):
     changed = settings(finished, cache, "trainer.steps=9", "model.unet.channels=16", "selector=video")
+    before = (finished / "config.yaml").read_bytes()
     assert start(*changed) == 1
+    assert (finished / "config.yaml").read_bytes() == before, "a refused start leaves the run as it was"
     message = capsys.readouterr().err
     assert "model.unet.channels: 8 -> 16" in message
     assert "model.conditioner.selector.strategy: language_video -> video" in message
@@ -161,3 +163,11 @@ def test_overfit_one_learns_its_batch_by_heart(tmp_path: Path):
     rows = read_log(tmp_path / "log.jsonl")
     assert np.mean([row["loss"] for row in rows[-10:]]) < 0.02 * rows[0]["loss"]
     assert rows[-1]["preview_recall"] > 0.95
+
+
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, cache: Path, capsys):
+    wild = ("trainer.lr=1e38", "trainer.warmup=0", "trainer.clip=1e30", "trainer.checkpoint_every=1")
+    assert start(*settings(tmp_path / "run", cache, *wild)) == 1
+    error = capsys.readouterr().err
+    assert "training stops and nothing was saved yet; run again with a lower trainer.lr" in error
+    assert not list((tmp_path / "run" / "checkpoints").glob("**/*.safetensors"))

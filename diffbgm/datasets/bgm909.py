@@ -95,7 +95,7 @@ class Bgm909:
         downbeats = downbeats.astype(np.int64) // STEPS_PER_BEAT
         video = VideoTrack.stretched(
             _checked(_tensor(visual_file), self.visual_width, visual_file),
-            _checked(load_npy(caption_file), self.language_width, caption_file),
+            _checked(load_npy(caption_file, self.trust), self.language_width, caption_file),
             read_shots(shot_file),
             beats,
         )

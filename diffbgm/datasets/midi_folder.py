@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from diffbgm.datasets.song import Song, segment_starts
 from diffbgm.datasets.splits import Split
 from diffbgm.errors import InputError
@@ -56,8 +58,18 @@ class MidiFolder:
         path = self.root / song
         score = read_midi(path, drums=self.drums)
         beats = len(score.beats)
-        starts = segment_starts(score.downbeats, beats)
+        downbeats = paired(score.downbeats, score.meters)
+        starts = segment_starts(downbeats, beats)
         if len(starts) == 0 and len(score.downbeats) >= 8:
             meters = ", ".join(f"{meter:g}" for meter in sorted(set(score.meters.tolist())))
             raise InputError(f"{path} has bars of {meters} beats, and segments need eight bars of 4/4 in a row")
-        return Song(song, score.notes, beats, score.downbeats, starts)
+        return Song(song, score.notes, beats, downbeats, starts)
+
+
+def paired(downbeats: np.ndarray, meters: np.ndarray) -> np.ndarray:
+    """Bar lines (k,) without those inside a pair of bars of two beats: 2/4, as many files declare it, read as 4/4."""
+    kept, bar = [], 0
+    while bar < len(downbeats):
+        kept.append(downbeats[bar])
+        bar += 2 if bar + 1 < len(downbeats) and meters[bar] == meters[bar + 1] == 2 else 1
+    return np.array(kept, np.int64)

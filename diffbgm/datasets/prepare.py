@@ -25,7 +25,7 @@ from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEG
 from diffbgm.video.captions import sentence_table
 from diffbgm.video.streams import MEASURES, SENTENCES, STREAMS, Measures, Reference, describe, levels, spans
 
-VERSION = 2  # raise it when the same files give another cache
+VERSION = 3  # raise it when the same files give another cache
 SONGS_A_TASK = 8
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]  # wraps an iteration of known length, e.g. with a bar

@@ -57,7 +57,12 @@ class SegmentLoader:
         if limit is not None and limit < len(self.segments):
             self.segments = self.segments[np.linspace(0, len(self.segments) - 1, limit).round().astype(np.int64)]
         if len(self.segments) == 0:
-            raise InputError(f"the split {split!r} of {self.cache.path} has no segments: choose a larger share for it")
+            songs = len(self.cache.songs)
+            remedy = "choose a larger share for it" if songs > 1 else "training needs two songs or more"
+            raise InputError(
+                f"the split {split!r} has no segments, with {songs} usable songs and {len(self.cache.skipped)} skipped "
+                f"({self.cache.path}/skipped.txt says why): {remedy}"
+            )
         self.visual_width, self.language_width = self.cache.visual_width, self.cache.language_width
         self._arrays = {name: self._loaded(name) for name in self.cache.arrays}
 

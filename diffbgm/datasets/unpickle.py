@@ -59,12 +59,15 @@ def load_npz(path: str | Path, trust: bool = False) -> dict[str, np.ndarray]:
         raise _refusal(path, error) from error
 
 
-def load_npy(path: str | Path) -> np.ndarray:
-    """An array without objects."""
+def load_npy(path: str | Path, trust: bool = False) -> np.ndarray:
+    """One array, of objects or not. InputError as in `load_pickle`."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read {path} as an array of numbers: it is missing or damaged") from error
+        with open(path, "rb") as file:
+            return _array(file, trust)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged array or pickle fails with any exception
+        raise _refusal(path, error) from error
 
 
 def _array(file: IO[bytes], trust: bool) -> np.ndarray:

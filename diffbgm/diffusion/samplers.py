@@ -167,8 +167,8 @@ def build_sampler(
     """A checked `Sampler`; the target of configs/sampler/*.yaml. InputError for a setting that makes no sense."""
     if name not in SAMPLERS:
         raise InputError(f"sampler.name is {name!r}; give one of {', '.join(SAMPLERS)}.")
-    if steps < 1:
-        raise InputError(f"sampler.steps is {steps}; give at least 1.")
+    if not isinstance(steps, int) or steps < 1:
+        raise InputError(f"sampler.steps is {steps}; give a whole number of at least 1.")
     if not 0 <= eta <= 1:
         raise InputError(f"sampler.eta is {eta}; give a number from 0 (deterministic) to 1.")
     if clip is not None and not (len(clip) == 2 and clip[0] < clip[1]):

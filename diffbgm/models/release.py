@@ -6,6 +6,7 @@ self-attention and cross-attention alike, guides against a condition of -1, and 
 """
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -100,11 +101,9 @@ def _read(source: str | Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise InputError(f"there is no file {source}; give the .pt that the authors published") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(
-            f"{source} is refused: it is cut short or holds more than tensors and numbers ({reason}); "
-            "fetch the authors' checkpoint again"
-        ) from error
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it asks for {asked[1]}, which is no tensor" if asked else "it is cut short or no PyTorch file"
+        raise InputError(f"{source} is refused unread: {reason}; fetch the authors' checkpoint again") from error
     model = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(model, Mapping) or not all(isinstance(value, Tensor) for value in model.values()):
         raise InputError(f'{source} has no "model" entry of tensors; give the .pt that the authors published')
@@ -124,7 +123,7 @@ def _check(source: str | Path, model: Mapping[str, Tensor]) -> None:
         ],
     }
     if any(faults.values()):
-        listed = "; ".join(f"{len(keys)} {kind}: {', '.join(keys)}" for kind, keys in faults.items() if keys)
+        listed = "; ".join(f"{len(keys)} {kind}: {', '.join(map(str, keys))}" for kind, keys in faults.items() if keys)
         raise InputError(
             f"{source} is not the published checkpoint ({listed}); give the .pt that the authors published"
         )

@@ -81,7 +81,7 @@ def read_about(path: Path) -> dict[str, Any]:
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             return json.loads(file.metadata()["about"])
-    except (OSError, safetensors.SafetensorError, KeyError, TypeError) as error:
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is no whole training state ({error}); delete its folder and run again") from error
 
 

@@ -189,12 +189,17 @@ class Trainer:
         for row, one, two in zip(rows, loss, norm, strict=True):
             row |= {"loss": one, "grad_norm": two}
             if not math.isfinite(one):
-                newest = states.newest(self._checkpoints)
-                kept = f"{newest.parent} is whole" if newest else "nothing was saved yet"
-                raise InputError(
-                    f"the loss of step {int(row['step'])} is {one}: training stops and {kept}; "
-                    "run again with a lower trainer.lr or trainer.precision=bf16 or fp32"
-                )
+                raise self._diverged(f"the loss of step {int(row['step'])} is {one}")
+        # The loss is of the weights before the update: what is saved must be looked at itself.
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.raw.parameters()):
+            raise self._diverged(f"the weights after step {int(rows[-1]['step'])} are not numbers")
+
+    def _diverged(self, what: str) -> InputError:
+        newest = states.newest(self._checkpoints)
+        kept = f"{newest.parent} is whole" if newest else "nothing was saved yet"
+        return InputError(
+            f"{what}: training stops and {kept}; run again with a lower trainer.lr or trainer.precision=bf16 or fp32"
+        )
 
     def _validate(self, step: int, tracker: Tracker | None) -> dict[str, float]:
         """The averaged network's losses; the best one so far is exported, and previews are made when due."""
@@ -243,17 +248,24 @@ class Trainer:
         with states.disk_errors(self._checkpoints / f"{name}.safetensors"):
             save_checkpoint(self._checkpoints / f"{name}.safetensors", self.average.network.state_dict(), config)
 
-    def _resume(self) -> int:
-        """The step of the newest state, restored; 0 where there is none. InputError where it is another model's."""
+    def check_out(self) -> None:
+        """InputError where `out` holds the run of another model; nothing is written."""
         newest = states.newest(self._checkpoints)
         if newest is None:
-            return 0
+            return
         before = states.read_about(newest)["config"]
         changed = states.differences(states.identity(before), states.identity(self.config))
         if changed:
             raise InputError(
                 f"{self.out} holds a run of another model ({'; '.join(changed)}): give another out= or the old settings"
             )
+
+    def _resume(self) -> int:
+        """The step of the newest state, restored; 0 where there is none. InputError where it is another model's."""
+        self.check_out()
+        newest = states.newest(self._checkpoints)
+        if newest is None:
+            return 0
         about = states.load_state(newest, self.state)
         self.best = math.inf if about["best"] is None else about["best"]
         logger.info("continuing %s after step %d", self.out, about["step"])

@@ -29,7 +29,19 @@ def find_videos(path: str | Path) -> list[Path]:
     return videos
 
 
-def output_names(videos: Sequence[Path]) -> list[str]:
-    """A name for each video's results: its stem, or its whole file name where two videos share a stem."""
+def output_names(videos: Sequence[Path], variations: int = 1) -> list[str]:
+    """A name for each video's results: its stem, or its whole file name where two videos share a stem.
+
+    Raises InputError where results would still overwrite one another, such as those of `a.take2.mp4` and the second
+    take of `a.mp4`.
+    """
     stems = Counter(video.stem.casefold() for video in videos)
-    return [video.stem if stems[video.stem.casefold()] == 1 else video.name for video in videos]
+    stems["summary"] += 1  # summary.json is the run's own
+    names = [video.stem if stems[video.stem.casefold()] == 1 else video.name for video in videos]
+    owner: dict[str, Path] = {}
+    for video, name in zip(videos, names, strict=True):
+        for title in (name, *(f"{name}.take{take}" for take in range(2, variations + 1))):
+            other = owner.setdefault(title.casefold(), video)
+            if other != video:
+                raise InputError(f"the results of {video.name} and {other.name} would overwrite each other; rename one")
+    return names
