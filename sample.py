@@ -98,7 +98,7 @@ def _settings(kind: type[T], cfg: DictConfig) -> T:
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{error.full_key}={plain.get(str(error.full_key))} cannot be used: {reason}") from error
-    return kind(**{name: tuple(value) if OmegaConf.is_list(value) else value for name, value in typed.items()})
+    return kind(**{str(name): tuple(value) if OmegaConf.is_list(value) else value for name, value in typed.items()})
 
 
 def _extractor(cfg: DictConfig, trained: dict[str, Any]) -> Extractor:
