@@ -38,6 +38,8 @@ bench: data/demo/installed  ## the benchmark tables of docs/log.md
 	$(BIN)/python scripts/bench_model.py
 	$(BIN)/python scripts/bench_features.py
 	$(BIN)/python scripts/bench_seams.py
+	@if [ -n "$$POP909_DIR" ]; then $(BIN)/python scripts/bench_evaluation.py --pop909 "$$POP909_DIR"; \
+	else echo "bench_evaluation.py needs POP909_DIR and was left out"; fi
 	$(BIN)/python scripts/bench_sample.py
 
 clean:           ## remove what the targets made (not your data)

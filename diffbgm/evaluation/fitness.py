@@ -1,4 +1,4 @@
-"""The fitness scape plot of a self-similarity matrix, compiled: libfmp's numbers at about a tenth of its time.
+"""The fitness scape plot of a self-similarity matrix, compiled: libfmp's numbers in a fraction of its time.
 
 libfmp hands every optimal path back to Python as a list; here one compiled loop keeps only what the fitness needs, the
 paths' cells and coverage. Equal to `libfmp.c4.compute_fitness_scape_plot` (tests). Source: Müller, Jiang and Grosche,
