@@ -72,7 +72,7 @@ def long_songs(cache: Cache, count: int) -> list[tuple[Notes, BeatFeatures]]:
         visual = np.asarray(arrays["visual"][np.asarray(arrays["visual_row"])[beats]], np.float32)
         language = np.asarray(arrays["language"][np.asarray(arrays["language_row"])[beats]], np.float32)
         features = BeatFeatures(
-            visual, language, np.ones(len(beats), bool), 8.0, ("",) * len(beats), np.zeros(len(beats), bool)
+            visual, language, np.ones(len(beats), bool), ("",) * len(beats), np.zeros(len(beats), bool)
         )
         low, high = int(arrays["note_start"][song]), int(arrays["note_start"][song + 1])
         columns = [np.asarray(arrays[name][low:high], np.int64) for name in ("onset", "pitch", "duration")]

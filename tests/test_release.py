@@ -159,7 +159,6 @@ def sampled(checkpoint: Checkpoint, path: Path) -> Path:
         visual=draw.standard_normal((9, 512), np.float32),
         language=draw.standard_normal((9, 768), np.float32),
         valid=np.ones(9, bool),
-        shot_beats=9.0,
         captions=("a bike on a road",) * 9,
         cut=np.zeros(9, bool),
     )

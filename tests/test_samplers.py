@@ -186,8 +186,6 @@ def test_seeded_noise_has_one_stream_a_row():
     pair, alone = SeededNoise([(1, 2), (2, 1)], (3, 4)), SeededNoise([(2, 1)], (3, 4))
     for _ in range(3):
         assert torch.equal(pair()[1], alone()[0])
-    assert torch.equal(pair.uniform()[1], alone.uniform()[0])
-    assert 0 <= alone.uniform().min() <= alone.uniform().max() < 1
     different = {float(SeededNoise([seed], (1,))()) for seed in [(1, 2), (2, 1), (1, 2, 0), (12,), (1,), (0, 1)]}
     assert len(different) == 6
 

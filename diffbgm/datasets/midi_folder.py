@@ -1,7 +1,7 @@
 """Any folder of MIDI files as training data, with conditions computed from the music (self_paired.py).
 
-Beats and bars come from each file's own tempo map and time signatures. Files in other meters than 4/4, without notes,
-too short, or damaged are skipped, each with its reason.
+Beats and bars come from each file's own tempo map and time signatures. Two bars of 2/4 count as one of 4/4. Files in
+other meters, without notes, too short, or damaged are skipped, each with its reason.
 """
 
 from collections.abc import Mapping, Sequence

@@ -124,10 +124,6 @@ class SeededNoise:
         """The next numbers of every row."""
         return torch.stack([torch.randn(self.shape, generator=row) for row in self.generators]).to(self.device)
 
-    def uniform(self) -> Tensor:
-        """The next numbers of every row, uniform in [0, 1): to draw a roll from its probabilities."""
-        return torch.stack([torch.rand(self.shape, generator=row) for row in self.generators]).to(self.device)
-
 
 @dataclass(frozen=True)
 class Sampler:

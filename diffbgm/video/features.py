@@ -145,7 +145,6 @@ class BeatFeatures:
     visual: NDArray[np.float32]  # (T, Dv)
     language: NDArray[np.float32]  # (T, Dl)
     valid: NDArray[np.bool_]  # (T,) False past the end of the video, where features are 0
-    shot_beats: float  # median length of a shot, beats
     captions: tuple[str, ...]  # (T,) "" past the end
     cut: NDArray[np.bool_]  # (T,) beats in which a shot other than the first begins
 
@@ -177,7 +176,6 @@ def on_beats(
         visual=np.pad(visual[:shown], ((0, missing), (0, 0))),
         language=np.pad(language[:shown], ((0, missing), (0, 0))),
         valid=np.arange(beats) < total,
-        shot_beats=float(np.median(np.diff(features.shots, axis=1)) / beat_seconds),
         captions=(*captions[:shown], *[""] * missing),
         cut=np.isin(np.arange(beats), cuts),
     )
