@@ -5,7 +5,6 @@ the exit code is 1.
 """
 
 import contextlib
-import inspect
 import json
 import platform
 import sys
@@ -13,17 +12,16 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 import diffbgm
 from diffbgm.cli import compose, run
 from diffbgm.compose import Composer, ComposeSettings
+from diffbgm.entry import autocast_dtype, device_named, typed
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, writable_folder
 from diffbgm.models.checkpoint import load_checkpoint
@@ -32,7 +30,6 @@ from diffbgm.pipeline import Advance, Pipeline, Settings
 from diffbgm.video.features import Extractor
 from diffbgm.video.folder import find_videos, output_names
 
-T = TypeVar("T")
 VERSIONED = ("torch", "numpy", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
 
 
@@ -70,15 +67,15 @@ def sample(cfg: DictConfig) -> int:
 def build_pipeline(cfg: DictConfig) -> Pipeline:
     """The pipeline that configs/sample.yaml describes, with its checkpoint loaded. InputError for what does not fit."""
     checkpoint = load_checkpoint(cfg.checkpoint)
-    device = _device(cfg.device)
+    device = device_named(cfg.device)
     extractor = _extractor(cfg, checkpoint.config["features"]).to(device)
     extractor.prepare()
     composer = Composer(
         checkpoint,
         instantiate(cfg.sampler),
-        _settings(ComposeSettings, cfg.compose),
+        typed(ComposeSettings, cfg.compose),
         device,
-        _dtype(cfg.precision, device),
+        autocast_dtype(cfg.precision, device),
     )
     about = {
         "checkpoint": {"path": str(cfg.checkpoint), "sha256": checkpoint.sha256},
@@ -87,18 +84,7 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
         "versions": {"diffbgm": diffbgm.__version__, "python": platform.python_version()}
         | {name: version(name) for name in VERSIONED},
     }
-    return Pipeline(composer, extractor, Path(cfg.cache), _settings(Settings, cfg), about)
-
-
-def _settings(kind: type[T], cfg: DictConfig) -> T:
-    """A dataclass from the keys of the config that it has, lists as tuples."""
-    plain = {name: cfg[name] for name in inspect.signature(kind).parameters}
-    try:
-        typed = OmegaConf.merge(OmegaConf.structured(kind), plain)
-    except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{error.full_key}={plain.get(str(error.full_key))} cannot be used: {reason}") from error
-    return kind(**{str(name): tuple(value) if OmegaConf.is_list(value) else value for name, value in typed.items()})
+    return Pipeline(composer, extractor, Path(cfg.cache), typed(Settings, cfg), about)
 
 
 def _extractor(cfg: DictConfig, trained: dict[str, Any]) -> Extractor:
@@ -111,28 +97,6 @@ def _extractor(cfg: DictConfig, trained: dict[str, Any]) -> Extractor:
             "correspond; leave features= out or give another checkpoint="
         )
     return extractor
-
-
-def _device(name: str) -> torch.device:
-    """The device called `name`; for "auto" a GPU if there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device={name} cannot be used here ({error}); give device=cpu or device=auto") from error
-    return device
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """The autocast type; None is float32."""
-    choices = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision == "auto":
-        precision = "bf16" if device.type == "cuda" else "fp32"
-    if precision not in choices:
-        raise InputError(f"precision={precision} is unknown; give one of auto, {', '.join(choices)}")
-    return choices[precision]
 
 
 class _Bars:

@@ -26,7 +26,8 @@ from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
-from diffbgm.models.network import build_network, check_objective
+from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.models.network import DiffBGM, build_network, check_objective
 from diffbgm.training.preview import Preview
 from diffbgm.training.settings import Settings
 from diffbgm.training.trainer import PRECISIONS, Trainer
@@ -48,6 +49,8 @@ def train(config: DictConfig) -> int:
     check_objective(about["model"]["unet"], config.objective.name)
     torch.manual_seed(config.seed)
     network = build_network(about["model"])
+    if config.init is not None:
+        about["training"]["init"] = start_from(network, config.init)
     schedule = sqrt_linear(**config.schedule)
     trainer = Trainer(
         settings=settings,
@@ -81,6 +84,25 @@ def train(config: DictConfig) -> int:
         return 0 if trainer.fit() else STOPPED
     finally:
         accelerator.end_training()
+
+
+def start_from(network: DiffBGM, path: str) -> str:
+    """Put a checkpoint's weights into a fresh network and return the file's SHA-256 (the run's own states go before).
+
+    Layers that the checkpoint lacks keep their first values. InputError where it is no checkpoint of ours, or holds
+    layers that the network lacks or has in other shapes.
+    """
+    source = load_checkpoint(path)
+    try:
+        lacking = network.load_state_dict(source.network.state_dict(), strict=False)
+        if lacking.unexpected_keys:
+            raise RuntimeError(f"it has {', '.join(lacking.unexpected_keys[:3])}")
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"init={path} is of another architecture ({reason}); give its model= and features") from error
+    if lacking.missing_keys:
+        logging.info("%s lacks %s: freshly drawn", path, ", ".join(lacking.missing_keys))
+    return source.sha256
 
 
 def build_accelerator(settings: Settings) -> Accelerator:

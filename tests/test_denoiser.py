@@ -10,8 +10,7 @@ from diffbgm.models.denoiser import denoiser
 from diffbgm.models.network import build_network
 
 
-@pytest.fixture(scope="module")
-def setting():
+def make_setting(**unet):
     torch.manual_seed(0)
     network = build_network(
         {
@@ -24,6 +23,7 @@ def setting():
                 "d_cond": 32,
                 "pack": [4, 4],
                 "beat_condition": True,
+                **unet,
             },
             "conditioner": {"visual_width": 9, "language_width": 12, "selector": {"strategy": "language_video"}},
         }
@@ -37,7 +37,12 @@ def setting():
         return network, network.encode(condition), torch.randn(3, 2, 128, 128), torch.tensor([900, 300, 20])
 
 
-@pytest.mark.parametrize("name", ["eps", "v", "x0_logits"])
+@pytest.fixture(scope="module")
+def setting():
+    return make_setting()
+
+
+@pytest.mark.parametrize("name", ["eps", "v", "x0_logits", "x0_posterior"])
 def test_guidance_is_linear_in_the_prediction(setting, name):
     network, encoded, x, t = setting
     objective = build_objective(name, sqrt_linear())
@@ -84,3 +89,24 @@ def test_an_autocast_around_it_stays_in_force(setting):
     assert around.dtype == torch.float32
     inside = denoiser(network, build_objective("eps", sqrt_linear()), encoded, 2.0, dtype=torch.bfloat16)(x, t)
     torch.testing.assert_close(around, inside)
+
+
+def test_self_condition_shows_each_row_its_own_last_x0():
+    """The second call sees what the first one made of its row; with guidance both halves see the guided one."""
+    network, encoded, x, t = make_setting(self_condition=True)
+    objective = build_objective("x0_posterior", sqrt_linear())
+    denoise = denoiser(network, objective, encoded, 2.0)
+    rows = torch.tensor([2, 0])
+    first = denoise(x[rows], t[rows], rows)
+    torch.testing.assert_close(
+        first, denoiser(network, objective, encoded, 2.0)(x, t)[rows], atol=1e-5, rtol=1e-4
+    )  # a fresh walk knows nothing
+    second = denoise(x, t - 10)
+    estimate = torch.zeros_like(x)
+    estimate[rows] = objective.schedule.x0_from_eps(first, x[rows], t[rows]).clamp(0, 1)
+    with torch.no_grad():
+        null = network.conditioner.null(encoded)
+        with_it, without = (network(x, t - 10, given, estimate=estimate) for given in (encoded, null))
+    expected = objective.eps(without + 2.0 * (with_it - without), x, t - 10)
+    torch.testing.assert_close(second, expected, atol=1e-4, rtol=1e-4)
+    assert (second[0] - denoiser(network, objective, encoded, 2.0)(x, t - 10)[0]).abs().max() > 1e-4

@@ -92,7 +92,8 @@ def test_a_row_does_not_depend_on_its_batch(network: DiffBGM) -> None:
 def test_a_loss_reaches_every_parameter(network: DiffBGM) -> None:
     model = awake(build_network(config("tiny"))).train()
     x, t = torch.randn(2, 2, 128, 128), torch.tensor([900, 100])
-    model(x, t, condition(), torch.tensor([False, False]))[..., 20:108].square().mean().backward()
+    estimate = torch.rand_like(x)
+    model(x, t, condition(), torch.tensor([False, False]), estimate)[..., 20:108].square().mean().backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
@@ -107,6 +108,17 @@ def test_a_config_that_cannot_be_built_is_one_sentence(broken: dict[str, Any]) -
 
 def test_cropped_pitches_need_logits() -> None:
     check_objective(config("small")["unet"], "x0_logits")
+    check_objective(config("small")["unet"], "x0_posterior")
     check_objective(config("paper")["unet"], "eps")
     with pytest.raises(InputError, match="objective=eps"):
         check_objective(config("small")["unet"], "eps")
+
+
+def test_self_condition_begins_without_effect() -> None:
+    """So the weights of a network without it can be trained on with it."""
+    settings = config("tiny")
+    settings["unet"]["self_condition"] = True
+    torch.manual_seed(0)
+    model = build_network(settings).eval()
+    x, t = torch.randn(2, 2, 128, 128), torch.tensor([900, 100])
+    assert torch.equal(model(x, t, condition()), model(x, t, condition(), estimate=torch.rand_like(x)))

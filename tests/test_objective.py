@@ -26,7 +26,12 @@ def sample():
 def true_prediction(name, x0, eps):
     """What a network that knows everything would say."""
     signal, noise = SCHEDULE.coefficients(T, x0)
-    return {"eps": eps, "x0_logits": (x0 - 0.5) * 60, "v": signal * eps - noise * x0}[name]
+    return {
+        "eps": eps,
+        "x0_logits": (x0 - 0.5) * 60,
+        "x0_posterior": (x0 - 0.5) * 2000,
+        "v": signal * eps - noise * x0,
+    }[name]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -66,6 +71,25 @@ def test_x0_logits_imply_the_noise_around_their_probabilities(sample):
     torch.testing.assert_close(SCHEDULE.x0_from_eps(eps, x, T), 0.25 + 0.5 * x0, atol=1e-5, rtol=0)
 
 
+def test_x0_posterior_is_bayes_rule_for_a_cell(sample):
+    """With the prior's log-odds for a prediction, x0 is the posterior probability of normal densities."""
+    _, _, x = sample
+    prior = 0.1
+    signal, noise = SCHEDULE.coefficients(T, x)
+    on, off = (torch.distributions.Normal(mean, noise).log_prob(x).double().exp() for mean in (signal, 0 * signal))
+    expected = prior * on / (prior * on + (1 - prior) * off)
+    objective = build_objective("x0_posterior", SCHEDULE)
+    eps = objective.eps(torch.full_like(x, math.log(prior / (1 - prior))), x, T)
+    far = T.argmax()  # elsewhere both densities may underflow
+    torch.testing.assert_close(SCHEDULE.x0_from_eps(eps, x, T)[far], expected[far].float(), atol=1e-4, rtol=1e-3)
+
+
+def test_x0_posterior_needs_no_network_where_there_is_no_noise(sample):
+    x0, eps, _ = sample
+    t = torch.zeros(3, dtype=torch.long)
+    assert build_objective("x0_posterior", SCHEDULE).loss(torch.zeros_like(x0), x0, eps, t).max() < 1e-10
+
+
 def test_v_turns_by_the_angle_of_the_schedule(sample):
     """(x, v) is (x0, eps) turned by the angle whose cosine is sqrt(alpha_bar); turning back gives both."""
     x0, eps, x = sample
@@ -94,7 +118,7 @@ def test_the_loss_has_a_gradient(name, sample):
 
 
 def test_an_unknown_objective_is_named():
-    with pytest.raises(InputError, match="objective is 'mse'; give one of eps, x0_logits, v"):
+    with pytest.raises(InputError, match="objective is 'mse'; give one of eps, x0_logits, x0_posterior, v"):
         build_objective("mse", SCHEDULE)
 
 

@@ -34,6 +34,19 @@ def test_alpha_bar_is_the_product_of_what_each_step_keeps():
     assert schedule.alpha_bar.dtype == torch.float64
 
 
+def test_a_roll_scale_is_the_same_as_larger_rolls():
+    """x_t of a roll times s, divided by what brings its noise to sqrt(1 - alpha_bar) of the shifted schedule."""
+    scale, shifted = 2.0, sqrt_linear(roll_scale=2.0)
+    np.testing.assert_allclose(shifted.alpha_bar.numpy(), torch.cumprod(1 - shifted.beta, 0).numpy(), rtol=1e-12)
+    x0, eps = torch.rand(3, 2, 4, 4), torch.randn(3, 2, 4, 4)
+    t = torch.tensor([0, 200, 999])
+    signal, noise = SCHEDULE.coefficients(t, x0)
+    plain = SCHEDULE.q_sample(scale * x0, t, eps)
+    torch.testing.assert_close(
+        shifted.q_sample(x0, t, eps), plain / torch.sqrt(noise**2 + scale**2 * signal**2), atol=1e-6, rtol=1e-5
+    )
+
+
 def test_q_sample_is_the_closed_form_for_each_row():
     x0, eps = torch.ones(3, 2, 4, 4), torch.full((3, 2, 4, 4), 2.0)
     x = SCHEDULE.q_sample(x0, torch.tensor([0, 200, 999]), eps)

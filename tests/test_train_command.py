@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_run import run, settings, start
+from tiny_run import losses, run, settings, start
 
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.training import state as states
@@ -171,3 +171,31 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, cache: Path
     error = capsys.readouterr().err
     assert "training stops and nothing was saved yet; run again with a lower trainer.lr" in error
     assert not list((tmp_path / "run" / "checkpoints").glob("**/*.safetensors"))
+
+
+def test_init_starts_from_the_weights_of_a_checkpoint(tmp_path: Path, cache: Path, finished: Path):
+    """With a learning rate of zero the averaged weights stay what they were; an option that is new begins as fresh."""
+    source = finished / "checkpoints" / "last.safetensors"
+    still = ["trainer.steps=3", "trainer.lr=0", "trainer.weight_decay=0", f"init={source}"]
+    run(tmp_path, cache, *still, "model.unet.self_condition=true")
+    before, after = (load_checkpoint(path) for path in (source, tmp_path / "checkpoints" / "last.safetensors"))
+    assert after.config["training"]["init"] == before.sha256
+    now = after.network.state_dict()
+    assert not now.pop("unet.estimate.weight").any()
+    for key, value in before.network.state_dict().items():
+        torch.testing.assert_close(now.pop(key), value)
+    assert not now
+
+
+def test_init_of_another_architecture_is_one_sentence(tmp_path: Path, cache: Path, finished: Path, capsys):
+    source = finished / "checkpoints" / "last.safetensors"
+    assert start(*settings(tmp_path, cache, f"init={source}", "model.unet.channels=16")) == 1
+    assert "is of another architecture" in capsys.readouterr().err
+
+
+def test_a_self_conditioned_run_resumes_exactly(tmp_path: Path, cache: Path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(whole, cache, "trainer.steps=8", "model.unet.self_condition=true")
+    run(parts, cache, "trainer.steps=4", "model.unet.self_condition=true")
+    run(parts, cache, "trainer.steps=8", "model.unet.self_condition=true")
+    assert losses(parts) == losses(whole)

@@ -21,6 +21,9 @@ from diffbgm.errors import InputError
 class Objective(Protocol):
     """The two questions that every meaning of the output has to answer; both are computed in float32."""
 
+    @property
+    def schedule(self) -> Schedule: ...
+
     def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """Mean loss per sample (B,) of a prediction (B, ...) made from x_t = q_sample(x0, t, eps)."""
         ...
@@ -57,6 +60,32 @@ class X0LogitsObjective:
 
 
 @dataclass(frozen=True)
+class X0PosteriorObjective:
+    """The network predicts each cell's log-odds from all else; what the cell itself says is added in closed form.
+
+        logit p(x0 = 1 | x_t) = prediction + log N(x_t; signal, noise^2) - log N(x_t; 0, noise^2)
+                              = prediction + (signal / noise^2) (x_t - signal / 2)
+
+    Bayes' rule for a cell of 0 or 1. So no layer has to carry the exact value of every noisy cell to the output, and at
+    small t the answer is right from the start. Binary cross-entropy; x0 is the sigmoid of the sum. Guidance on the
+    prediction is guidance on the logits: the added term is the same with and without a condition.
+    """
+
+    schedule: Schedule
+
+    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        logits = self._logits(prediction, self.schedule.q_sample(x0.float(), t, eps), t)
+        return _mean(F.binary_cross_entropy_with_logits(logits, x0.float(), reduction="none"))
+
+    def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        return self.schedule.eps_from_x0(self._logits(prediction, x, t).sigmoid(), x.float(), t)
+
+    def _logits(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        signal, noise = self.schedule.coefficients(t, x)
+        return prediction.float() + signal / noise**2 * (x.float() - 0.5 * signal)
+
+
+@dataclass(frozen=True)
 class VObjective:
     """The network predicts v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0 (Salimans & Ho 2022); squared error."""
 
@@ -74,12 +103,13 @@ class VObjective:
 OBJECTIVES: dict[str, Callable[[Schedule], Objective]] = {
     "eps": EpsObjective,
     "x0_logits": X0LogitsObjective,
+    "x0_posterior": X0PosteriorObjective,
     "v": VObjective,
 }
 
 
 def build_objective(name: str, schedule: Schedule) -> Objective:
-    """The objective called eps, x0_logits or v. InputError for another name."""
+    """The objective called eps, x0_logits, x0_posterior or v. InputError for another name."""
     if name not in OBJECTIVES:
         raise InputError(f"objective is {name!r}; give one of {', '.join(OBJECTIVES)}.")
     return OBJECTIVES[name](schedule)

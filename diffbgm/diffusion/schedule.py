@@ -85,10 +85,18 @@ class Schedule:
         return sorted(fixed + free, reverse=True)
 
 
-def sqrt_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> Schedule:
-    """The paper's schedule: beta is linear in its square root, linspace(sqrt(start), sqrt(end), steps)^2."""
+def sqrt_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012, roll_scale: float = 1.0) -> Schedule:
+    """The paper's schedule: beta is linear in its square root, linspace(sqrt(start), sqrt(end), steps)^2.
+
+    `roll_scale` s shifts it as if rolls were of {0, s} instead of {0, 1} (Chen et al. 2023, On the Importance of Noise
+    Scheduling): alpha_bar / (1 - alpha_bar) is multiplied by s^2 at every step. The paper has 1.
+    """
     beta = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
-    return Schedule(beta, torch.cumprod(1 - beta, dim=0))
+    alpha_bar = torch.cumprod(1 - beta, dim=0)
+    if roll_scale == 1:
+        return Schedule(beta, alpha_bar)
+    alpha_bar = roll_scale**2 * alpha_bar / (1 - alpha_bar + roll_scale**2 * alpha_bar)
+    return Schedule(1 - alpha_bar / torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]]), alpha_bar)
 
 
 def _spread(alpha_bar: np.ndarray, steps: int, spacing: str) -> np.ndarray:

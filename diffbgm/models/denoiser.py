@@ -30,22 +30,32 @@ def denoiser(
     Guidance (classifier-free, `scale`, on t inside `interval`) acts on what the network predicts: on eps and v as
     usual, on x0 logits as logits, so that guided probabilities stay in (0, 1). `dtype` is the autocast type of the
     network's own arithmetic; eps is float32 either way.
+
+    A network with self_condition is shown what each row's x0 looked like when it was last asked for (Chen, Zhang and
+    Hinton 2023, Analog Bits, section 3): the one thing that is remembered from call to call, so make one for each walk.
     """
     null = network.conditioner.null(encoded)
+    memory: dict[str, Tensor] = {}  # "x0": (B, 2, S, P), from the first call on
 
     def predict(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
-        chosen = encoded.rows(rows)
+        chosen, estimate = encoded.rows(rows), memory["x0"][rows] if memory else None
         if len(x) == 2 * len(rows):
             chosen = Encoded.concatenate([chosen, null.rows(rows)])
+            estimate = None if estimate is None else torch.cat([estimate, estimate])
         # Without a dtype, an autocast around this call stays in force.
         with nullcontext() if dtype is None else torch.autocast(x.device.type, dtype=dtype):
-            return network(x, t, chosen)
+            return network(x, t, chosen, estimate=estimate)
 
     steered = guided(predict, scale, interval)
 
     def denoise(x: Tensor, t: Tensor, rows: Tensor | None = None) -> Tensor:
         with torch.no_grad():
             where = torch.arange(len(x), device=x.device) if rows is None else rows
-            return objective.eps(steered(x, t, where).float(), x, t)
+            eps = objective.eps(steered(x, t, where).float(), x, t)
+            if network.self_condition:
+                if not memory:
+                    memory["x0"] = x.new_zeros(len(encoded), *x.shape[1:])
+                memory["x0"][where] = objective.schedule.x0_from_eps(eps, x, t).clamp(0, 1)
+            return eps
 
     return denoise

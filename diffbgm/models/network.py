@@ -26,12 +26,24 @@ class DiffBGM(nn.Module):
         self.unet = unet
         self.conditioner = conditioner
 
+    @property
+    def self_condition(self) -> bool:
+        """Whether the network reads an estimate of x0 beside x."""
+        return self.unet.estimate is not None
+
     def encode(self, condition: Condition) -> Encoded:
         """The condition's tokens, which serve every step."""
         return self.conditioner.encode(condition)
 
-    def forward(self, x: Tensor, t: Tensor, condition: Condition | Encoded, drop: Tensor | None = None) -> Tensor:
-        """Prediction (B, 2, S, P) for x (B, 2, S, P) at t (B,).
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        condition: Condition | Encoded,
+        drop: Tensor | None = None,
+        estimate: Tensor | None = None,
+    ) -> Tensor:
+        """Prediction (B, 2, S, P) for x (B, 2, S, P) at t (B,), perhaps beside an `estimate` of x0 (B, 2, S, P).
 
         A raw `condition` is encoded here, so that wrappers around forward (DDP, FSDP, autocast) see all parameters at
         work; samples where `drop` (B,) is True get the null condition.
@@ -41,7 +53,7 @@ class DiffBGM(nn.Module):
             encoded = self.conditioner.drop(encoded, drop)
         tokens = self.conditioner(encoded, t)
         window = encoded.window if encoded.uniform is None else encoded.uniform
-        return self.unet(x, t, tokens, window, encoded.visual)
+        return self.unet(x, t, tokens, window, encoded.visual, estimate)
 
 
 def build_network(config: Mapping[str, Any]) -> DiffBGM:
@@ -62,8 +74,8 @@ def build_network(config: Mapping[str, Any]) -> DiffBGM:
 def check_objective(unet: Mapping[str, Any], objective: str) -> None:
     """Raise InputError where the U-Net's options and the objective exclude each other."""
     cropped = tuple(unet.get("pitches", (0, 128))) != (0, 128)
-    if cropped and objective != "x0_logits":
+    if cropped and objective not in ("x0_logits", "x0_posterior"):
         raise InputError(
             f"objective={objective} needs a prediction for every pitch, but the model sees only pitches "
-            f"{tuple(unet['pitches'])}; use objective=x0_logits or model.unet.pitches=[0,128]"
+            f"{tuple(unet['pitches'])}; use objective=x0_posterior or model.unet.pitches=[0,128]"
         )

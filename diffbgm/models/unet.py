@@ -81,7 +81,8 @@ class UNet(nn.Module):
 
     Beyond the paper, each off by default: `mask_self_attention` (the release masks both attentions), `positions`
     (beats on condition tokens and music, pitches on music), `beat_condition` (a linear layer, zero at the start, adds
-    each beat's condition to the first feature map), `pack` (steps, pitches of a patch that becomes channels),
+    each beat's condition to the first feature map), `self_condition` (a convolution, zero at the start, adds what the
+    clean roll looked like a step before to the first feature map), `pack` (steps, pitches of a patch made channels),
     `pitches` (low, high: only these are seen; outside them the output is OUTSIDE_LOGIT, so x0 logits only),
     `output_bias` (where the last layer's bias starts), `norm_groups` (of GroupNorm; 32 in the release. With one channel
     a group the norm takes away what the time embedding added, so that narrow networks need fewer groups).
@@ -101,6 +102,7 @@ class UNet(nn.Module):
         mask_self_attention: bool = False,
         positions: bool = False,
         beat_condition: bool = False,
+        self_condition: bool = False,
         pack: tuple[int, int] = (1, 1),
         pitches: tuple[int, int] = (0, 128),
         output_bias: float = 0.0,
@@ -148,15 +150,24 @@ class UNet(nn.Module):
         last = zeroed(nn.Conv2d(width, out_channels * patch, 3, padding=1))
         self.out = nn.Sequential(nn.GroupNorm(norm_groups, width), nn.SiLU(), last)
         self.beat = zeroed(nn.Linear(d_cond, channels)) if beat_condition else None
+        again = nn.Conv2d(in_channels * patch, channels, 3, padding=1, bias=False) if self_condition else None
+        self.estimate = again if again is None else zeroed(again)
         assert last.bias is not None
         nn.init.constant_(last.bias, output_bias)
 
     def forward(
-        self, x: Tensor, t: Tensor, tokens: Tensor, window: int | Tensor, beats: Tensor | None = None
+        self,
+        x: Tensor,
+        t: Tensor,
+        tokens: Tensor,
+        window: int | Tensor,
+        beats: Tensor | None = None,
+        estimate: Tensor | None = None,
     ) -> Tensor:
         """Prediction (B, 2, S, P) for x (B, 2, S, P) at t (B,) with tokens (B, T, D) in windows of `window` beats.
 
-        `window` is one int or (B,) ints; `beats` (B, T, D), the condition of each beat, is needed with beat_condition.
+        `window` is one int or (B,) ints; `beats` (B, T, D), the condition of each beat, is needed with beat_condition;
+        `estimate` (B, 2, S, P) is the x0 of the step before, None where there is none, and read with self_condition.
         """
         low, high = self.pitches
         all_pitches = x.shape[3]
@@ -164,13 +175,23 @@ class UNet(nn.Module):
         if self.positions:
             tokens = tokens + sinusoid(torch.arange(tokens.shape[1], device=x.device), self.d_cond)
         time = self.time_embed(sinusoid(t, self.channels))
-        y = self._run(pack_cells(x[..., low:high], self.pack), time, tokens, windows, beats)
+        seen = pack_cells(x[..., low:high], self.pack)
+        before = None if estimate is None else pack_cells(estimate[..., low:high], self.pack)
+        y = self._run(seen, time, tokens, windows, beats, before)
         y = unpack_cells(y, self.pack).to(x.dtype)
         if (low, high) != (0, all_pitches):
             y = F.pad(y, (low, all_pitches - min(high, all_pitches)), value=OUTSIDE_LOGIT)
         return y
 
-    def _run(self, x: Tensor, time: Tensor, tokens: Tensor, windows: Windows, beats: Tensor | None) -> Tensor:
+    def _run(
+        self,
+        x: Tensor,
+        time: Tensor,
+        tokens: Tensor,
+        windows: Windows,
+        beats: Tensor | None,
+        estimate: Tensor | None,
+    ) -> Tensor:
         """The network proper, on packed cells (B, C, H, W)."""
 
         def apply(layers: nn.Module, y: Tensor) -> Tensor:
@@ -189,6 +210,8 @@ class UNet(nn.Module):
             if index == 0 and self.beat is not None:
                 assert beats is not None, "beat_condition needs the condition of each beat"
                 x = x + self._rows_of(self.beat(beats), x.shape[2])
+            if index == 0 and self.estimate is not None and estimate is not None:
+                x = x + self.estimate(estimate)
             skips.append(x)
         x = apply(self.middle_block, x)
         for layers in self.output_blocks:

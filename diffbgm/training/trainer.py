@@ -173,7 +173,9 @@ class Trainer:
             condition = Condition(*(tensor[rows] for tensor in vars(batch.condition).values()))
             final = piece == settings.accumulate - 1
             with contextlib.nullcontext() if final else self.accelerator.no_sync(self.network):
-                prediction = self.network(self.schedule.q_sample(x0, t, eps), t, condition, draws.drop[rows])
+                x, drop = self.schedule.q_sample(x0, t, eps), draws.drop[rows]
+                estimate = self._estimate(x, t, condition, drop) if draws.look_back else None
+                prediction = self.network(x, t, condition, drop, estimate)
                 loss = self.objective.loss(prediction, x0, eps, t).mean() / settings.accumulate
                 self.accelerator.backward(loss)
             total += loss.detach()
@@ -182,6 +184,14 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.average.update(self.raw, step)
         return total, norm.detach(), rate
+
+    @torch.no_grad()
+    def _estimate(self, x: Tensor, t: Tensor, condition: Condition, drop: Tensor) -> Tensor | None:
+        """What a network with self_condition makes of x0 at first sight (B, 2, S, P); None for any other network."""
+        if not self.raw.self_condition:
+            return None
+        eps = self.objective.eps(self.network(x, t, condition, drop), x, t)
+        return self.schedule.x0_from_eps(eps, x, t).clamp(0, 1)
 
     def _measure(self, rows: list[dict[str, float]], losses: list[Tensor], norms: list[Tensor]) -> None:
         """Bring an interval's losses to the host, averaged over processes. InputError where one is not a number."""

@@ -1,0 +1,71 @@
+"""Whole pieces out of prepared data: the conditions of a song, to compose from, beside the song's own music.
+
+Shape legend: n beats of a piece.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffbgm.datasets.cache import Cache
+from diffbgm.errors import InputError
+from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
+from diffbgm.video.features import BeatFeatures
+from diffbgm.video.streams import STREAMS
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The longest stretch of a song in unbroken 4/4: its music, and what stands for its video."""
+
+    song: str
+    notes: Notes  # from step 0
+    beats: BeatFeatures  # n beats, without the noise of training
+
+
+def pieces(cache: Cache, split: str, bars: int | None = None, count: int | None = None) -> list[Piece]:
+    """A piece of every song of a split that has one, or of `count` songs spread evenly over them.
+
+    With `bars` pieces are cut to that length and songs without as many are left out. InputError where no song is left.
+    """
+    spans = list(_spans(cache, split, bars))
+    if not spans:
+        length = f"{bars} bars" if bars else "eight bars"
+        raise InputError(f"no song of the split {split!r} in {cache.path} has {length} of unbroken 4/4: ask for fewer")
+    if count is not None and count < len(spans):
+        spans = [spans[i] for i in np.linspace(0, len(spans) - 1, count).round().astype(int)]
+    return [_piece(cache, *span) for span in spans]
+
+
+def _spans(cache: Cache, split: str, bars: int | None) -> Iterator[tuple[int, int, int]]:
+    """(song, first beat, beats) of each piece."""
+    segments = cache.segments(split)
+    songs = np.asarray(cache.arrays["segment_song"])[segments]
+    beats = np.asarray(cache.arrays["segment_beat"], np.int64)[segments]
+    for song in np.unique(songs):
+        starts = beats[songs == song]
+        runs = np.split(starts, np.flatnonzero(np.diff(starts) != BEATS_PER_BAR) + 1)
+        longest = max(runs, key=len)
+        length = int(longest[-1] - longest[0]) + BEATS_PER_SEGMENT
+        if bars is not None and length < bars * BEATS_PER_BAR:
+            continue
+        yield int(song), int(longest[0]), length if bars is None else bars * BEATS_PER_BAR
+
+
+def _piece(cache: Cache, song: int, first: int, length: int) -> Piece:
+    arrays = cache.arrays
+    where = slice(start := int(arrays["beat_start"][song]) + first, start + length)
+    visual_row, language_row = (np.asarray(arrays[name][where], np.int64) for name in ("visual_row", "language_row"))
+    valid = (visual_row >= 0) & (language_row >= 0)
+    visual = np.where(valid[:, None], arrays["visual"][visual_row], 0).astype(np.float32)
+    language = np.where(valid[:, None], arrays["language"][language_row], 0).astype(np.float32)
+    cut = visual[:, STREAMS.index("cut")] > 0.5 if cache.self_paired else np.zeros(length, bool)
+    low, high = (int(arrays["note_start"][song + k]) for k in (0, 1))
+    columns = [np.asarray(arrays[name][low:high], np.int64) for name in ("onset", "pitch", "duration")]
+    music = Notes(*columns, np.full(high - low, 80), np.zeros(high - low, np.int64))
+    return Piece(
+        cache.songs[song],
+        music.window(first * STEPS_PER_BEAT, (first + length) * STEPS_PER_BEAT),
+        BeatFeatures(visual, language, valid, ("",) * length, cut),
+    )
