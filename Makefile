@@ -1,9 +1,10 @@
 # Every target sets up .venv first, so `make demo` and `make test` are all a fresh machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
+BUDGET ?= smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench reproduce clean
 
 help:            ## show this list
 	@grep -E "^[a-z]+:.*##" $(MAKEFILE_LIST) | sed -E "s/:[^#]*## /\t/" | expand -t 12
@@ -41,6 +42,10 @@ bench: data/demo/installed  ## the benchmark tables of docs/log.md
 	@if [ -n "$$POP909_DIR" ]; then $(BIN)/python scripts/bench_evaluation.py --pop909 "$$POP909_DIR"; \
 	else echo "bench_evaluation.py needs POP909_DIR and was left out"; fi
 	$(BIN)/python scripts/bench_sample.py
+
+reproduce: setup  ## the ablations of Tables S1 and S2: BUDGET=smoke (the default), small or full
+	$(BIN)/python scripts/reproduce.py -m budget=$(BUDGET)
+	$(BIN)/python scripts/reproduce.py budget=$(BUDGET)
 
 clean:           ## remove what the targets made (not your data)
 	rm -rf .venv outputs .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

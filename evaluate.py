@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from diffbgm.cli import run
 from diffbgm.evaluation.figures import draw_figures
-from diffbgm.evaluation.report import Evaluation, write_metrics, write_songs, write_table
+from diffbgm.evaluation.report import Evaluation, Summary, write_metrics, write_songs, write_table
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import writable_folder
 
@@ -25,12 +25,14 @@ def evaluate(cfg: DictConfig) -> int:
     """Evaluate a run, or several, as the config says; returns the exit code."""
     out = writable_folder(cfg.out)
     table: Mapping[str, Any] = OmegaConf.to_container(cfg.table, resolve=True)  # type: ignore[assignment]
-    runs = _runs(Path(cfg.generated), [row["key"] for row in table["rows"]])
+    runs = _runs(cfg.generated, [row["key"] for row in table["rows"]])
     options = _options(cfg)
     results: dict[str, Evaluation] = {}
     missing: list[str] = []
+    real: dict[str, Summary] | None = None  # the reference's numbers, once they are known
     for name, folder in runs.items():
-        evaluation, lacking = evaluate_run(folder, options, _bar)
+        evaluation, lacking = evaluate_run(folder, options, _bar, real)
+        real = evaluation.reference
         place = out if len(runs) == 1 else writable_folder(out / name)
         write_songs(evaluation, place / "songs.csv")
         write_metrics(evaluation, place / "metrics.json")
@@ -43,10 +45,13 @@ def evaluate(cfg: DictConfig) -> int:
     return 1 if missing else 0
 
 
-def _runs(generated: Path, keys: list[str]) -> dict[str, Path]:
-    """The folders to evaluate by row of the table: subfolders of these names, else the one folder."""
-    found = {key: generated / key for key in keys if (generated / key).is_dir()}
-    return found or {generated.resolve().name: generated}
+def _runs(generated: str | Mapping[str, str], keys: list[str]) -> dict[str, Path]:
+    """The folders to evaluate by row of the table: as they are given, subfolders of these names, or the one folder."""
+    if isinstance(generated, Mapping):
+        return {key: Path(folder) for key, folder in generated.items()}
+    top = Path(generated)
+    found = {key: top / key for key in keys if (top / key).is_dir()}
+    return found or {top.resolve().name: top}
 
 
 def _options(cfg: DictConfig) -> Options:

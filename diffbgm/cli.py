@@ -10,10 +10,12 @@ Anything that starts with a dash (`--help`, `--cfg job`, `-m` for sweeps and lau
 import difflib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
@@ -33,6 +35,8 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if any(argument.startswith("-") for argument in arguments):
+            if {"-m", "--multirun"} & set(arguments):  # mistakes in what all jobs share: in one sentence, before Hydra
+                compose(config_name, [argument for argument in arguments if _fixed(argument)])
             _hydra_main(function, config_name)
             return 0
         config = compose(config_name, arguments)
@@ -51,7 +55,7 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
 
 def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """The composed configuration of configs/<config_name>.yaml; InputError where an override does not fit it."""
-    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    with _set_aside(), hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         try:
             config = hydra.compose(config_name, [_readable(override) for override in overrides])
             OmegaConf.resolve(config)
@@ -60,10 +64,29 @@ def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
     return config
 
 
+@contextmanager
+def _set_aside() -> Iterator[None]:
+    """Room for another composition where one is going on: in the jobs of a sweep."""
+    around, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = around
+
+
 def _require(config: DictConfig) -> None:
     """InputError for settings that have no default (`???`) and were not given."""
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise InputError(f"no value for {' and '.join(missing)}; add {' '.join(f'{key}=...' for key in missing)}")
+
+
+def _fixed(argument: str) -> bool:
+    """Whether an argument of a sweep is a setting that all its jobs share."""
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return False
+    return "=" in argument and not override.is_sweep_override()
 
 
 def _readable(override: str) -> str:

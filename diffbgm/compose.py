@@ -7,6 +7,7 @@
 Shape legend: N beats of a piece, K windows of 32 beats, L = 4 N steps, P pitches, Dv and Dl widths of the features.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,8 @@ from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEG
 from diffbgm.music.pianoroll import decode
 from diffbgm.video.features import BeatFeatures
 
+HEARD = ("both", "language", "visual")
+
 
 @dataclass(frozen=True)
 class ComposeSettings:
@@ -37,6 +40,8 @@ class ComposeSettings:
 
     guidance: float | None = None  # scale of classifier-free guidance; 1 asks for the condition alone
     guidance_interval: tuple[int, int] | None = None  # guide only where low <= t <= high
+    hear: str = "both"  # both | language | visual: the other stream of the condition is left out, as for an ablation
+    temperature: float | None = None  # below 1: surer of each cell (objective=x0_posterior); 1: as learned
     window: int | str | None = None  # beats per attention window, or "dynamic": from the shots of each video
     longform: str = "joint"  # independent | outpaint | joint
     threshold: float | None = None  # probability above which a cell of the roll is a note
@@ -71,15 +76,25 @@ class Composer:
             guidance=defaults["guidance"] if settings.guidance is None else settings.guidance,
             threshold=defaults["threshold"] if settings.threshold is None else settings.threshold,
             window=config["window"] if settings.window is None else settings.window,
+            temperature=defaults.get("temperature", 1.0) if settings.temperature is None else settings.temperature,
         )
         if self.settings.rows < 1:
             raise InputError(f"rows={self.settings.rows} asks for no windows at all; give at least 1")
         window = self.settings.window
         if window != "dynamic" and window not in WINDOWS:
             raise InputError(f"window is {window!r}; give one of {', '.join(map(str, WINDOWS))} or dynamic")
+        interval, scale = self.settings.guidance_interval, self.settings.guidance
+        if interval is not None and not (len(interval) == 2 and interval[0] <= interval[1]):
+            raise InputError(f"guidance_interval is {list(interval)}; give two rising timesteps, such as [200, 1000]")
+        if scale is None or not math.isfinite(scale):
+            raise InputError(f"guidance is {scale}; give a number such as 2, or 1 for the condition alone")
+        if not 0 < (self.settings.threshold or 0) < 1:
+            raise InputError(f"threshold is {self.settings.threshold}; give a probability such as 0.5")
+        if self.settings.hear not in HEARD:
+            raise InputError(f"hear is {self.settings.hear!r}; give one of {', '.join(HEARD)}")
         self.sampler, self.device, self.dtype = sampler, device, dtype
         self.schedule = sqrt_linear(**config["schedule"])
-        self.objective = build_objective(config["objective"], self.schedule)
+        self.objective = build_objective(config["objective"], self.schedule, self.settings.temperature)
         self.network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
 
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
@@ -100,6 +115,9 @@ class Composer:
 
     def _generate(self, encoded: Encoded, pieces: Sequence[Piece], longform: str) -> Iterator[Progress]:
         assert self.settings.guidance is not None
+        if self.settings.hear != "both":
+            left_out = "visual" if self.settings.hear == "language" else "language"
+            encoded = self.network.conditioner.without(encoded, left_out)
         denoise = denoiser(
             self.network,
             self.objective,

@@ -18,8 +18,8 @@ def typed(kind: type[T], cfg: DictConfig) -> T:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(kind), plain)
     except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{error.full_key}={plain.get(str(error.full_key))} cannot be used: {reason}") from error
+        reason, key = str(error).splitlines()[0], str(error.full_key).partition("[")[0]
+        raise InputError(f"{key}={plain.get(key)} cannot be used: {reason}") from error
     return kind(**{str(name): tuple(value) if OmegaConf.is_list(value) else value for name, value in merged.items()})
 
 

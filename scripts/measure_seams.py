@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from diffbgm.cli import run
 from diffbgm.compose import Composer, ComposeSettings, Request
 from diffbgm.datasets.cache import Cache
+from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.diffusion.longform import METHODS
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.key import pitch_class_weights
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, Notes
-from diffbgm.video.features import BeatFeatures
 
 BARS = 64
 LINES = range(4, BARS, 4)  # bar lines at which windows of any method may meet
@@ -39,15 +39,16 @@ LINES = range(4, BARS, 4)  # bar lines at which windows of any method may meet
 def measure_seams(cfg: DictConfig) -> int:
     """Compose, measure, print."""
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
-    songs = long_songs(cache, cfg.segments)
+    long = [piece for piece in pieces(cache, "val", BARS) if len(piece.beats.valid) == BARS * BEATS_PER_BAR]
+    songs = [long[i] for i in np.linspace(0, len(long) - 1, min(cfg.segments, len(long))).round().astype(int)]
     checkpoint = load_checkpoint(cfg.checkpoint)
-    found = {"real": [distances(music) for music, _ in songs]}
+    found = {"real": [distances(song.notes) for song in songs]}
     for method in METHODS:
         settings = ComposeSettings(longform=method, rows=5)
         composer = Composer(checkpoint, instantiate(cfg.sampler), settings, torch.device("cpu"))
         found[method] = []
-        for index, (_, beats) in enumerate(tqdm(songs, method, disable=None)):
-            *_, progress = composer.compose([Request(beats, (cfg.seed, index))])
+        for index, song in enumerate(tqdm(songs, method, disable=None)):
+            *_, progress = composer.compose([Request(song.beats, (cfg.seed, index))])
             found[method].append(distances(composer.notes(progress.rolls[0])))
     rows = {name: summary(values) for name, values in found.items()}
     for name, row in rows.items():
@@ -55,30 +56,6 @@ def measure_seams(cfg: DictConfig) -> int:
         print(f"{name:12s} " + "  ".join(cells))
     print(json.dumps({"bench": "seams", "songs": len(songs), "bars": BARS, "seed": cfg.seed, "rows": rows}))
     return 0
-
-
-def long_songs(cache: Cache, count: int) -> list[tuple[Notes, BeatFeatures]]:
-    """The first 64 bars after the first possible segment start of held-out songs: the music and its conditions."""
-    arrays = cache.arrays
-    chosen: list[tuple[Notes, BeatFeatures]] = []
-    segments = cache.segments("val")
-    for song in np.unique(np.asarray(arrays["segment_song"])[segments]):
-        own = segments[np.asarray(arrays["segment_song"])[segments] == song]
-        first = int(np.asarray(arrays["segment_beat"])[own].min())
-        start, stop = (int(arrays["beat_start"][song + k]) for k in (0, 1))
-        beats = np.arange(start + first, start + first + BARS * BEATS_PER_BAR)
-        if beats[-1] >= stop:
-            continue
-        visual = np.asarray(arrays["visual"][np.asarray(arrays["visual_row"])[beats]], np.float32)
-        language = np.asarray(arrays["language"][np.asarray(arrays["language_row"])[beats]], np.float32)
-        features = BeatFeatures(
-            visual, language, np.ones(len(beats), bool), ("",) * len(beats), np.zeros(len(beats), bool)
-        )
-        low, high = int(arrays["note_start"][song]), int(arrays["note_start"][song + 1])
-        columns = [np.asarray(arrays[name][low:high], np.int64) for name in ("onset", "pitch", "duration")]
-        notes = Notes(*columns, np.full(high - low, 80), np.zeros(high - low, np.int64))
-        chosen.append((notes.window(first * 4, (first + BARS * BEATS_PER_BAR) * 4), features))
-    return [chosen[i] for i in np.linspace(0, len(chosen) - 1, count).round().astype(int)]
 
 
 def distances(music: Notes) -> dict[str, float]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from diffbgm.evaluation.alignment import Aligned, cuts_on_accents, motion_density, note_density, p_value
+from diffbgm.evaluation.alignment import Aligned, cuts_on_accents, follows, note_density, p_value, register
 from diffbgm.evaluation.copies import Collection, bars_of
 from diffbgm.music.notes import STEPS_PER_BAR, Notes
 
@@ -31,28 +31,39 @@ def test_density_counts_onsets_of_each_beat():
 
 def test_the_correlation_is_scipys_with_ties():
     density, motion = rng().integers(0, 5, 40).astype(float), rng().random(40)
-    assert motion_density(density, motion, rng()).value == pytest.approx(
-        spearmanr(density, motion).statistic, abs=1e-12
-    )
+    assert follows(density, motion, rng()).value == pytest.approx(spearmanr(density, motion).statistic, abs=1e-12)
 
 
 def test_music_that_follows_motion_beats_every_turn_and_unrelated_music_does_not():
     motion = rng().random(64)
-    follows = motion_density(np.exp(motion), motion, rng())
-    assert follows.value == pytest.approx(1.0)
-    assert p_value([follows]) < 0.05  # one turn in 64 is none at all
+    found = follows(np.exp(motion), motion, rng())
+    assert found.value == pytest.approx(1.0)
+    assert p_value([found]) < 0.05  # one turn in 64 is none at all
     unrelated = [
-        motion_density(np.random.default_rng(seed).random(64), motion, np.random.default_rng(seed))
-        for seed in range(100, 120)
+        follows(np.random.default_rng(seed).random(64), motion, np.random.default_rng(seed)) for seed in range(100, 120)
     ]
     assert abs(np.mean([song.value for song in unrelated])) < 0.1
     assert p_value(unrelated) > 0.05
 
 
+def test_register_is_the_mean_pitch_of_a_beats_onsets():
+    found = register(piece([0, 1, 9, 40], [60, 64, 50, 90]), 3)
+    np.testing.assert_array_equal(found, [62.0, np.nan, 50.0])
+
+
+def test_beats_without_a_value_are_left_out():
+    light = rng().random(32)
+    music = np.where(np.arange(32) % 4 == 0, np.nan, -light)
+    found = follows(music, light, rng())
+    assert found.value == pytest.approx(-1.0)
+    assert found.turned.min() >= -1 - 1e-9
+    assert follows(np.where(np.arange(32) < 3, light, np.nan), light, rng()) is None
+
+
 def test_what_does_not_change_has_no_correlation():
-    assert motion_density(np.ones(16), rng().random(16), rng()) is None
-    assert motion_density(rng().random(16), np.ones(16), rng()) is None
-    assert motion_density(np.arange(3.0), np.arange(3.0), rng()) is None
+    assert follows(np.ones(16), rng().random(16), rng()) is None
+    assert follows(rng().random(16), np.ones(16), rng()) is None
+    assert follows(np.arange(3.0), np.arange(3.0), rng()) is None
 
 
 def test_cuts_within_a_beat_of_an_accent_count():

@@ -59,6 +59,32 @@ def test_mistakes_become_one_sentence(configs: Path, capsys, argument: str, word
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-m", "size=huge", "nest.alpha=1,2"], "unknown option 'huge' for size; choose one of large, small"),
+        (["nest.beta=2", "--multirun", "nest.alfa=1"], "unknown setting 'nest.alfa'; did you mean 'nest.alpha'?"),
+    ],
+)
+def test_mistakes_that_all_jobs_of_a_sweep_share_are_one_sentence(configs: Path, capsys, arguments, words: str):
+    assert cli.run(lambda config: 0, "job", arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: {words}")
+    assert captured.err.count("\n") == 1
+
+
+def test_jobs_of_a_sweep_may_compose(configs: Path, monkeypatch):
+    found = []
+
+    def job(config):
+        found.append((config.nest.alpha, cli.compose("job", ["size=large", "out=x"]).size.width))
+
+    given = ["-m", "out=x", "nest.alpha=1,2", f"hydra.sweep.dir={configs}/sweep"]
+    monkeypatch.setattr("sys.argv", ["job", *given])
+    assert cli.run(job, "job") == 0
+    assert found == [(1, 9), (2, 9)]
+
+
 def test_exit_codes(configs: Path, capsys):
     def refuse(config):
         raise InputError("the file is empty; give another")

@@ -14,7 +14,7 @@ from diffbgm.models.conditioner import FeatureSelector
 from diffbgm.models.network import build_network
 
 ENTRIES = ("train", "sample", "evaluate")
-SCRIPTS = ("prepare", "extract_features", "prepare_bgm909", "card", "sample_songs")
+SCRIPTS = ("prepare", "extract_features", "prepare_bgm909", "card", "sample_songs", "reproduce")
 
 
 def options(group: str) -> list[str]:
@@ -27,6 +27,7 @@ def everything() -> set[Path]:
 
 def test_no_config_file_is_left_out_of_these_tests():
     groups = {"model", "objective", "selector", "sampler", "features", "data", "trainer", "experiment", "table"}
+    groups.add("budget")  # of scripts/reproduce.py
     found = {path.relative_to(CONFIGS).parts[0] for path in everything() if path.parent != CONFIGS}
     assert found == groups
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*ENTRIES, *SCRIPTS}
@@ -100,3 +101,9 @@ def test_experiments_compose_and_say_how_to_run_them(name):
 @pytest.mark.parametrize("name", options("table"))
 def test_tables_compose(name):
     assert compose("evaluate", [f"table={name}"])
+
+
+@pytest.mark.parametrize("name", options("budget"))
+def test_budgets_compose_and_say_how_to_run_them(name):
+    assert compose("reproduce", [f"budget={name}"]).budget.name == name
+    assert f"make reproduce BUDGET={name}" in (CONFIGS / "budget" / f"{name}.yaml").read_text()

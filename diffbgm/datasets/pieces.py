@@ -10,7 +10,7 @@ import numpy as np
 
 from diffbgm.datasets.cache import Cache
 from diffbgm.errors import InputError
-from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
+from diffbgm.music.notes import BARS_PER_SEGMENT, BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
 from diffbgm.video.features import BeatFeatures
 from diffbgm.video.streams import STREAMS
 
@@ -27,18 +27,20 @@ class Piece:
 def pieces(cache: Cache, split: str, bars: int | None = None, count: int | None = None) -> list[Piece]:
     """A piece of every song of a split that has one, or of `count` songs spread evenly over them.
 
-    With `bars` pieces are cut to that length and songs without as many are left out. InputError where no song is left.
+    `bars`: what is longer is cut to this many. InputError for fewer than 8, and where no song has eight bars of 4/4.
     """
-    spans = list(_spans(cache, split, bars))
+    if bars is not None and bars < BARS_PER_SEGMENT:
+        raise InputError(f"bars={bars} is less than the {BARS_PER_SEGMENT} that the model knows: ask for more")
+    spans = list(_spans(cache, split))
     if not spans:
-        length = f"{bars} bars" if bars else "eight bars"
-        raise InputError(f"no song of the split {split!r} in {cache.path} has {length} of unbroken 4/4: ask for fewer")
+        raise InputError(f"no song of the split {split!r} in {cache.path} has eight bars of unbroken 4/4")
     if count is not None and count < len(spans):
         spans = [spans[i] for i in np.linspace(0, len(spans) - 1, count).round().astype(int)]
-    return [_piece(cache, *span) for span in spans]
+    most = None if bars is None else bars * BEATS_PER_BAR
+    return [_piece(cache, song, first, min(length, most or length)) for song, first, length in spans]
 
 
-def _spans(cache: Cache, split: str, bars: int | None) -> Iterator[tuple[int, int, int]]:
+def _spans(cache: Cache, split: str) -> Iterator[tuple[int, int, int]]:
     """(song, first beat, beats) of each piece."""
     segments = cache.segments(split)
     songs = np.asarray(cache.arrays["segment_song"])[segments]
@@ -47,10 +49,7 @@ def _spans(cache: Cache, split: str, bars: int | None) -> Iterator[tuple[int, in
         starts = beats[songs == song]
         runs = np.split(starts, np.flatnonzero(np.diff(starts) != BEATS_PER_BAR) + 1)
         longest = max(runs, key=len)
-        length = int(longest[-1] - longest[0]) + BEATS_PER_SEGMENT
-        if bars is not None and length < bars * BEATS_PER_BAR:
-            continue
-        yield int(song), int(longest[0]), length if bars is None else bars * BEATS_PER_BAR
+        yield int(song), int(longest[0]), int(longest[-1] - longest[0]) + BEATS_PER_SEGMENT
 
 
 def _piece(cache: Cache, song: int, first: int, length: int) -> Piece:

@@ -6,6 +6,7 @@ guidance know one contract only: denoise(x, t) -> eps.
 Shape legend: B batch, ... the shape of one sample (2, S, P).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,9 @@ from torch.nn import functional as F
 
 from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
+
+PIVOT = 0.2
+"""The probability that a temperature leaves alone: about as many notes are played at any (docs/log.md)."""
 
 
 class Objective(Protocol):
@@ -72,6 +76,7 @@ class X0PosteriorObjective:
     """
 
     schedule: Schedule
+    temperature: float = 1.0  # below 1, in sampling: cells likelier than PIVOT become likelier, the others rarer
 
     def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         logits = self._logits(prediction, self.schedule.q_sample(x0.float(), t, eps), t)
@@ -82,7 +87,9 @@ class X0PosteriorObjective:
 
     def _logits(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
         signal, noise = self.schedule.coefficients(t, x)
-        return prediction.float() + signal / noise**2 * (x.float() - 0.5 * signal)
+        pivot = math.log(PIVOT / (1 - PIVOT))
+        sure = pivot + (prediction.float() - pivot) / self.temperature
+        return sure + signal / noise**2 * (x.float() - 0.5 * signal)
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ class VObjective:
         return noise * x.float() + signal * prediction.float()
 
 
-OBJECTIVES: dict[str, Callable[[Schedule], Objective]] = {
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "eps": EpsObjective,
     "x0_logits": X0LogitsObjective,
     "x0_posterior": X0PosteriorObjective,
@@ -108,11 +115,22 @@ OBJECTIVES: dict[str, Callable[[Schedule], Objective]] = {
 }
 
 
-def build_objective(name: str, schedule: Schedule) -> Objective:
-    """The objective called eps, x0_logits, x0_posterior or v. InputError for another name."""
+def build_objective(name: str, schedule: Schedule, temperature: float | None = None) -> Objective:
+    """The objective called eps, x0_logits, x0_posterior or v; `temperature` is for sampling with x0_posterior.
+
+    InputError for another name, a temperature that is not positive, or one that the objective has no use for.
+    """
     if name not in OBJECTIVES:
         raise InputError(f"objective is {name!r}; give one of {', '.join(OBJECTIVES)}.")
-    return OBJECTIVES[name](schedule)
+    if temperature is None or temperature == 1:
+        return OBJECTIVES[name](schedule)
+    if not temperature > 0:
+        raise InputError(f"temperature is {temperature}; give a number above 0, such as 0.8, or 1 for none.")
+    if name != "x0_posterior":
+        raise InputError(
+            f"temperature={temperature:g} needs a network of objective=x0_posterior, not {name}; leave it 1."
+        )
+    return X0PosteriorObjective(schedule, temperature)
 
 
 def drop_conditions(batch_size: int, probability: float, generator: torch.Generator) -> Tensor:

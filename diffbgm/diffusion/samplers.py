@@ -163,14 +163,21 @@ def build_sampler(
     """A checked `Sampler`; the target of configs/sampler/*.yaml. InputError for a setting that makes no sense."""
     if name not in SAMPLERS:
         raise InputError(f"sampler.name is {name!r}; give one of {', '.join(SAMPLERS)}.")
-    if not isinstance(steps, int) or steps < 1:
+    if type(steps) is not int or steps < 1:  # True is an int to isinstance
         raise InputError(f"sampler.steps is {steps}; give a whole number of at least 1.")
-    if not 0 <= eta <= 1:
+    if not isinstance(eta, int | float) or not 0 <= eta <= 1:
         raise InputError(f"sampler.eta is {eta}; give a number from 0 (deterministic) to 1.")
-    if clip is not None and not (len(clip) == 2 and clip[0] < clip[1]):
-        raise InputError(f"sampler.clip is {list(clip)}; give null or two rising numbers such as [0, 1].")
+    if not _numbers(through) or not all(isinstance(stop, int) for stop in through):
+        raise InputError(f"sampler.through is {through}; give timesteps to visit, such as [200].")
+    if clip is not None and not (_numbers(clip) and len(clip) == 2 and clip[0] < clip[1]):
+        raise InputError(f"sampler.clip is {clip}; give null or two rising numbers such as [0, 1].")
     limits = None if clip is None else (float(clip[0]), float(clip[1]))
     return Sampler(name, steps, eta, sde, spacing, tuple(through), limits)
+
+
+def _numbers(value: object) -> bool:
+    """Whether a value from a config is a list of numbers."""
+    return isinstance(value, Sequence) and all(isinstance(item, int | float) for item in value)
 
 
 def _walk(timesteps: Sequence[int]) -> Iterator[tuple[int, int | None]]:

@@ -1,4 +1,4 @@
-"""Does the music follow the picture? Two numbers, each beside what chance gives.
+"""Does the music follow the picture? Four numbers, each beside what chance gives.
 
 Chance is the same music with the picture turned round in time by a random amount (its end comes back at its start), so
 that everything but the alignment stays as it is: how many cuts, how they cluster, how slowly motion changes.
@@ -36,20 +36,37 @@ def note_density(notes: Notes, beats: int) -> np.ndarray:
     return np.bincount(beat[beat < beats], minlength=beats).astype(np.float64)
 
 
-def motion_density(density: np.ndarray, motion: np.ndarray, rng: np.random.Generator) -> Aligned | None:
-    """Spearman correlation of notes per beat (T,) and motion per beat (T,), in [-1, 1].
+def register(notes: Notes, beats: int) -> np.ndarray:
+    """Mean pitch of the notes that start in each beat, (T,) float; NaN where none does."""
+    beat = notes.onset // STEPS_PER_BEAT
+    inside = beat < beats
+    total = np.bincount(beat[inside], weights=notes.pitch[inside], minlength=beats)
+    count = note_density(notes, beats)
+    return np.divide(total, count, out=np.full(beats, np.nan), where=count > 0)
 
-    None for fewer than 4 beats and where either does not change at all.
+
+def follows(music: np.ndarray, picture: np.ndarray, rng: np.random.Generator) -> Aligned | None:
+    """Spearman correlation of a measure of the music per beat (T,) and one of the picture (T,), in [-1, 1].
+
+    Beats where the music has no value (NaN) are left out. None for fewer than 4 beats and where either does not change
+    at all.
     """
-    assert len(density) == len(motion), f"{len(density)} beats of music, {len(motion)} of picture"
-    if len(motion) < 4 or np.ptp(density) == 0 or np.ptp(motion) == 0:
+    assert len(music) == len(picture), f"{len(music)} beats of music, {len(picture)} of picture"
+    known = np.flatnonzero(~np.isnan(music))
+    if len(known) < 4 or np.ptp(music[known]) == 0 or np.ptp(picture[known]) == 0:
         return None
-    ranks = [rank(values) for values in (density, motion)]
-    music, picture = (values - values.mean() for values in ranks)
-    scale = np.sqrt((music @ music) * (picture @ picture))
-    turns = rng.integers(0, len(picture), TURNS)
-    turned = picture[(np.arange(len(picture)) + turns[:, None]) % len(picture)]
-    return Aligned(float(music @ picture / scale), turned @ music / scale)
+    turns = np.concatenate([[0], rng.integers(0, len(picture), TURNS)])
+    seen = picture[(known + turns[:, None]) % len(picture)]  # (1 + R, known beats)
+    heard = _standardised(rank(music[known]))
+    found = np.array([_standardised(rank(row)) @ heard for row in seen])
+    return Aligned(float(found[0]), found[1:])
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    """Values of mean 0 and length 1; zeros where they do not change."""
+    centred = values - values.mean()
+    length = np.linalg.norm(centred)
+    return centred / length if length > 0 else centred
 
 
 def cuts_on_accents(
@@ -85,9 +102,10 @@ def p_value(songs: list[Aligned]) -> float:
 def align(
     song: Song, video: Path, extractor: Extractor, cache: Path, rng: np.random.Generator
 ) -> dict[str, Aligned | None]:
-    """Both numbers of a song and its video, whose features must have named columns (features=lite).
+    """The numbers of a song and its video, whose features must have named columns (features=lite).
 
-    `motion_density`; `cuts_on_accents` (within a beat); `cuts_on_accents_tight` (within a sixteenth). Raises InputError
+    `motion_density` (notes per beat); `light_register` (brightness and mean pitch per beat); `cuts_on_accents` (within
+    a beat) and `cuts_on_accents_tight` (within a sixteenth). Raises InputError
     where the music or the video cannot be read.
     """
     score: Score = song.score
@@ -96,11 +114,13 @@ def align(
         raise InputError("alignment needs features that measure motion; leave features= out or give features=lite")
     beat_seconds = 60.0 / score.tempo
     beats = max(1, round(features.duration / beat_seconds))
-    motion = on_beats(features, beats, beat_seconds).visual[:, STREAMS.index("motion")]
+    visual = on_beats(features, beats, beat_seconds).visual
+    motion, light = (visual[:, STREAMS.index(name)] for name in ("motion", "brightness"))
     cuts = features.shots[1:, 0] / beat_seconds
     times = accents(volume(score.notes)) / STEPS_PER_BEAT
     return {
-        "motion_density": motion_density(note_density(score.notes, beats), motion, rng),
+        "motion_density": follows(note_density(score.notes, beats), motion, rng),
+        "light_register": follows(register(score.notes, beats), light, rng),
         "cuts_on_accents": cuts_on_accents(cuts, times, float(beats), rng),
         "cuts_on_accents_tight": cuts_on_accents(cuts, times, float(beats), rng, tolerance=1 / STEPS_PER_BEAT),
     }

@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "structure": tuple(BANDS),
     "texture": ("notes_per_beat", "pitch_range", "polyphony"),
     "musdr": ("h1", "h4", "gs_64"),
-    "alignment": ("motion_density", "cuts_on_accents", "cuts_on_accents_tight"),
+    "alignment": ("motion_density", "light_register", "cuts_on_accents", "cuts_on_accents_tight"),
     "copies": ("copied_bars",),
 }
 OF_A_SONG = ("exact", "paper", "rhythm", "structure", "texture", "musdr")  # need the song alone
@@ -44,6 +44,7 @@ UNKNOWN = {
     "gs_64": "fewer than two bars",
     **dict.fromkeys(BANDS, "too short for a repetition of this length, or silent"),
     "motion_density": "under four beats, or either the music's density or the picture's motion never changes",
+    "light_register": "under four beats with notes, or either their pitch or the picture's brightness never changes",
     **dict.fromkeys(("cuts_on_accents", "cuts_on_accents_tight"), "the video has no cuts"),
 }
 

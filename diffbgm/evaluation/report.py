@@ -117,6 +117,7 @@ def write_metrics(evaluation: Evaluation, path: Path) -> None:
 def table_rows(table: Mapping[str, Any], runs: Mapping[str, Evaluation]) -> list[list[str]]:
     """Header and rows of a comparison: the published rows, each with our run of the same key under it, then the others.
 
+    A reference that all runs share is one row.
     `table` is a config of configs/table: columns (metric -> heading), real and rows (key, label, source, values).
     """
     columns = dict(table["columns"])
@@ -129,10 +130,12 @@ def table_rows(table: Mapping[str, Any], runs: Mapping[str, Evaluation]) -> list
             lines.append(_measured(row["label"], waiting.pop(row["key"]), columns))
     for name, evaluation in waiting.items():
         lines.append(_measured(name, evaluation, columns))
-    for name, evaluation in runs.items():
-        if evaluation.reference:
-            cells = [_interval(evaluation.reference.get(column)) for column in columns]
-            lines.append([f"reference of {name}", *cells])
+    references = {name: evaluation.reference for name, evaluation in runs.items() if evaluation.reference}
+    measured = list(references.values())
+    if len(measured) > 1 and measured.count(measured[0]) == len(measured):
+        references = {"all": measured[0]}
+    for name, reference in references.items():
+        lines.append([f"reference of {name}", *(_interval(reference.get(column)) for column in columns)])
     return lines
 
 

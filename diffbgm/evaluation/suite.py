@@ -50,9 +50,12 @@ class Run:
     missing: list[str] = field(default_factory=list)  # what was asked for by name and could not be computed
 
 
-def evaluate_run(generated: Path, options: Options, progress: Progress) -> tuple[Evaluation, list[str]]:
+def evaluate_run(
+    generated: Path, options: Options, progress: Progress, real: dict[str, Summary] | None = None
+) -> tuple[Evaluation, list[str]]:
     """Evaluate a folder of MIDI files; returns the results and what of it was asked for and could not be computed.
 
+    `real`: the reference's own numbers where they are known from a run before; None computes them.
     Raises InputError where the folder, the reference or the training music holds nothing, or a metric is unknown.
     """
     if unheard := sorted(set(options.metrics or ()) - set(METRICS)):
@@ -70,7 +73,8 @@ def evaluate_run(generated: Path, options: Options, progress: Progress) -> tuple
     _alignment(run, readable, options, progress)
     _copies(run, readable, options, progress)
     _retrieval(run, readable, reference, options, progress)
-    real = _reference(run, reference, groups, options, progress)
+    if real is None:
+        real = _reference(run, reference, groups, options, progress)
     if options.metrics is not None:
         run.missing += [
             f"{name}: {summary['reason']}" for name, summary in run.metrics.items() if summary["mean"] is None

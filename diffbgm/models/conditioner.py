@@ -158,6 +158,12 @@ class Conditioner(nn.Module):
         """The null condition, as many samples with the same windows as `encoded`: the other half of guidance."""
         return self.drop(encoded, torch.ones(len(encoded), dtype=torch.bool, device=encoded.window.device))
 
+    def without(self, encoded: Encoded, modality: str) -> Encoded:
+        """`encoded` with the null condition in the place of "language" or "visual"."""
+        tokens: Tensor = getattr(encoded, modality)
+        null = self._null(getattr(self, f"null_{modality}"), tokens)
+        return replace(encoded, **{modality: null.expand_as(tokens)})
+
     @staticmethod
     def _null(learned: Tensor | None, like: Tensor) -> Tensor:
         return like.new_tensor(-1.0) if learned is None else learned.to(like.dtype)

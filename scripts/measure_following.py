@@ -1,0 +1,119 @@
+"""Does the music follow videos that nothing was tuned on, and which part of the model makes it?
+
+    python scripts/download_assets.py unseen
+    python scripts/measure_following.py out=outputs/following [videos=data/unseen seed=0 checkpoint=FILE ...]
+
+All videos get music (notes only) as `sample.py` makes it, then without guidance, with the language or the visual
+stream alone, and without any condition. Beside every number stands the chance of it: the picture turned round in time
+(evaluation/alignment.py) and, for motion, the pictures of the other videos. Prints a table, then one JSON line; the
+pieces and each video's numbers (songs.csv) stay in `out`. Overrides are those of sample.py.
+"""
+
+import copy
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from diffbgm.cli import run
+from diffbgm.compose import Composer, Request
+from diffbgm.errors import InputError
+from diffbgm.evaluation.alignment import follows, note_density
+from diffbgm.evaluation.report import Evaluation, bootstrap, write_songs
+from diffbgm.evaluation.suite import Options, evaluate_run
+from diffbgm.files import writable_folder
+from diffbgm.music.ending import cut_at
+from diffbgm.music.midi import write_midi
+from diffbgm.music.notes import STEPS_PER_BEAT, Notes
+from diffbgm.video.features import BeatFeatures, cached
+from diffbgm.video.folder import find_videos, output_names
+from diffbgm.video.steer import pace
+from sample import build_pipeline
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "as shipped": {},
+    "no guidance": {"guidance": 1.0},
+    "language only": {"hear": "language"},
+    "video only": {"hear": "visual"},
+    "no condition": {"guidance": 0.0},
+}
+NUMBERS = ("motion_density", "light_register", "cuts_on_accents", "cuts_on_accents_tight")
+
+
+def measure_following(cfg: DictConfig) -> int:
+    """Compose, measure, print."""
+    out, videos = Path(cfg.out), find_videos(cfg.videos)
+    pipeline = build_pipeline(cfg)
+    names, tempi, pieces = output_names(videos), [], []
+    for video in tqdm(videos, "features", disable=None):
+        features = cached(video, pipeline.extractor, pipeline.cache)
+        tempi.append(pipeline.tempo(features).bpm)
+        pieces.append(pipeline.beats(features, tempi[-1]))
+    minutes = sum(piece.valid.sum() / bpm for piece, bpm in zip(pieces, tempi, strict=True))
+    rows = {}
+    for variant, changes in VARIANTS.items():
+        folder = writable_folder(out / variant.replace(" ", "-"))
+        music = composed(pipeline.composer, pieces, cfg.seed, changes)
+        for name, bpm, notes in zip(names, tempi, music, strict=True):
+            write_midi(notes, folder / f"{name}.mid", bpm)
+        options = Options(("alignment",), videos=Path(cfg.videos), extractor=pipeline.extractor, cache=pipeline.cache)
+        evaluation, _ = evaluate_run(folder, options, lambda items, total, name: items)
+        write_songs(evaluation, folder / "songs.csv")
+        rows[variant] = summary(evaluation, music, pieces)
+    print(f"{len(videos)} videos, {minutes:.1f} minutes, seed {cfg.seed}; mean [95 % interval], chance, p; n")
+    for variant, row in rows.items():
+        print(f"| {variant} | " + " | ".join(cell(row[name]) for name in (*NUMBERS, "other_videos")) + " |")
+    print(json.dumps({"bench": "following", "videos": len(videos), "minutes": minutes, "seed": cfg.seed, "rows": rows}))
+    return 0
+
+
+def composed(composer: Composer, pieces: Sequence[BeatFeatures], seed: int, changes: Mapping[str, Any]) -> list[Notes]:
+    """Music for all pieces with changed settings, cut where each video ends."""
+    changed = copy.copy(composer)
+    changed.settings = replace(composer.settings, rows=8, **changes)
+    steps = changed.compose([Request(beats, (seed, index)) for index, beats in enumerate(pieces)])
+    for progress in tqdm(steps, str(dict(changes)), changed.sampler.steps, disable=None):
+        rolls = progress.rolls
+    ends = [STEPS_PER_BEAT * int(beats.valid.sum()) for beats in pieces]
+    return [cut_at(changed.notes(roll), end) for roll, end in zip(rolls, ends, strict=True)]
+
+
+def summary(evaluation: Evaluation, music: Sequence[Notes], pieces: Sequence[BeatFeatures]) -> dict[str, Any]:
+    """The alignment metrics, and how each piece fits the motion of the other videos (mean over them)."""
+    motion = [pace(beats) for beats in pieces]
+    if any(values is None for values in motion):
+        raise InputError(
+            "following is measured against motion, which features=clip does not have; use a lite checkpoint"
+        )
+    means = []
+    for index, notes in enumerate(music):
+        found = []
+        for other, beats in enumerate(pieces):
+            if other != index:
+                shared = min(int(beats.valid.sum()), int(pieces[index].valid.sum()))
+                aligned = follows(note_density(notes, shared), motion[other][:shared], np.random.default_rng(0))
+                found += [] if aligned is None else [aligned.value]
+        means += [np.mean(found)] if found else []
+    crossed = {"mean": float(np.mean(means)), "ci95": bootstrap(np.array(means), np.random.default_rng(0))}
+    return {**evaluation.metrics, "other_videos": {**crossed, "n": len(means)}}
+
+
+def cell(number: Mapping[str, Any]) -> str:
+    """A metric in a table."""
+    if number["mean"] is None:
+        return "–"
+    low, high = number["ci95"] or (number["mean"], number["mean"])
+    chance = f", {number['chance']:.2f}, {number['p']:.3f}" if "chance" in number else ""
+    return f"{number['mean']:.2f} [{low:.2f}, {high:.2f}]{chance}; {number['n']}"
+
+
+if __name__ == "__main__":
+    sys.exit(run(measure_following, "sample"))

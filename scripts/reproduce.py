@@ -1,0 +1,118 @@
+"""The paper's ablations: ten trainings that differ in one setting each, laid out as its Tables S1 and S2.
+
+    make reproduce BUDGET=smoke|small|full          both of these:
+    python scripts/reproduce.py -m budget=NAME      train every variant and compose with it, a Hydra job each
+    python scripts/reproduce.py budget=NAME         evaluate what was composed and write the tables
+
+What was done before is not done again: the same command goes on where it was stopped. `-m variant=window_4,window_16`
+takes these alone, `hydra/launcher=joblib` or `submitit_slurm` runs several at a time (docs/evaluation.md).
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from diffbgm.cli import compose, run
+from diffbgm.errors import InputError
+from diffbgm.models.checkpoint import load_checkpoint
+from evaluate import evaluate
+from scripts.sample_songs import sample_songs
+from train import train
+
+TABLES = {"s1": "feature_selector", "s2": "window_size"}  # folder of the results, option of `table`
+OTHER_NAMES = {"window_8": "selector_language_video", "dynamic": "window_dynamic"}  # of a table's rows, as variants
+DATA = {
+    "bgm909": "BGM909 with the released features of its videos",
+    "pop909": "POP909, self-paired (it has no videos: what stands for them is computed from the music)",
+    "generated": "songs drawn from a seed, because neither BGM909 nor POP909 was found; nothing in it is real music",
+}
+UNLIKE = "This is not BGM909: compare the measured rows with one another, never with the paper's absolute numbers."
+
+
+def reproduce(cfg: DictConfig) -> int:
+    """One variant, or, where none is named, the tables of all that are there."""
+    data = find_data(cfg.budget.data)
+    folder = Path(cfg.out) / data
+    return write_tables(cfg.budget, data, folder) if cfg.variant is None else follow(cfg, data, folder)
+
+
+def find_data(choices: Sequence[str]) -> str:
+    """The first of these options of `data` whose files are here. InputError where there is none."""
+    reasons = []
+    for name in choices:
+        try:
+            instantiate(compose("train", [f"data={name}"]).data.source).songs()
+            return name
+        except InputError as error:
+            reasons.append(f"{name}: {error}")
+    raise InputError(f"no data to train on; set BGM909_DIR or POP909_DIR, or take budget=smoke ({'; '.join(reasons)})")
+
+
+def follow(cfg: DictConfig, data: str, folder: Path) -> int:
+    """Train a variant, or go on training it, and compose for the held-out songs; the exit code."""
+    print(f"{cfg.variant} on {data}, budget {cfg.budget.name}", flush=True)
+    return train(training(cfg.budget, cfg.variant, data, folder)) or sample_songs(
+        sampling(cfg.budget, cfg.variant, data, folder)
+    )
+
+
+def training(budget: DictConfig, variant: str, data: str, folder: Path) -> DictConfig:
+    """What train.py is given: the budget's settings, and of the variant the one that is ablated."""
+    experiments = f"experiment=[{budget.experiment},{variant}]"
+    return compose("train", [experiments, f"data={data}", f"out={folder}/runs/{variant}", *budget.train])
+
+
+def sampling(budget: DictConfig, variant: str, data: str, folder: Path) -> DictConfig:
+    """What scripts/sample_songs.py is given: the same songs and seeds for every variant."""
+    files = [f"checkpoint={checkpoint(folder, variant)}", f"out={folder}/music/{variant}"]
+    return compose("sample_songs", [f"data={data}", *files, *budget.sample])
+
+
+def checkpoint(folder: Path, variant: str) -> Path:
+    """Where a variant's weights lie."""
+    return folder / "runs" / variant / "checkpoints" / "last.safetensors"
+
+
+def write_tables(budget: DictConfig, data: str, folder: Path) -> int:
+    """Both tables from the music that is there; 1 where a song could not be evaluated. InputError where none is."""
+    music = {path.parent.name: path for path in sorted(folder.glob("music/*/generated")) if any(path.glob("*.mid"))}
+    if not music:
+        raise InputError(f"there is no music in {folder}; first: python scripts/reproduce.py -m budget={budget.name}")
+    first = next(iter(music))
+    trained = load_checkpoint(checkpoint(folder, first)).config["training"]
+    about = remarks(budget, data, trained, len(list(music[first].glob("*.mid"))))
+    codes = []
+    for name, table in TABLES.items():
+        files = [f"out={folder}/{name}", f"generated={folder}/music", f"reference={folder}/music/{first}/real"]
+        cfg = compose("evaluate", [f"table={table}", *files, *budget.evaluate])
+        variants = {row.key: variant_of(row.key, name) for row in cfg.table.rows}
+        cfg.generated = {key: str(music[variant]) for key, variant in variants.items() if variant in music}
+        cfg.table.remarks = [*about, *cfg.table.remarks]
+        codes.append(evaluate(cfg))
+    print("tables:", *(f"{folder}/{name}/table.md" for name in TABLES))
+    return max(codes)
+
+
+def variant_of(key: str, name: str) -> str:
+    """The variant whose run belongs to a row of a table."""
+    return OTHER_NAMES.get(key, f"selector_{key}" if name == "s1" else key)
+
+
+def remarks(budget: DictConfig, data: str, trained: dict, songs: int) -> list[str]:
+    """What a reader must know of the measured rows."""
+    return [
+        f"This run: {DATA[data]}. Budget {budget.name}: {trained['step']} steps of {trained['batch_size']} segments, "
+        f"then music for {songs} held-out songs ({' '.join(budget.sample)}). Seed, noise, order and songs are the same "
+        "in all rows; k = 8 and Language+Video are one run. The reference is these songs themselves, the same bars.",
+        budget.remark,
+        *([] if data == "bgm909" else [UNLIKE]),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(run(reproduce, "reproduce"))
