@@ -210,9 +210,10 @@ def mix(studio: Studio) -> Iterator[Row]:
 
 
 def lufs(studio: Studio) -> Iterator[Row]:
-    """Loudness of the WAV file."""
+    """Loudness of the WAV file, without a fade."""
     for asked in (-23.0, -16.0, -12.0):
-        yield row("lufs", asked, "LUFS of the WAV", [loudness(wav(piece), RATE) for piece in studio.pieces(lufs=asked)])
+        made = studio.pieces(lufs=asked, ending="cut")
+        yield row("lufs", asked, "LUFS of the WAV, ending=cut", [loudness(wav(piece), RATE) for piece in made])
 
 
 def variations(studio: Studio) -> Iterator[Row]:

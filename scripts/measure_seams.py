@@ -5,13 +5,15 @@
 For the conditions of held-out songs (`segments` of them), 64 bars are composed with each longform method. At every bar
 line that is a multiple of four bars (where windows meet) the two bars before are compared with the two bars after:
 harmony = 1 - cosine of their sounding time per pitch class, groove = share of the 16 positions in which the onsets
-of the bars on either side differ. The same is done at the same lines of the songs themselves. Prints a table and JSON.
+of the bars on either side differ. The same is done at the same lines of the songs themselves. `si` is the whole piece's
+structureness from 3 s on (64 bars are two minutes). Prints a table and JSON.
 """
 
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -28,8 +30,10 @@ from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.diffusion.longform import METHODS
 from diffbgm.evaluation.report import bootstrap
+from diffbgm.evaluation.structure import fitness_of_midi, si_bands
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.key import pitch_class_weights
+from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, Notes
 
 BARS = 64
@@ -72,7 +76,15 @@ def distances(music: Notes) -> dict[str, float]:
             harmony.append(1 - float(sides[0] @ sides[1] / (norms[0] * norms[1])))
         groove.append(float((bars[line - 1] != bars[line]).mean()))
         through.append(float(((music.onset < step) & (music.onset + music.duration > step)).sum()))
-    return {"harmony": np.mean(harmony), "groove": np.mean(groove), "through": np.mean(through)}
+    return {"harmony": np.mean(harmony), "groove": np.mean(groove), "through": np.mean(through), "si": _si(music)}
+
+
+def _si(music: Notes) -> float:
+    """Highest fitness of any part from 3 s on, of the piece played at 120 BPM; NaN for silence."""
+    with TemporaryDirectory() as folder:
+        write_midi(music, path := Path(folder) / "piece.mid")
+        found = si_bands(fitness_of_midi(path))["si_3"]
+    return np.nan if found is None else found
 
 
 def summary(values: Sequence[dict[str, float]]) -> dict[str, tuple[float, float, float]]:

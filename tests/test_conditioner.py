@@ -146,6 +146,19 @@ def test_drop_takes_the_whole_condition_of_the_chosen_samples() -> None:
     assert dropped.uniform == 8
 
 
+def test_one_modality_alone_leaves_the_other_at_null() -> None:
+    model = conditioner()
+    with torch.no_grad():
+        encoded = model.encode(condition())
+        null = model.null(encoded)
+        heard = model.without(encoded, "visual")
+        assert torch.equal(heard.language, encoded.language)
+        assert torch.equal(heard.visual, null.visual)
+        seen = model.without(encoded, "language")
+        assert torch.equal(seen.visual, encoded.visual)
+        assert torch.equal(seen.language, null.language)
+
+
 def test_uniform_windows_are_recognised() -> None:
     model, features = conditioner(), condition()
     assert model.encode(features).uniform == 8

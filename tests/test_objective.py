@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diffbgm.diffusion.objective import OBJECTIVES, build_objective, drop_conditions
+from diffbgm.diffusion.objective import OBJECTIVES, PIVOT, build_objective, drop_conditions
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 
@@ -88,6 +88,22 @@ def test_x0_posterior_needs_no_network_where_there_is_no_noise(sample):
     x0, eps, _ = sample
     t = torch.zeros(3, dtype=torch.long)
     assert build_objective("x0_posterior", SCHEDULE).loss(torch.zeros_like(x0), x0, eps, t).max() < 1e-10
+
+
+def test_a_temperature_moves_what_the_network_says_away_from_the_pivot(sample):
+    """At 0.5 log-odds lie twice as far from the pivot's; what the cell itself says stays as it is."""
+    _, _, x = sample
+    pivot = math.log(PIVOT / (1 - PIVOT))
+    prediction = pivot + torch.linspace(-3, 3, x.numel()).reshape(x.shape)
+    cold, plain = build_objective("x0_posterior", SCHEDULE, 0.5), build_objective("x0_posterior", SCHEDULE)
+    torch.testing.assert_close(cold.eps(prediction, x, T), plain.eps(2 * prediction - pivot, x, T))
+    assert build_objective("eps", SCHEDULE, 1.0) == build_objective("eps", SCHEDULE)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [("x0_posterior", 0.0, "above 0"), ("eps", 0.8, "x0_posterior")])
+def test_a_temperature_that_makes_no_sense_is_refused(name, value, message):
+    with pytest.raises(InputError, match=message):
+        build_objective(name, SCHEDULE, value)
 
 
 def test_v_turns_by_the_angle_of_the_schedule(sample):

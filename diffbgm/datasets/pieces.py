@@ -61,8 +61,8 @@ def _piece(cache: Cache, song: int, first: int, length: int) -> Piece:
     language = np.where(valid[:, None], arrays["language"][language_row], 0).astype(np.float32)
     cut = visual[:, STREAMS.index("cut")] > 0.5 if cache.self_paired else np.zeros(length, bool)
     low, high = (int(arrays["note_start"][song + k]) for k in (0, 1))
-    columns = [np.asarray(arrays[name][low:high], np.int64) for name in ("onset", "pitch", "duration")]
-    music = Notes(*columns, np.full(high - low, 80), np.zeros(high - low, np.int64))
+    onset, pitch, duration = (np.asarray(arrays[name][low:high], np.int64) for name in ("onset", "pitch", "duration"))
+    music = Notes(onset, pitch, duration, np.full(high - low, 80), np.zeros(high - low, np.int64))
     return Piece(
         cache.songs[song],
         music.window(first * STEPS_PER_BEAT, (first + length) * STEPS_PER_BEAT),

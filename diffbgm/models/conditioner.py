@@ -160,9 +160,11 @@ class Conditioner(nn.Module):
 
     def without(self, encoded: Encoded, modality: str) -> Encoded:
         """`encoded` with the null condition in the place of "language" or "visual"."""
-        tokens: Tensor = getattr(encoded, modality)
-        null = self._null(getattr(self, f"null_{modality}"), tokens)
-        return replace(encoded, **{modality: null.expand_as(tokens)})
+        if modality == "language":
+            null = self._null(self.null_language, encoded.language)
+            return replace(encoded, language=null.expand_as(encoded.language))
+        null = self._null(self.null_visual, encoded.visual)
+        return replace(encoded, visual=null.expand_as(encoded.visual))
 
     @staticmethod
     def _null(learned: Tensor | None, like: Tensor) -> Tensor:
