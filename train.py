@@ -101,7 +101,8 @@ def start_from(network: DiffBGM, path: str) -> str:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"init={path} is of another architecture ({reason}); give its model= and features") from error
     if lacking.missing_keys:
-        logging.info("%s lacks %s: freshly drawn", path, ", ".join(lacking.missing_keys))
+        layers = dict.fromkeys(".".join(key.split(".")[:2]) for key in lacking.missing_keys)
+        logging.info("%s lacks %s: freshly drawn", path, ", ".join(layers))
     return source.sha256
 
 

@@ -4,4 +4,4 @@ Data flows one way through the rooms: music, video, datasets, diffusion, models,
 A room imports only from rooms before it.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -229,8 +229,12 @@ def variations(studio: Studio) -> Iterator[Row]:
 
 def window(studio: Studio) -> Iterator[Row]:
     """Beats of an attention window."""
+    plain = studio.pieces()
     for asked in (4, 8, 16, 32, "dynamic"):
-        yield row("compose.window", asked, "following", followings(studio.pieces(network={"window": asked})))
+        made = studio.pieces(network={"window": asked})
+        yield row("compose.window", asked, "following", followings(made))
+        equal = [common(a.notes, b.notes) for a, b in zip(plain, made, strict=True)]
+        yield row("compose.window", asked, "share of notes equal to the default's", equal)
 
 
 def guidance(studio: Studio) -> Iterator[Row]:

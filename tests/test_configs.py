@@ -14,7 +14,7 @@ from diffbgm.models.conditioner import FeatureSelector
 from diffbgm.models.network import build_network
 
 ENTRIES = ("train", "sample", "evaluate")
-SCRIPTS = ("prepare", "extract_features", "prepare_bgm909", "card", "sample_songs", "reproduce")
+SCRIPTS = ("prepare", "extract_features", "prepare_bgm909", "card", "sample_songs", "reproduce", "bench_samplers")
 
 
 def options(group: str) -> list[str]:

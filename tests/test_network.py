@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from diffbgm.datasets.batch import Condition
 from diffbgm.errors import InputError
+from diffbgm.models.attention import Windows
 from diffbgm.models.network import DiffBGM, build_network, check_objective
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -114,11 +115,29 @@ def test_cropped_pitches_need_logits() -> None:
         check_objective(config("small")["unet"], "eps")
 
 
-def test_self_condition_begins_without_effect() -> None:
-    """So the weights of a network without it can be trained on with it."""
+def test_self_condition_and_rhythm_begin_without_effect() -> None:
+    """So the weights of a network without them can be trained on with them."""
     settings = config("tiny")
-    settings["unet"]["self_condition"] = True
-    torch.manual_seed(0)
+    without = awake(build_network(settings))
+    settings["unet"] |= {"self_condition": True, "rhythm_layers": 1}
     model = build_network(settings).eval()
+    fresh = model.load_state_dict(without.state_dict(), strict=False).missing_keys
+    assert {name.split(".")[1] for name in fresh} == {"estimate", "rhythm"}
     x, t = torch.randn(2, 2, 128, 128), torch.tensor([900, 100])
-    assert torch.equal(model(x, t, condition()), model(x, t, condition(), estimate=torch.rand_like(x)))
+    with torch.no_grad():
+        assert torch.equal(model(x, t, condition(), estimate=torch.rand_like(x)), without(x, t, condition()))
+
+
+def test_rhythm_carries_a_beat_to_all_beats_and_to_every_pitch_alike() -> None:
+    settings = config("tiny")
+    settings["unet"]["rhythm_layers"] = 1
+    model = awake(build_network(settings))
+    rhythm, y = model.unet.rhythm[0], torch.randn(1, 32, 16, 22)
+    other = y.clone()
+    other[:, :, 0] += torch.randn(1, 32, 22)
+    with torch.no_grad():
+        tokens = model.conditioner(model.encode(condition(1)), torch.tensor([500]))
+        before, after = (rhythm(part, tokens, Windows(8, 32)) - part for part in (y, other))
+    change = after - before
+    assert change.abs().amax(dim=(0, 1, 3)).min() > 1e-5
+    torch.testing.assert_close(change, change[..., :1].expand_as(change), atol=1e-5, rtol=0)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from diffbgm.errors import InputError
 from diffbgm.models.attention import SpatialTransformer, Windows, sinusoid, zeroed
+from diffbgm.models.rhythm import RhythmTransformer
 
 OUTSIDE_LOGIT = -20.0
 """Predicted for pitches that the network does not see: a logit of practically zero probability."""
@@ -82,7 +83,8 @@ class UNet(nn.Module):
     Beyond the paper, each off by default: `mask_self_attention` (the release masks both attentions), `positions`
     (beats on condition tokens and music, pitches on music), `beat_condition` (a linear layer, zero at the start, adds
     each beat's condition to the first feature map), `self_condition` (a convolution, zero at the start, adds what the
-    clean roll looked like a step before to the first feature map), `pack` (steps, pitches of a patch made channels),
+    clean roll looked like a step before to the first feature map), `rhythm_layers` (of the two transformers over beats
+    at the outermost level, `rhythm_width` wide; zero at the start), `pack` (steps, pitches of a patch made channels),
     `pitches` (low, high: only these are seen; outside them the output is OUTSIDE_LOGIT, so x0 logits only),
     `output_bias` (where the last layer's bias starts), `norm_groups` (of GroupNorm; 32 in the release. With one channel
     a group the norm takes away what the time embedding added, so that narrow networks need fewer groups).
@@ -103,6 +105,8 @@ class UNet(nn.Module):
         positions: bool = False,
         beat_condition: bool = False,
         self_condition: bool = False,
+        rhythm_layers: int = 0,
+        rhythm_width: int = 128,
         pack: tuple[int, int] = (1, 1),
         pitches: tuple[int, int] = (0, 128),
         output_bias: float = 0.0,
@@ -152,6 +156,13 @@ class UNet(nn.Module):
         self.beat = zeroed(nn.Linear(d_cond, channels)) if beat_condition else None
         again = nn.Conv2d(in_channels * patch, channels, 3, padding=1, bias=False) if self_condition else None
         self.estimate = again if again is None else zeroed(again)
+        self.rhythm = nn.ModuleList(
+            RhythmTransformer(
+                channels * channel_multipliers[0], rhythm_width, n_heads, rhythm_layers, d_cond, norm_groups
+            )
+            for _ in range(2 if rhythm_layers else 0)
+        )
+        self.before_down, self.after_up = n_res_blocks, (levels - 1) * (n_res_blocks + 1)  # blocks they come after
         assert last.bias is not None
         nn.init.constant_(last.bias, output_bias)
 
@@ -212,10 +223,14 @@ class UNet(nn.Module):
                 x = x + self._rows_of(self.beat(beats), x.shape[2])
             if index == 0 and self.estimate is not None and estimate is not None:
                 x = x + self.estimate(estimate)
+            if index == self.before_down and self.rhythm:
+                x = self.rhythm[0](x, tokens, windows)
             skips.append(x)
         x = apply(self.middle_block, x)
-        for layers in self.output_blocks:
+        for index, layers in enumerate(self.output_blocks):
             x = apply(layers, torch.cat([x, skips.pop()], dim=1))
+            if index == self.after_up and self.rhythm:
+                x = self.rhythm[1](x, tokens, windows)
         return self.out(x)
 
     @staticmethod

@@ -1,0 +1,43 @@
+"""Groove: what the bars of a piece have in common whatever is played in them.
+
+In the U-Net's feature maps beats of different bars meet late, where a row is a bar, and pitch by pitch. Here all
+pitches of a beat are one token, the beats of a segment attend to one another (and to the condition of their own
+window), and what comes of it is added to every pitch of the beat. Not in the paper; off by default.
+
+Shape legend: B batch, C channels, H rows (time), W columns (pitch), E width of the tokens, T beats, D d_cond.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diffbgm.models.attention import TransformerBlock, Windows, zeroed
+
+PERIODS = (2, 4, 8, 16, 32)  # beats: a token's place in half bars, bars and phrases
+
+
+class RhythmTransformer(nn.Module):
+    """Transformer blocks over rows, pooled over pitch; zero at the start, added to the map."""
+
+    def __init__(self, channels: int, width: int, heads: int, layers: int, d_cond: int, norm_groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(norm_groups, channels)
+        self.proj_in = nn.Linear(2 * channels, width)
+        self.place = nn.Linear(2 * len(PERIODS), width)
+        blocks = (TransformerBlock(width, heads, d_cond, mask_self_attention=False) for _ in range(layers))
+        self.blocks = nn.ModuleList(blocks)
+        self.proj_out = zeroed(nn.Linear(width, channels))
+
+    def forward(self, x: Tensor, tokens: Tensor, windows: Windows) -> Tensor:
+        """x (B, C, H, W), tokens (B, T, D) -> (B, C, H, W)."""
+        rows = x.shape[2]
+        y = F.silu(self.norm(x))
+        pooled = torch.cat([y.mean(dim=3), y.amax(dim=3)], dim=1).transpose(1, 2)  # (B, H, 2 C)
+        beat = torch.arange(rows, device=x.device) * (windows.beats / rows)
+        angle = 2 * math.pi * beat[:, None] / torch.tensor(PERIODS, device=x.device)
+        y = self.proj_in(pooled) + self.place(torch.cat([angle.cos(), angle.sin()], dim=1))  # (B, H, E)
+        for block in self.blocks:
+            y = block(y, tokens, windows, rows)
+        return x + self.proj_out(y).transpose(1, 2)[..., None]
