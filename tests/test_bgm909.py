@@ -12,6 +12,7 @@ from bgm909_tree import write_song, write_split
 
 from diffbgm.datasets.bgm909 import CAPTIONS, SHOTS, SONGS, VISUAL, Bgm909, read_shots
 from diffbgm.datasets.cache import Cache
+from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.datasets.unpickle import load_npz, load_pickle
@@ -97,6 +98,8 @@ def test_shots_set_the_dynamic_window(tree: Path, tmp_path: Path) -> None:
     windows = {s: SegmentLoader(cache, s, 64, window="dynamic", limit=64) for s in ("train", "val")}
     assert set(windows["train"].batch(0, 0).condition.window.tolist()) == {8}
     assert set(windows["val"].batch(0, 0).condition.window.tolist()) == {16}
+    (piece,) = pieces(cache, "train")  # whole pieces know where the shots begin
+    assert np.flatnonzero(piece.beats.cut).tolist() == list(range(8, 64, 8))
 
 
 def test_shot_files(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.errors import InputError
 from diffbgm.music.midi import read_midi
 from diffbgm.music.pianoroll import encode
+from diffbgm.video.streams import STREAMS
 from scripts.sample_songs import sample_songs
 
 SOURCE = GeneratedSongs(count=10, bars=20)
@@ -31,6 +32,7 @@ def test_a_piece_is_its_segments_end_to_end(cache: Cache) -> None:
     assert [piece.song for piece in found] == sorted(cache.manifest["splits"]["val"])
     piece = found[0]
     assert len(piece.beats.valid) == 80  # 20 bars
+    np.testing.assert_array_equal(piece.beats.cut, piece.beats.visual[:, STREAMS.index("cut")] > 0.5)
     loader = SegmentLoader(cache, "val", 13)  # the 13 places where 8 bars fit into 20
     batch = loader.batch(0, 0)
     for bar in (0, 5, 12):

@@ -21,7 +21,7 @@ import numpy as np
 from diffbgm.errors import InputError
 from diffbgm.video.streams import Reference
 
-FORMAT = 1
+FORMAT = 2
 ARRAYS = (
     "note_start",  # (M + 1,)
     "onset",  # (N,) sixteenth steps from the song's first beat, rising within a song
@@ -30,6 +30,7 @@ ARRAYS = (
     "beat_start",  # (M + 1,)
     "visual_row",  # (n,) row of `visual`; -1 where there is no video
     "language_row",  # (n,)
+    "cut",  # (n,) bool, beats in which a new shot (or what stands for it) begins
     "visual",  # (Rv, Dv) float, as precise as the source
     "language",  # (Rl, Dl)
     "segment_song",  # (G,)

@@ -12,7 +12,6 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.errors import InputError
 from diffbgm.music.notes import BARS_PER_SEGMENT, BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
 from diffbgm.video.features import BeatFeatures
-from diffbgm.video.streams import STREAMS
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,11 @@ def _piece(cache: Cache, song: int, first: int, length: int) -> Piece:
     valid = (visual_row >= 0) & (language_row >= 0)
     visual = np.where(valid[:, None], arrays["visual"][visual_row], 0).astype(np.float32)
     language = np.where(valid[:, None], arrays["language"][language_row], 0).astype(np.float32)
-    cut = visual[:, STREAMS.index("cut")] > 0.5 if cache.self_paired else np.zeros(length, bool)
     low, high = (int(arrays["note_start"][song + k]) for k in (0, 1))
     onset, pitch, duration = (np.asarray(arrays[name][low:high], np.int64) for name in ("onset", "pitch", "duration"))
     music = Notes(onset, pitch, duration, np.full(high - low, 80), np.zeros(high - low, np.int64))
     return Piece(
         cache.songs[song],
         music.window(first * STEPS_PER_BEAT, (first + length) * STEPS_PER_BEAT),
-        BeatFeatures(visual, language, valid, ("",) * length, cut),
+        BeatFeatures(visual, language, valid, ("",) * length, np.array(arrays["cut"][where])),
     )

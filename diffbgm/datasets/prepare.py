@@ -166,7 +166,7 @@ def _conditions(
         cuts = [track.cut for track in tracks]
         tables = None
     windows = [dynamic_windows(cut, song.starts) for cut, (song, _) in zip(cuts, songs, strict=True)]
-    arrays["segment_window"] = np.concatenate(windows)
+    arrays |= {"cut": np.concatenate(cuts), "segment_window": np.concatenate(windows)}
     return {"self_paired": bool(measured), "reference": tables}, arrays
 
 
