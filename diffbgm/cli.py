@@ -111,6 +111,8 @@ def _sentence(error: Exception, config_name: str) -> str:
         key = unknown[1]
         known = _keys(OmegaConf.to_container(hydra.compose(config_name)))
         close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        if key in known:
+            return f"'{key}' is a setting of another option than the one chosen; leave it out, or choose that option"
         meant = f"did you mean '{close[0]}'? " if close else ""
         return f"unknown setting '{key}'; {meant}--help lists them all"
     if option := re.search(

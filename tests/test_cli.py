@@ -98,3 +98,8 @@ def test_exit_codes(configs: Path, capsys):
     assert capsys.readouterr().err == "error: the file is empty; give another\n"
     with pytest.raises(ZeroDivisionError):
         cli.run(break_down, "job", ["out=x"])
+
+
+def test_a_setting_of_another_option_is_told_from_an_unknown_one():
+    with pytest.raises(InputError, match=r"'sampler.sde' is a setting of another option than the one chosen"):
+        cli.compose("sample", ["videos=a", "out=b", "sampler=ddim", "sampler.sde=true"])

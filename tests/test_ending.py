@@ -28,6 +28,16 @@ def test_resolve_ends_on_a_held_tonic_triad_at_a_bar_line():
     assert estimate_key(ended) == estimate_key(piece())
 
 
+def test_the_key_is_that_of_the_music_before_the_chord():
+    """What the chord replaces is not heard: here a last bar full of F sharp."""
+    body = piece().window(0, 3 * STEPS_PER_BAR)
+    onset = np.arange(3 * STEPS_PER_BAR, 5 * STEPS_PER_BAR)
+    foreign = Notes(onset, np.full_like(onset, 66), np.full_like(onset, 16), np.full_like(onset, 80), onset * 0)
+    ended = resolve(Notes.concatenate([body, foreign]), 4 * STEPS_PER_BAR)
+    last = ended.select(ended.onset == ended.onset.max())
+    assert last.pitch.min() % 12 == estimate_key(body).tonic
+
+
 def test_resolve_goes_a_bar_back_where_the_last_bar_is_too_short():
     ended = resolve(piece(), 4 * STEPS_PER_BAR + 3)
     assert ended.onset.max() == 3 * STEPS_PER_BAR

@@ -85,7 +85,7 @@ def test_dpm_solver_is_diffusers(walk, sde):
     x, noise, generator = streams()
     states = dpm_solver_pp(bent, x, SCHEDULE, walk, noise, sde=sde)
     worst = follow(walk, states, lambda eps, t, x: oracle.step(eps, t, x, generator=generator).prev_sample, x)
-    assert worst < 5e-5
+    assert worst < 2e-4  # float32 over up to a thousand steps: under 5e-5 on one CPU, 8e-5 on another
 
 
 def test_clipped_dpm_solver_is_diffusers_fed_with_clipped_x0():

@@ -25,7 +25,7 @@ def resolve(notes: Notes, end: int) -> Notes:
     body = notes.window(0, start)
     if not len(body):
         return cut_at(notes, end)
-    key = estimate_key(notes)
+    key = estimate_key(body)  # of what is heard, not of the notes that the chord replaces
     triad = (key.tonic + np.array([0, 3 if key.minor else 4, 7])) % 12
     highest = int(body.pitch[body.onset >= body.onset.max() - STEPS_PER_BAR].max())
     tones = np.array([pitch for pitch in range(60, 85) if pitch % 12 in triad])
