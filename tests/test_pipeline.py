@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from make_video import flat, ramp, write_sound, write_video
 from tiny_checkpoint import save_tiny_checkpoint
 
@@ -162,6 +163,16 @@ def test_windows_from_the_shots_act_in_sampling(tmp_path, call):
     files = {window: (tmp_path / str(window) / "clip.mid").read_bytes() for window in ("dynamic", 4, 32)}
     assert files["dynamic"] == files[4], "shots of 2 s are 4 beats at 120 BPM"
     assert files["dynamic"] != files[32]
+
+
+def test_a_compiled_network_plays_the_same(tmp_path, call, monkeypatch):
+    """With the compiler that changes nothing; what the real one does to speed is in docs/log.md."""
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network: compiled(network, backend="eager"))
+    video = write_video(tmp_path / "a.mp4", scenes(3.0), fps=12)
+    for value in ("false", "true"):
+        assert call(video, tmp_path / value, f"compile={value}") == 0
+    assert (tmp_path / "true" / "a.mid").read_bytes() == (tmp_path / "false" / "a.mid").read_bytes()
 
 
 def test_streams_can_be_left_out(tmp_path, call):
