@@ -39,6 +39,7 @@ bench: data/demo/installed  ## the benchmark tables of docs/log.md
 	$(BIN)/python scripts/bench_model.py
 	$(BIN)/python scripts/bench_features.py
 	$(BIN)/python scripts/bench_seams.py
+	@rm -f outputs/bench-samplers.json
 	@if [ -n "$$POP909_DIR" ]; then $(BIN)/python scripts/bench_evaluation.py --pop909 "$$POP909_DIR" && \
 	$(BIN)/python scripts/bench_samplers.py out=outputs/bench-samplers.json segments=8 structure=false paper_steps=20 \
 	"only=[ddim_50,ddim_20,dpm_sde_20,dpm_sde_15,dpm_sde_10]"; \

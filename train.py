@@ -28,6 +28,7 @@ from diffbgm.errors import InputError
 from diffbgm.files import atomic
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.models.network import DiffBGM, build_network, check_objective
+from diffbgm.training import state as states
 from diffbgm.training.preview import Preview
 from diffbgm.training.settings import Settings
 from diffbgm.training.trainer import PRECISIONS, Trainer
@@ -50,17 +51,18 @@ def train(config: DictConfig) -> int:
     torch.manual_seed(config.seed)
     network = build_network(about["model"])
     if config.init is not None:
-        about["training"]["init"] = start_from(network, config.init)
-    schedule = sqrt_linear(**config.schedule)
+        about["training"]["init"] = begin(network, config.init, out, about)
+    schedule, how = sqrt_linear(**config.schedule).to(accelerator.device), config.sampling
+    sampled = build_objective(config.objective.name, schedule, how.temperature)
     trainer = Trainer(
         settings=settings,
         accelerator=accelerator,
         network=network,
-        objective=build_objective(config.objective.name, schedule.to(accelerator.device)),
-        schedule=schedule.to(accelerator.device),
+        objective=build_objective(config.objective.name, schedule),
+        schedule=schedule,
         loader=loader,
         validation=build_validation(config, {cache.manifest["source"]: cache, **others}, settings),
-        preview=Preview(instantiate(config.sampler), config.sampling.guidance, config.sampling.threshold, config.seed),
+        preview=Preview(instantiate(config.sampler), sampled, how.guidance, how.threshold, config.seed),
         out=out,
         config=about,
         seed=config.seed,
@@ -86,23 +88,29 @@ def train(config: DictConfig) -> int:
         accelerator.end_training()
 
 
-def start_from(network: DiffBGM, path: str) -> str:
-    """Put a checkpoint's weights into a fresh network and return the file's SHA-256 (the run's own states go before).
+def begin(network: DiffBGM, init: str, out: Path, about: dict[str, Any]) -> str:
+    """Put the weights of the checkpoint `init` into a fresh network, unless `out` holds a run to go on with.
 
-    Layers that the checkpoint lacks keep their first values. InputError where it is no checkpoint of ours, or holds
-    layers that the network lacks or has in other shapes.
+    Returns the file's SHA-256. Layers that it lacks keep their first values. InputError where it is no checkpoint of
+    ours, or holds layers that the network lacks or has in other shapes.
     """
-    source = load_checkpoint(path)
+    newest = states.newest(out / "checkpoints")
+    if newest is not None:
+        return states.read_about(newest)["config"]["training"]["init"]
+    source = load_checkpoint(init)
     try:
         lacking = network.load_state_dict(source.network.state_dict(), strict=False)
         if lacking.unexpected_keys:
             raise RuntimeError(f"it has {', '.join(lacking.unexpected_keys[:3])}")
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"init={path} is of another architecture ({reason}); give its model= and features") from error
-    if lacking.missing_keys:
-        layers = dict.fromkeys(".".join(key.split(".")[:2]) for key in lacking.missing_keys)
-        logging.info("%s lacks %s: freshly drawn", path, ", ".join(layers))
+        raise InputError(f"init={init} is of another architecture ({reason}); give its model= and features") from error
+    layers = dict.fromkeys(".".join(key.split(".")[:2]) for key in lacking.missing_keys)
+    if layers:
+        logging.info("%s lacks %s: freshly drawn", init, ", ".join(layers))
+    for key in ("objective", "schedule"):
+        if source.config[key] != about[key]:
+            logging.warning("%s was trained with %s %s, not %s", init, key, source.config[key], about[key])
     return source.sha256
 
 

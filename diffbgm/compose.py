@@ -32,7 +32,7 @@ from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEG
 from diffbgm.music.pianoroll import decode
 from diffbgm.video.features import BeatFeatures
 
-HEARD = ("both", "language", "visual")
+MODALITIES = ("both", "language", "visual")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ComposeSettings:
 
     guidance: float | None = None  # scale of classifier-free guidance; 1 asks for the condition alone
     guidance_interval: tuple[int, int] | None = None  # guide only where low <= t <= high
-    hear: str = "both"  # both | language | visual: the other stream of the condition is left out, as for an ablation
+    modality: str = "both"  # both | language | visual: leave the other one out, as for an ablation
     temperature: float | None = None  # below 1: surer of each cell (objective=x0_posterior); 1: as learned
     window: int | str | None = None  # beats per attention window, or "dynamic": from the shots of each video
     longform: str = "joint"  # independent | outpaint | joint
@@ -92,8 +92,8 @@ class Composer:
             raise InputError(f"guidance is {scale}; give a number such as 2, or 1 for the condition alone")
         if not 0 < (self.settings.threshold or 0) < 1:
             raise InputError(f"threshold is {self.settings.threshold}; give a probability such as 0.5")
-        if self.settings.hear not in HEARD:
-            raise InputError(f"hear is {self.settings.hear!r}; give one of {', '.join(HEARD)}")
+        if self.settings.modality not in MODALITIES:
+            raise InputError(f"modality is {self.settings.modality!r}; give one of {', '.join(MODALITIES)}")
         self.sampler, self.device, self.dtype = sampler, device, dtype
         self.schedule = sqrt_linear(**config["schedule"])
         self.objective = build_objective(config["objective"], self.schedule, self.settings.temperature)
@@ -118,8 +118,8 @@ class Composer:
 
     def _generate(self, encoded: Encoded, pieces: Sequence[Piece], longform: str) -> Iterator[Progress]:
         assert self.settings.guidance is not None
-        if self.settings.hear != "both":
-            left_out = "visual" if self.settings.hear == "language" else "language"
+        if self.settings.modality != "both":
+            left_out = "visual" if self.settings.modality == "language" else "language"
             encoded = self.network.conditioner.without(encoded, left_out)
         denoise = denoiser(
             self.network,

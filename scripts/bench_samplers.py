@@ -70,6 +70,7 @@ def bench_samplers(cfg: DictConfig) -> int:
     loader = SegmentLoader(cache, "val", cfg.segments, limit=cfg.segments, perturb=False, window=window)
     batch, path = loader.batch(0, 0), Path(cfg.out)
     identity = {"checkpoint": checkpoint.sha256, "data": str(cache), "segments": len(batch), "seed": cfg.seed}
+    identity |= {"device": str(device), "batch": cfg.batch, "cpu_time": cfg.cpu_time}
     bench = resumed(path, identity)
     rows: dict[str, Row] = bench["rows"]
     real = [decode(roll) for roll in batch.roll.numpy()]
@@ -89,7 +90,7 @@ def bench_samplers(cfg: DictConfig) -> int:
     elif cfg.paper_steps and "paper_seconds" not in bench:
         asked = settings(cfg, cfg.paper)
         steps, asked["sampler"]["steps"] = asked["sampler"]["steps"], cfg.paper_steps
-        measured = composed(cfg, checkpoint, first(batch.condition, cfg.batch), asked, device)
+        measured = composed(cfg, checkpoint, batch.condition[: cfg.batch], asked, device)
         bench["paper_seconds"] = measured["seconds"] * steps / cfg.paper_steps
     if cfg.speed and "speed" not in bench:
         bench["speed"] = speed(cfg, checkpoint, batch, device)
@@ -196,7 +197,7 @@ def summary(values: Sequence[float | None]) -> dict[str, Any]:
 def speed(cfg: DictConfig, checkpoint: Checkpoint, batch: Batch, device: torch.device) -> dict[str, Any]:
     """Seconds of one network evaluation, the fastest of `cfg.speed` guided calls, and how far it is from float32."""
     network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
-    condition = first(batch.condition, cfg.batch)
+    condition = batch.condition[: cfg.batch]
     x = torch.randn(2 * len(condition), 2, 128, 128, generator=torch.Generator().manual_seed(cfg.seed)).to(device)
     t = torch.full((len(x),), 500, device=device)
     found: dict[str, Any] = {}
@@ -277,11 +278,6 @@ def cell(entry: dict[str, Any] | None) -> str:
 def overlap(a: Sequence[float] | None, b: Sequence[float] | None) -> bool:
     """Whether two intervals share a point."""
     return a is not None and b is not None and max(a[0], b[0]) <= min(a[1], b[1])
-
-
-def first(condition: Condition, count: int) -> Condition:
-    """The first rows of a condition."""
-    return Condition(*(tensor[:count] for tensor in vars(condition).values()))
 
 
 def stored(music: Sequence[Notes]) -> list[list[list[int]]]:

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
+from diffbgm.entry import autocast_dtype, device_named, typed
 from diffbgm.evaluation.alignment import note_density
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import atomic, writable_folder
@@ -69,10 +71,11 @@ def make_card(cfg: DictConfig) -> int:
     sample_songs(cfg)
     checkpoint, out = load_checkpoint(cfg.checkpoint), Path(cfg.out)
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
-    batch = SegmentLoader(cache, "val", cfg.segments, limit=cfg.segments, perturb=False).batch(0, 0)
-    settings = ComposeSettings(rows=8)
-    composer = Composer(checkpoint, instantiate(cfg.sampler), settings, torch.device("cpu"))
-    music, real = sample(composer, batch.condition, cfg.seed), [decode(roll) for roll in batch.roll.numpy()]
+    window, device = checkpoint.config["window"], device_named(cfg.device)
+    loader = SegmentLoader(cache, cfg.split, cfg.segments, limit=cfg.segments, perturb=False, window=window)
+    batch, settings = loader.batch(0, 0).to(device), typed(ComposeSettings, cfg.compose)
+    composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, autocast_dtype(cfg.precision, device))
+    music, real = sample(composer, batch.condition, cfg.seed), [decode(roll) for roll in batch.roll.cpu().numpy()]
     card = {
         "checkpoint": Path(cfg.checkpoint).name,
         "sha256": checkpoint.sha256,
@@ -80,9 +83,7 @@ def make_card(cfg: DictConfig) -> int:
         "seed": cfg.seed,
         "bars": cfg.bars,
         "sampler": OmegaConf.to_container(cfg.sampler),
-        "guidance": composer.settings.guidance,
-        "temperature": composer.settings.temperature,
-        "threshold": composer.settings.threshold,
+        "compose": asdict(composer.settings),
         **songs(out, cache, cfg),
         "segments": len(batch),
         "following": following(music, real),
@@ -144,7 +145,7 @@ def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     count, shape = len(batch), batch.roll.shape[1:]
     found = {}
     for low, high in BANDS:
-        numbers = draw(seed, low, range(count), count, shape, high - low, 0.0, stratified=True)
+        numbers = draw(seed, low, range(count), count, shape, high - low, 0.0, stratified=True).to(batch.roll.device)
         t = low + numbers.t
         x = schedule.q_sample(batch.roll, t, numbers.eps)
         for name, condition in conditions.items():
@@ -160,11 +161,11 @@ def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
 
 def tables(card: dict[str, Any]) -> str:
     """The card's numbers as Markdown."""
-    generated, real = card["generated"], card["real"]
+    generated, real, how = card["generated"], card["real"], card["compose"]
     lines = [
         f"{card['songs']} held-out songs, at most {card['bars']} bars each, one piece for the conditions of each, seed "
         f"{card['seed']}; {card['sampler']['name']} with {card['sampler']['steps']} steps, guidance "
-        f"{card['guidance']:g}, temperature {card['temperature']:g}, threshold {card['threshold']:g}. Means with 95 % "
+        f"{how['guidance']:g}, temperature {how['temperature']:g}, threshold {how['threshold']:g}. Means with 95 % "
         "bootstrap intervals over songs; real: the same bars of the songs themselves.",
         "",
         "| | real | generated | difference | the paper's model to its Real |",
@@ -213,11 +214,10 @@ def draw_samples(composer: Composer, batch: Batch, path: Path) -> None:
     figure = Figure(figsize=(13, 8), dpi=90, layout="constrained")
     axes = figure.subplots(SAMPLES_SHOWN, 2, sharex=True, sharey=True)
     for seed, (row, (left, right)) in enumerate(zip(rows, axes, strict=True)):
-        condition = Condition(*(tensor[row : row + 1] for tensor in vars(batch.condition).values()))
-        (notes,) = sample(composer, condition, seed)
+        (notes,) = sample(composer, batch.condition[row : row + 1], seed)
         pieces_shown = (
             (left, notes, f"sampled, seed {seed}"),
-            (right, decode(batch.roll[row].numpy()), batch.songs[row]),
+            (right, decode(batch.roll[row].cpu().numpy()), batch.songs[row]),
         )
         for axis, piece, title in pieces_shown:
             axis.hlines(piece.pitch, piece.onset, piece.onset + piece.duration - 0.15, linewidth=3, color="#2f6f9f")

@@ -1,7 +1,7 @@
 """Does the music follow videos that nothing was tuned on, and which part of the model makes it?
 
     python scripts/download_assets.py unseen
-    python scripts/measure_following.py out=outputs/following [videos=data/unseen seed=0 checkpoint=FILE ...]
+    python scripts/measure_following.py videos=data/unseen out=outputs/following [seed=0 checkpoint=FILE ...]
 
 All videos get music (notes only) as `sample.py` makes it, then without guidance, with the language or the visual
 stream alone, and without any condition. Beside every number stands the chance of it: the picture turned round in time
@@ -41,11 +41,12 @@ from sample import build_pipeline
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "as shipped": {},
     "no guidance": {"guidance": 1.0},
-    "language only": {"hear": "language"},
-    "video only": {"hear": "visual"},
+    "language only": {"modality": "language"},
+    "video only": {"modality": "visual"},
     "no condition": {"guidance": 0.0},
 }
 NUMBERS = ("motion_density", "light_register", "cuts_on_accents", "cuts_on_accents_tight")
+NONE = {"mean": None, "ci95": None}
 
 
 def measure_following(cfg: DictConfig) -> int:
@@ -57,6 +58,9 @@ def measure_following(cfg: DictConfig) -> int:
         features = cached(video, pipeline.extractor, pipeline.cache)
         tempi.append(pipeline.tempo(features).bpm)
         pieces.append(pipeline.beats(features, tempi[-1]))
+    motion = [values for beats in pieces if (values := pace(beats)) is not None]
+    if len(motion) < len(pieces):
+        raise InputError("motion is what following is measured by, and features=clip has none; use a lite checkpoint")
     minutes = sum(piece.valid.sum() / bpm for piece, bpm in zip(pieces, tempi, strict=True))
     rows = {}
     for variant, changes in VARIANTS.items():
@@ -67,7 +71,7 @@ def measure_following(cfg: DictConfig) -> int:
         options = Options(("alignment",), videos=Path(cfg.videos), extractor=pipeline.extractor, cache=pipeline.cache)
         evaluation, _ = evaluate_run(folder, options, lambda items, total, name: items)
         write_songs(evaluation, folder / "songs.csv")
-        rows[variant] = summary(evaluation, music, pieces)
+        rows[variant] = summary(evaluation, music, pieces, motion)
     print(f"{len(videos)} videos, {minutes:.1f} minutes, seed {cfg.seed}; mean [95 % interval], chance, p; n")
     for variant, row in rows.items():
         print(f"| {variant} | " + " | ".join(cell(row[name]) for name in (*NUMBERS, "other_videos")) + " |")
@@ -86,23 +90,20 @@ def composed(composer: Composer, pieces: Sequence[BeatFeatures], seed: int, chan
     return [cut_at(changed.notes(roll), end) for roll, end in zip(rolls, ends, strict=True)]
 
 
-def summary(evaluation: Evaluation, music: Sequence[Notes], pieces: Sequence[BeatFeatures]) -> dict[str, Any]:
+def summary(
+    evaluation: Evaluation, music: Sequence[Notes], pieces: Sequence[BeatFeatures], motion: Sequence[np.ndarray]
+) -> dict[str, Any]:
     """The alignment metrics, and how each piece fits the motion of the other videos (mean over them)."""
-    motion = [pace(beats) for beats in pieces]
-    if any(values is None for values in motion):
-        raise InputError(
-            "following is measured against motion, which features=clip does not have; use a lite checkpoint"
-        )
-    means = []
+    rng, means = np.random.default_rng(0), []
     for index, notes in enumerate(music):
         found = []
         for other, beats in enumerate(pieces):
             if other != index:
                 shared = min(int(beats.valid.sum()), int(pieces[index].valid.sum()))
-                aligned = follows(note_density(notes, shared), motion[other][:shared], np.random.default_rng(0))
+                aligned = follows(note_density(notes, shared), motion[other][:shared], rng)
                 found += [] if aligned is None else [aligned.value]
         means += [np.mean(found)] if found else []
-    crossed = {"mean": float(np.mean(means)), "ci95": bootstrap(np.array(means), np.random.default_rng(0))}
+    crossed = {"mean": float(np.mean(means)), "ci95": bootstrap(np.array(means), rng)} if means else NONE
     return {**evaluation.metrics, "other_videos": {**crossed, "n": len(means)}}
 
 

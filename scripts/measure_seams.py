@@ -12,11 +12,11 @@ structureness from 3 s on (64 bars are two minutes). Prints a table and JSON.
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
@@ -29,6 +29,7 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.diffusion.longform import METHODS
+from diffbgm.entry import device_named, typed
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.evaluation.structure import fitness_of_midi, si_bands
 from diffbgm.models.checkpoint import load_checkpoint
@@ -48,8 +49,8 @@ def measure_seams(cfg: DictConfig) -> int:
     checkpoint = load_checkpoint(cfg.checkpoint)
     found = {"real": [distances(song.notes) for song in songs]}
     for method in METHODS:
-        settings = ComposeSettings(longform=method, rows=5)
-        composer = Composer(checkpoint, instantiate(cfg.sampler), settings, torch.device("cpu"))
+        settings = replace(typed(ComposeSettings, cfg.compose), longform=method)
+        composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device_named(cfg.device))
         found[method] = []
         for index, song in enumerate(tqdm(songs, method, disable=None)):
             *_, progress = composer.compose([Request(song.beats, (cfg.seed, index))])
@@ -91,7 +92,7 @@ def summary(values: Sequence[dict[str, float]]) -> dict[str, tuple[float, float,
     """Mean over pieces with its 95 % bootstrap interval."""
     rows = {}
     for key in values[0]:
-        column = np.array([value[key] for value in values], float)
+        column = np.array([value[key] for value in values if np.isfinite(value[key])], float)
         low, high = bootstrap(column, np.random.default_rng(0)) or (column.mean(), column.mean())
         rows[key] = (float(column.mean()), low, high)
     return rows

@@ -31,7 +31,7 @@ from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
 from diffbgm.music.pianoroll import decode, encode
 
-IDENTITY = ("sampler", "compose", "split", "songs", "bars", "seed")  # with the checkpoint: what decides the music
+IDENTITY = ("sampler", "compose", "precision", "split", "songs", "bars", "seed")  # with checkpoint and data
 
 
 def sample_songs(cfg: DictConfig) -> int:
@@ -41,12 +41,13 @@ def sample_songs(cfg: DictConfig) -> int:
     checkpoint = load_checkpoint(cfg.checkpoint)
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     chosen = pieces(cache, cfg.split, cfg.bars, cfg.songs)
-    device = device_named("auto")
+    device = device_named(cfg.device)
     settings = typed(ComposeSettings, cfg.compose)
     composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, autocast_dtype(cfg.precision, device))
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
-    claim(out / "settings.json", {"checkpoint": checkpoint.sha256, **{key: plain[key] for key in IDENTITY}})
+    identity = {"checkpoint": checkpoint.sha256, "data": cache.path.name}
+    claim(out / "settings.json", identity | {key: plain[key] for key in IDENTITY})
     begin, beats = time.perf_counter(), 0
     for index, piece in enumerate(tqdm(chosen, "songs", disable=None)):
         if (generated / f"{piece.song}.mid").exists():

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_run import losses, run, settings
+from tiny_run import SHIPPED, losses, run, settings
 
 import train as entry
 from diffbgm.training.tracking import read_log
@@ -14,7 +14,7 @@ from diffbgm.training.tracking import read_log
 
 def test_two_gloo_processes_equal_one(tmp_path: Path):
     """20 steps in float32: every loss and gradient norm within 1e-4, and validation too, shared out between them."""
-    more = ["trainer.steps=20", "trainer.validate_every=10", "trainer.validation_segments=20"]
+    more = [*SHIPPED, "trainer.steps=20", "trainer.validate_every=10", "trainer.validation_segments=20"]
     one = run(tmp_path / "one", tmp_path / "cache", *more)
     given = settings(tmp_path / "two", tmp_path / "cache", *more)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

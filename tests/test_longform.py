@@ -204,25 +204,47 @@ def test_chunks_all_have_one_size():
     assert sizes == [(3, 3, 3)] * 3
 
 
-@pytest.mark.parametrize("size", [1, 4])
-def test_the_networks_answer_for_a_row_does_not_depend_on_how_many_rows_there_are(size):
-    """Bit for bit, through convolutions, attention and both halves of guidance."""
+def small_network(**options):
+    """A network with random weights, and six conditions encoded by it."""
     torch.manual_seed(0)
     unet = {"channels": 32, "attention_levels": [1], "n_res_blocks": 1, "channel_multipliers": [1, 2], "n_heads": 2}
     conditioner = {"visual_width": 9, "language_width": 12, "selector": {"strategy": "language_video"}}
-    network = build_network({"unet": {**unet, "d_cond": 32, "pack": [4, 4]}, "conditioner": conditioner}).eval()
+    unet |= {"d_cond": 32, "pack": [4, 4], **options}
+    network = build_network({"unet": unet, "conditioner": conditioner}).eval()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     condition = Condition(
         torch.rand(6, 32, 9), torch.rand(6, 32, 12), torch.ones(6, 32, dtype=torch.bool), torch.full((6,), 8)
     )
     with torch.no_grad():
-        encoded = network.encode(condition)
+        return network, network.encode(condition)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_the_networks_answer_for_a_row_does_not_depend_on_how_many_rows_there_are(size):
+    """Bit for bit, through convolutions, attention and both halves of guidance."""
+    network, encoded = small_network()
     denoise = chunked(denoiser(network, build_objective("x0_logits", SCHEDULE), encoded, 3.0), size)
     x, t = torch.randn(6, 2, 128, 128), torch.full((6,), 300)
     whole = denoise(x, t, torch.arange(6))
     for rows in ([0], [5], [1, 4], [3, 2, 1], [5, 0, 1, 2, 3]):
         assert torch.equal(denoise(x[rows], t[rows], torch.tensor(rows)), whole[rows])
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_rows_remember_their_own_x0_however_they_are_grouped(size):
+    """Two calls of a network with self_condition: calls of `size` rows, the last filled up, are calls of all rows."""
+    network, encoded = small_network(self_condition=True)
+    objective, x = build_objective("x0_posterior", SCHEDULE), torch.randn(3, 2, 128, 128)
+    rows, early, late = torch.arange(3), torch.full((3,), 300), torch.full((3,), 250)
+    answers = []
+    for limit in (size, 3):
+        denoise = chunked(denoiser(network, objective, encoded, 2.0), limit)
+        denoise(x, early, rows)
+        answers.append(denoise(x, late, rows))
+    torch.testing.assert_close(*answers, atol=1e-5, rtol=1e-5)
+    fresh = denoiser(network, objective, encoded, 2.0)(x, late, rows)
+    assert (answers[0] - fresh).abs().amax(dim=(1, 2, 3)).min() > 1e-5
 
 
 @pytest.mark.parametrize(("name", "options"), SAMPLERS)

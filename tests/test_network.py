@@ -91,7 +91,9 @@ def test_a_row_does_not_depend_on_its_batch(network: DiffBGM) -> None:
 
 
 def test_a_loss_reaches_every_parameter(network: DiffBGM) -> None:
-    model = awake(build_network(config("tiny"))).train()
+    settings = config("tiny")
+    settings["unet"] |= {"self_condition": True, "rhythm_layers": 1}
+    model = awake(build_network(settings)).train()
     x, t = torch.randn(2, 2, 128, 128), torch.tensor([900, 100])
     estimate = torch.rand_like(x)
     model(x, t, condition(), torch.tensor([False, False]), estimate)[..., 20:108].square().mean().backward()

@@ -98,6 +98,7 @@ def test_a_temperature_moves_what_the_network_says_away_from_the_pivot(sample):
     cold, plain = build_objective("x0_posterior", SCHEDULE, 0.5), build_objective("x0_posterior", SCHEDULE)
     torch.testing.assert_close(cold.eps(prediction, x, T), plain.eps(2 * prediction - pivot, x, T))
     assert build_objective("eps", SCHEDULE, 1.0) == build_objective("eps", SCHEDULE)
+    assert torch.equal(cold.loss(prediction, sample[0], sample[1], T), plain.loss(prediction, sample[0], sample[1], T))
 
 
 @pytest.mark.parametrize(("name", "value", "message"), [("x0_posterior", 0.0, "above 0"), ("eps", 0.8, "x0_posterior")])

@@ -179,13 +179,13 @@ def test_streams_can_be_left_out(tmp_path, call):
     """Both streams act; and what is heard alone depends on nothing else (for language: not on the motion)."""
     video = write_video(tmp_path / "a.mp4", scenes(6.0), fps=12)
     found = {}
-    for hear in ("both", "language", "visual"):
+    for modality in ("both", "language", "visual"):
         for intensity in (1, 0.2):
-            out = tmp_path / f"{hear}{intensity}"
-            given = [f"compose.hear={hear}", f"intensity={intensity}", "caption=A quiet room", "tempo=120"]
+            out = tmp_path / f"{modality}{intensity}"
+            given = [f"compose.modality={modality}", f"intensity={intensity}", "caption=A quiet room", "tempo=120"]
             assert call(video, out, *given) == 0
-            found[hear, intensity] = (out / "a.mid").read_bytes()
-    assert len({found[hear, 1] for hear in ("both", "language", "visual")}) == 3
+            found[modality, intensity] = (out / "a.mid").read_bytes()
+    assert len({found[modality, 1] for modality in ("both", "language", "visual")}) == 3
     assert found["language", 1] == found["language", 0.2]
     assert found["visual", 1] != found["visual", 0.2]
 
@@ -270,7 +270,7 @@ def test_controls_reach_the_music(tmp_path, call):
         (["keep=x.mid", "keep_bars=[a,b]"], "keep_bars=['a', 'b'] cannot be used"),
         (["compose.guidance_interval=[500,200]"], "guidance_interval is [500, 200]"),
         (["compose.guidance_interval=[1]"], "guidance_interval is [1]"),
-        (["compose.hear=music"], "hear is 'music'"),
+        (["compose.modality=music"], "modality is 'music'"),
         (["compose.temperature=0"], "temperature is 0"),
         (["compose.temperature=0.8"], "needs a network of objective=x0_posterior"),
         (["compose.guidance=nan"], "guidance is nan"),

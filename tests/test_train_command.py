@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_run import losses, run, settings, start
+from tiny_run import SHIPPED, losses, run, settings, start
 
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.training import state as states
@@ -81,8 +81,8 @@ def test_a_finished_run_has_nothing_left_to_do(finished: Path, cache: Path):
 
 
 def test_accumulating_pieces_is_the_same_step(tmp_path: Path, cache: Path):
-    whole = run(tmp_path / "whole", cache, "trainer.steps=3")
-    pieces = run(tmp_path / "pieces", cache, "trainer.steps=3", "trainer.accumulate=2")
+    whole = run(tmp_path / "whole", cache, *SHIPPED, "trainer.steps=3")
+    pieces = run(tmp_path / "pieces", cache, *SHIPPED, "trainer.steps=3", "trainer.accumulate=2")
     assert [row["loss"] for row in pieces] == pytest.approx([row["loss"] for row in whole], abs=1e-6)
     assert [row["grad_norm"] for row in pieces] == pytest.approx([row["grad_norm"] for row in whole], rel=1e-4)
 
@@ -193,9 +193,23 @@ def test_init_of_another_architecture_is_one_sentence(tmp_path: Path, cache: Pat
     assert "is of another architecture" in capsys.readouterr().err
 
 
-def test_a_self_conditioned_run_resumes_exactly(tmp_path: Path, cache: Path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run(whole, cache, "trainer.steps=8", "model.unet.self_condition=true")
-    run(parts, cache, "trainer.steps=4", "model.unet.self_condition=true")
-    run(parts, cache, "trainer.steps=8", "model.unet.self_condition=true")
+def test_the_shipped_recipe_resumes_exactly_and_needs_its_init_only_once(
+    tmp_path: Path, cache: Path, finished: Path, capsys
+):
+    whole, parts, init = tmp_path / "whole", tmp_path / "parts", tmp_path / "init.safetensors"
+    init.write_bytes((finished / "checkpoints" / "last.safetensors").read_bytes())
+    run(whole, cache, *SHIPPED, f"init={init}", "trainer.steps=8")
+    run(parts, cache, *SHIPPED, f"init={init}", "trainer.steps=4")
+    init.unlink()
+    run(parts, cache, *SHIPPED, f"init={init}", "trainer.steps=8")
     assert losses(parts) == losses(whole)
+    ends = [load_checkpoint(path / "checkpoints" / "last.safetensors").config["training"] for path in (whole, parts)]
+    assert ends[0]["init"] == ends[1]["init"]
+    assert start(*settings(parts, cache, *SHIPPED, "schedule.roll_scale=1", "trainer.steps=9")) == 1
+    assert "schedule.roll_scale: 2 -> 1" in capsys.readouterr().err
+
+
+def test_a_temperature_that_the_objective_cannot_use_is_refused_before_training(tmp_path: Path, cache: Path, capsys):
+    given = ["objective=eps", "model.unet.pitches=[0,128]", "sampling.temperature=0.8"]
+    assert start(*settings(tmp_path, cache, *given)) == 1
+    assert "x0_posterior" in capsys.readouterr().err

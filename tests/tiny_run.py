@@ -22,6 +22,13 @@ SETTINGS = [
     "trainer.checkpoint_every=1000",
 ]
 
+SHIPPED = [  # what sets the shipped recipe apart from `smoke`
+    "objective=x0_posterior",
+    "schedule.roll_scale=2",
+    "model.unet.self_condition=true",
+    "model.unet.rhythm_layers=1",
+]
+
 
 def settings(out: Path, cache: Path, *more: str) -> list[str]:
     """The command line of a run of a few seconds."""

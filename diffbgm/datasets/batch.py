@@ -21,6 +21,10 @@ class Condition:
     def __len__(self) -> int:
         return len(self.visual)
 
+    def __getitem__(self, rows: slice) -> "Condition":
+        """The condition of a stretch of the batch."""
+        return Condition(*(tensor[rows] for tensor in vars(self).values()))
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Condition":
         """The same condition on another device."""
         move = [tensor.to(device, non_blocking=non_blocking) for tensor in vars(self).values()]

@@ -21,11 +21,14 @@ PERIODS = (2, 4, 8, 16, 32)  # beats: a token's place in half bars, bars and phr
 class RhythmTransformer(nn.Module):
     """Transformer blocks over rows, pooled over pitch; zero at the start, added to the map."""
 
+    periods: Tensor  # (len(PERIODS),)
+
     def __init__(self, channels: int, width: int, heads: int, layers: int, d_cond: int, norm_groups: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(norm_groups, channels)
         self.proj_in = nn.Linear(2 * channels, width)
         self.place = nn.Linear(2 * len(PERIODS), width)
+        self.register_buffer("periods", torch.tensor(PERIODS, dtype=torch.float32), persistent=False)
         blocks = (TransformerBlock(width, heads, d_cond, mask_self_attention=False) for _ in range(layers))
         self.blocks = nn.ModuleList(blocks)
         self.proj_out = zeroed(nn.Linear(width, channels))
@@ -36,7 +39,7 @@ class RhythmTransformer(nn.Module):
         y = F.silu(self.norm(x))
         pooled = torch.cat([y.mean(dim=3), y.amax(dim=3)], dim=1).transpose(1, 2)  # (B, H, 2 C)
         beat = torch.arange(rows, device=x.device) * (windows.beats / rows)
-        angle = 2 * math.pi * beat[:, None] / torch.tensor(PERIODS, device=x.device)
+        angle = 2 * math.pi * beat[:, None] / self.periods
         y = self.proj_in(pooled) + self.place(torch.cat([angle.cos(), angle.sin()], dim=1))  # (B, H, E)
         for block in self.blocks:
             y = block(y, tokens, windows, rows)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LOOK_BACK_SHARE = 0.5  # of the steps, as in Analog Bits (Chen, Zhang and Hinton 2023, section 3)
+SELF_CONDITION_SHARE = 0.5  # of the steps, as in Analog Bits (Chen, Zhang and Hinton 2023, section 3)
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Draws:
     t: Tensor  # (B,) long, timesteps
     eps: Tensor  # (B, 2, S, P) float32, standard normal
     drop: Tensor  # (B,) bool, True where the condition is left out
-    look_back: bool  # whether a network with self_condition sees its own first answer; the same for the whole batch
+    self_condition: bool  # whether a network with self_condition sees its first answer; the same for all rows
 
     def to(self, device: torch.device) -> "Draws":
         """The same numbers on another device."""
         t, eps, drop = (tensor.to(device, non_blocking=True) for tensor in (self.t, self.eps, self.drop))
-        return Draws(t, eps, drop, self.look_back)
+        return Draws(t, eps, drop, self.self_condition)
 
 
 def draw(
@@ -56,8 +56,8 @@ def draw(
         t.append(min(int(place * timesteps), timesteps - 1))
         drop.append(bool(chance < drop_probability))
         eps.append(generator.standard_normal(tuple(shape), dtype=np.float32))
-    look_back = bool(coin < LOOK_BACK_SHARE)
-    return Draws(torch.tensor(t), torch.from_numpy(np.stack(eps)), torch.tensor(drop), look_back)
+    self_condition = bool(coin < SELF_CONDITION_SHARE)
+    return Draws(torch.tensor(t), torch.from_numpy(np.stack(eps)), torch.tensor(drop), self_condition)
 
 
 def fixed(seed: int, count: int, shape: Sequence[int], timesteps: int, switch: int) -> Draws:
@@ -70,7 +70,7 @@ def fixed(seed: int, count: int, shape: Sequence[int], timesteps: int, switch: i
     low = share * (switch + 1)
     high = switch + 1 + share * (timesteps - switch - 1)
     t = np.where(np.arange(count) % 2 == 0, high, low).astype(np.int64)
-    return Draws(torch.from_numpy(t), numbers.eps, numbers.drop, look_back=False)
+    return Draws(torch.from_numpy(t), numbers.eps, numbers.drop, self_condition=False)
 
 
 def _generator(seed: int, step: int, row: int) -> np.random.Generator:

@@ -28,6 +28,7 @@ class Preview:
     """How previews are sampled; the same seed each time, so that they differ by the weights alone."""
 
     sampler: Sampler
+    objective: Objective  # with the temperature of sampling
     guidance: float
     threshold: float
     seed: int
@@ -36,7 +37,6 @@ class Preview:
     def rolls(
         self,
         network: DiffBGM,
-        objective: Objective,
         schedule: Schedule,
         condition: Condition,
         dtype: torch.dtype | None,
@@ -45,7 +45,7 @@ class Preview:
         device = condition.visual.device
         noise = SeededNoise([(self.seed, row) for row in range(len(condition))], (2, 128, 128), device)
         with torch.no_grad():
-            denoise = denoiser(network, objective, network.encode(condition), self.guidance, dtype=dtype)
+            denoise = denoiser(network, self.objective, network.encode(condition), self.guidance, dtype=dtype)
             for state in self.sampler(denoise, noise(), schedule, noise):
                 roll = state.x0
         return roll

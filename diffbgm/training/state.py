@@ -123,6 +123,7 @@ def retain(folder: Path, keep: int) -> None:
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a checkpoint's config that must not change when a run goes on."""
     kept = {key: config[key] for key in ("model", "objective", "schedule", "window")}
+    kept["schedule"] = {"roll_scale": 1.0, **config["schedule"]}  # which no weight's shape would betray
     return kept | {"features": config["features"]["name"]}
 
 

@@ -170,11 +170,11 @@ class Trainer:
         for piece in range(settings.accumulate):
             rows = slice(piece * size, (piece + 1) * size)
             x0, t, eps = batch.roll[rows], draws.t[rows], draws.eps[rows]
-            condition = Condition(*(tensor[rows] for tensor in vars(batch.condition).values()))
+            condition = batch.condition[rows]
             final = piece == settings.accumulate - 1
             with contextlib.nullcontext() if final else self.accelerator.no_sync(self.network):
                 x, drop = self.schedule.q_sample(x0, t, eps), draws.drop[rows]
-                estimate = self._estimate(x, t, condition, drop) if draws.look_back else None
+                estimate = self._first_x0(x, t, condition, drop) if draws.self_condition else None
                 prediction = self.network(x, t, condition, drop, estimate)
                 loss = self.objective.loss(prediction, x0, eps, t).mean() / settings.accumulate
                 self.accelerator.backward(loss)
@@ -186,7 +186,7 @@ class Trainer:
         return total, norm.detach(), rate
 
     @torch.no_grad()
-    def _estimate(self, x: Tensor, t: Tensor, condition: Condition, drop: Tensor) -> Tensor | None:
+    def _first_x0(self, x: Tensor, t: Tensor, condition: Condition, drop: Tensor) -> Tensor | None:
         """What a network with self_condition makes of x0 at first sight (B, 2, S, P); None for any other network."""
         if not self.raw.self_condition:
             return None
@@ -229,7 +229,7 @@ class Trainer:
         """Sample the first validation conditions, show them above the real rolls, and count notes."""
         batch = self.validation.first(self.settings.previews).to(self.accelerator.device)
         dtype = PRECISIONS[self.settings.precision]
-        rolls = self.preview.rolls(self.average.network, self.objective, self.schedule, batch.condition, dtype)
+        rolls = self.preview.rolls(self.average.network, self.schedule, batch.condition, dtype)
         notes, real = self.preview.notes(rolls), self.preview.notes(batch.roll)
         sounds = [self.preview.sound(piece) for piece in notes]
         tracker.previews(step, picture(torch.cat([rolls, batch.roll])), sounds, self.preview.sample_rate)

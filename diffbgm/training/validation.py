@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from diffbgm.datasets.batch import Batch, Condition
+from diffbgm.datasets.batch import Batch
 from diffbgm.diffusion.objective import Objective
 from diffbgm.diffusion.schedule import Schedule
 from diffbgm.models.network import DiffBGM
@@ -27,8 +27,7 @@ class Validation:
     def first(self, count: int) -> Batch:
         """The first `count` segments of the first dataset (fewer where its first batch is smaller)."""
         batch = next(iter(self.batches.values()))[0]
-        condition = Condition(*(tensor[:count] for tensor in vars(batch.condition).values()))
-        return Batch(batch.roll[:count], condition, batch.songs[:count])
+        return Batch(batch.roll[:count], batch.condition[:count], batch.songs[:count])
 
     @torch.no_grad()
     def __call__(
