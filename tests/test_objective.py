@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diffbgm.diffusion.objective import OBJECTIVES, PIVOT, build_objective, drop_conditions
+from diffbgm.diffusion.objective import OBJECTIVES, PIVOTS, build_objective, drop_conditions
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 
@@ -93,7 +93,7 @@ def test_x0_posterior_needs_no_network_where_there_is_no_noise(sample):
 def test_a_temperature_moves_what_the_network_says_away_from_the_pivot(sample):
     """At 0.5 log-odds lie twice as far from the pivot's; what the cell itself says stays as it is."""
     _, _, x = sample
-    pivot = math.log(PIVOT / (1 - PIVOT))
+    pivot = torch.logit(torch.tensor(PIVOTS)).reshape(2, 1, 1)
     prediction = pivot + torch.linspace(-3, 3, x.numel()).reshape(x.shape)
     cold, plain = build_objective("x0_posterior", SCHEDULE, 0.5), build_objective("x0_posterior", SCHEDULE)
     torch.testing.assert_close(cold.eps(prediction, x, T), plain.eps(2 * prediction - pivot, x, T))

@@ -6,7 +6,6 @@ guidance know one contract only: denoise(x, t) -> eps.
 Shape legend: B batch, ... the shape of one sample (2, S, P).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,8 +17,9 @@ from torch.nn import functional as F
 from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
 
-PIVOT = 0.2
-"""The probability that a temperature leaves alone; at 0.77 a tenth fewer notes were played than at 1 (docs/log.md)."""
+PIVOTS = (0.2, 0.5)
+"""The probabilities (onset, sustain) that a temperature leaves alone: so chosen that the number of notes and of notes at
+once stays near the real one (docs/log.md)."""
 
 
 class Objective(Protocol):
@@ -76,14 +76,14 @@ class X0PosteriorObjective:
     """
 
     schedule: Schedule
-    temperature: float = 1.0  # of `eps` alone; below 1 cells likelier than PIVOT get likelier, the others rarer
+    temperature: float = 1.0  # of `eps` alone; below 1 cells likelier than PIVOTS get likelier, the others rarer
 
     def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         logits = prediction.float() + self._evidence(self.schedule.q_sample(x0.float(), t, eps), t)
         return _mean(F.binary_cross_entropy_with_logits(logits, x0.float(), reduction="none"))
 
     def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        pivot = math.log(PIVOT / (1 - PIVOT))
+        pivot = torch.logit(torch.tensor(PIVOTS, device=x.device)).reshape(-1, 1, 1)
         sure = pivot + (prediction.float() - pivot) / self.temperature
         return self.schedule.eps_from_x0((sure + self._evidence(x, t)).sigmoid(), x.float(), t)
 
