@@ -18,8 +18,8 @@ from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
 
 PIVOTS = (0.2, 0.5)
-"""The probabilities (onset, sustain) that a temperature leaves alone: so chosen that the number of notes and of notes at
-once stays near the real one (docs/log.md)."""
+"""The probabilities of onsets and sustains that a temperature leaves alone, so chosen that the numbers of notes and of
+voices stay near the real ones (docs/log.md)."""
 
 
 class Objective(Protocol):
