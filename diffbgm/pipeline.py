@@ -35,7 +35,7 @@ from diffbgm.music.tempo import TempoChoice, beat_score, choose_tempo
 from diffbgm.page import draw_roll
 from diffbgm.video.features import BeatFeatures, Extractor, VideoFeatures, cached, on_beats
 from diffbgm.video.mux import MIXES, RATE, mux
-from diffbgm.video.steer import pace, with_caption, with_intensity
+from diffbgm.video.steer import pace, with_accents_on_cuts, with_caption, with_intensity
 
 ENDINGS = ("fade", "cut", "resolve")
 MOST_VARIATIONS = 100  # takes of a video, which are composed together
@@ -50,6 +50,7 @@ class Settings:
     seed: int = 0
     tempo: int | float | str = "auto"  # BPM, or "auto": the tempo in `tempo_range` that puts most cuts on beats
     tempo_range: tuple[float, float] = (90.0, 140.0)
+    accent_cuts: bool = True  # the model is shown an accent on every cut (lite features)
     intensity: float = 1.0  # factor on the motion that the model is shown (lite features)
     caption: str | None = None  # takes the place of every shot's caption
     variations: int = 1  # takes per video
@@ -163,6 +164,8 @@ class Pipeline:
         """The features on the beats of the piece, with the user's wishes worked in."""
         count = max(1, math.ceil(features.duration * bpm / 60.0 - 1e-6))
         beats = on_beats(features, count, 60.0 / bpm)
+        if self.settings.accent_cuts:
+            beats = with_accents_on_cuts(beats)
         if self.settings.intensity != 1:
             beats = with_intensity(beats, self.settings.intensity)
         if self.settings.caption is not None:

@@ -43,6 +43,18 @@ def with_intensity(beats: BeatFeatures, factor: float) -> BeatFeatures:
     return replace(beats, visual=visual, language=language, captions=captions)
 
 
+def with_accents_on_cuts(beats: BeatFeatures) -> BeatFeatures:
+    """Lite features that ask for an accent in every beat with a cut; image embeddings as they are.
+
+    What moves says little about a cut: without this, the music has no more accents there than elsewhere (docs/log.md).
+    """
+    if not has_streams(beats):
+        return beats
+    visual = beats.visual.copy()
+    visual[beats.cut, MOTION[1]] = 1.0
+    return replace(beats, visual=visual)
+
+
 def with_caption(beats: BeatFeatures, caption: str, embedding: NDArray[np.float32]) -> BeatFeatures:
     """The same features with one caption, of the given embedding (Dl,), on all beats of the video."""
     language = np.where(beats.valid[:, None], embedding[None], beats.language).astype(np.float32)
