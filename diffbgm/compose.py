@@ -10,8 +10,6 @@ Shape legend: N beats of a piece, K windows of 32 beats, L = 4 N steps, P pitche
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +26,7 @@ from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
-from diffbgm.models.denoiser import Memory, denoiser
+from diffbgm.models.denoiser import denoiser
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode
@@ -123,7 +121,6 @@ class Composer:
         if self.settings.modality != "both":
             left_out = "visual" if self.settings.modality == "language" else "language"
             encoded = self.network.conditioner.without(encoded, left_out)
-        memory = Memory()
         denoise = denoiser(
             self.network,
             self.objective,
@@ -131,11 +128,8 @@ class Composer:
             self.settings.guidance,
             self.settings.guidance_interval,
             self.dtype,
-            memory,
         )
-        options: dict[str, Any] = {"threshold": self.settings.threshold} if longform == "outpaint" else {}
-        if longform == "joint" and self.network.self_condition:
-            options["agreed"] = partial(setattr, memory, "x0")
+        options = {"threshold": self.settings.threshold} if longform == "outpaint" else {}
         rows = chunked(denoise, self.settings.rows)
         yield from METHODS[longform](rows, pieces, self.sampler, self.schedule, self.device, **options)
 

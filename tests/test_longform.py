@@ -7,7 +7,7 @@ import torch
 
 from diffbgm.datasets.batch import Condition
 from diffbgm.diffusion.inpainting import Known, inpainted
-from diffbgm.diffusion.longform import HOPS, METHODS, Piece, Plan, blended, chunked, joint, plan
+from diffbgm.diffusion.longform import HOPS, METHODS, Piece, Plan, blended, chunked, plan
 from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.samplers import SeededNoise, build_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
@@ -245,18 +245,6 @@ def test_rows_remember_their_own_x0_however_they_are_grouped(size):
     torch.testing.assert_close(*answers, atol=1e-5, rtol=1e-5)
     fresh = denoiser(network, objective, encoded, 2.0)(x, late, rows)
     assert (answers[0] - fresh).abs().amax(dim=(1, 2, 3)).min() > 1e-5
-
-
-def test_joint_tells_every_window_the_x0_that_all_agreed_on():
-    """Two windows that overlap by half: what they are told is the same there, and the last of it is the music."""
-    told: list[torch.Tensor] = []
-    pieces = [Piece(plan(192, "joint"), (3,))]
-    sampler = build_sampler("ddim", 5, clip=[0, 1])
-    *_, final = joint(lambda x, t, rows: simple(x, t, rows), pieces, sampler, SCHEDULE, agreed=told.append)
-    assert [tuple(windows.shape) for windows in told] == [(2, 2, 128, 128)] * 5
-    for windows in told:
-        assert torch.equal(windows[0, :, 64:], windows[1, :, :64])
-    assert torch.equal(torch.cat([told[-1][0], told[-1][1, :, 64:]], dim=1), final.rolls[0])
 
 
 @pytest.mark.parametrize(("name", "options"), SAMPLERS)

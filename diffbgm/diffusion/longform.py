@@ -159,25 +159,19 @@ def joint(
     sampler: Sampler,
     schedule: Schedule,
     device: torch.device | str | None = None,
-    agreed: Callable[[Tensor], None] | None = None,
 ) -> Iterator[Progress]:
     """All windows on one noise field per piece, (2, L, P) of seed (*seed, 0); overlapping predictions are blended.
 
     MultiDiffusion (Bar-Tal et al. 2023, eq. 5) with a smooth weight: there is one x for every step of the piece, so
-    that neither notes nor noise know where windows begin. `agreed` is told the blended x0 of every window (R, 2, W, P)
-    after each step: what a network with self_condition must see in place of its own, or windows insist on what they
-    said before.
+    that neither notes nor noise know where windows begin.
     """
     lengths = [piece.plan.length for piece in pieces]
     shapes = [(CHANNELS, length, PITCHES) for length in lengths]
     streams = [_streams([(*piece.seed, 0)], shape, device) for piece, shape in zip(pieces, shapes, strict=True)]
     noise, fresh = (_end_to_end(parts) for parts in zip(*streams, strict=True))
     known = _gathered([_padded(piece, device)[None] for piece in pieces], dim=2)
-    plans = [piece.plan for piece in pieces]
-    field_denoise, places = blended(denoise, plans, device), _places(plans).to(device)
+    field_denoise = blended(denoise, [piece.plan for piece in pieces], device)
     for step, t, x0 in _walk(field_denoise, noise, fresh, known, sampler, schedule):
-        if agreed is not None:
-            agreed(x0[0][:, places].transpose(0, 1))
         yield Progress(step, sampler.steps, t, _cropped(x0[0].split(lengths, dim=1), pieces))
 
 
@@ -194,12 +188,17 @@ def blended(denoise: RowDenoise, plans: Sequence[Plan], device: torch.device | s
     Windows are cut from the field; their eps are added with a raised-cosine weight that is normalised to sum to one
     at every step (at the ends of a piece, where there is one window only, its weight is 1).
     """
-    index, steps = _places(plans), torch.arange(plans[0].window)
+    offsets = [sum(plan.length for plan in plans[:index]) for index in range(len(plans))]
+    starts = torch.tensor(
+        [offset + start for offset, plan in zip(offsets, plans, strict=True) for start in plan.starts]
+    )
+    steps = torch.arange(plans[0].window)
+    index = starts[:, None] + steps  # (R, W) where in the field each step of each window lies
     bump = torch.sin(math.pi * (steps.double() + 0.5) / len(steps)) ** 2
     total = torch.zeros(sum(plan.length for plan in plans), dtype=torch.float64)
-    total.index_add_(0, index.flatten(), bump.repeat(len(index)))
+    total.index_add_(0, index.flatten(), bump.repeat(len(starts)))
     weight = (bump / total[index]).float()[:, None, :, None].to(device)  # (R, 1, W, 1)
-    index, rows = index.to(device), torch.arange(len(index), device=device)
+    index, rows = index.to(device), torch.arange(len(starts), device=device)
     apart = math.ceil(plans[0].window / plans[0].hop)  # windows k and k + apart do not overlap
 
     def field_denoise(x: Tensor, t: Tensor) -> Tensor:
@@ -212,13 +211,6 @@ def blended(denoise: RowDenoise, plans: Sequence[Plan], device: torch.device | s
         return mixed[None]
 
     return field_denoise
-
-
-def _places(plans: Sequence[Plan]) -> Tensor:
-    """(R, W): where in a field of pieces laid end to end each step of each window lies."""
-    offsets = [sum(plan.length for plan in plans[:index]) for index in range(len(plans))]
-    starts = [offset + start for offset, plan in zip(offsets, plans, strict=True) for start in plan.starts]
-    return torch.tensor(starts)[:, None] + torch.arange(plans[0].window)
 
 
 def _walk(

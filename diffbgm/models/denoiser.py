@@ -14,18 +14,6 @@ from diffbgm.diffusion.objective import Objective
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.network import DiffBGM
 
-
-class Memory:
-    """What each row's x0 looked like when the network was last asked for it: (B, 2, S, P), None before the first call.
-
-    A network with self_condition is shown it (Chen, Zhang and Hinton 2023, Analog Bits, section 3). Who changes x0
-    after the network has spoken, as blending windows does, writes down here what came of it.
-    """
-
-    def __init__(self) -> None:
-        self.x0: Tensor | None = None
-
-
 RowDenoise = Callable[..., Tensor]  # x (R, 2, S, P), t (R,), rows (R,) long = all B -> eps (R, 2, S, P) float32
 
 
@@ -36,7 +24,6 @@ def denoiser(
     scale: float = 1.0,
     interval: tuple[int, int] | None = None,
     dtype: torch.dtype | None = None,
-    memory: Memory | None = None,
 ) -> RowDenoise:
     """denoise(x, t, rows) for a condition of B rows, encoded once; `rows` says which of them x belongs to.
 
@@ -44,13 +31,14 @@ def denoiser(
     usual, on x0 logits as logits, so that guided probabilities stay in (0, 1). `dtype` is the autocast type of the
     network's own arithmetic; eps is float32 either way.
 
-    `memory` is what passes from call to call where the network has self_condition: a fresh one for each walk.
+    A network with self_condition is shown what each row's x0 looked like when it was last asked for (Chen, Zhang and
+    Hinton 2023, Analog Bits, section 3): the one thing that is remembered from call to call, so make one for each walk.
     """
     null = network.conditioner.null(encoded)
-    before = Memory() if memory is None else memory
+    memory: dict[str, Tensor] = {}  # "x0": (B, 2, S, P), from the first call on
 
     def predict(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
-        chosen, estimate = encoded.rows(rows), None if before.x0 is None else before.x0[rows]
+        chosen, estimate = encoded.rows(rows), memory["x0"][rows] if memory else None
         if len(x) == 2 * len(rows):
             chosen = Encoded.concatenate([chosen, null.rows(rows)])
             estimate = None if estimate is None else torch.cat([estimate, estimate])
@@ -65,9 +53,9 @@ def denoiser(
             where = torch.arange(len(x), device=x.device) if rows is None else rows
             eps = objective.eps(steered(x, t, where).float(), x, t)
             if network.self_condition:
-                if before.x0 is None:
-                    before.x0 = x.new_zeros(len(encoded), *x.shape[1:])
-                before.x0[where] = objective.schedule.x0_from_eps(eps, x, t).clamp(0, 1)
+                if not memory:
+                    memory["x0"] = x.new_zeros(len(encoded), *x.shape[1:])
+                memory["x0"][where] = objective.schedule.x0_from_eps(eps, x, t).clamp(0, 1)
             return eps
 
     return denoise
