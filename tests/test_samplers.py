@@ -204,7 +204,7 @@ def test_every_config_builds_its_sampler(name):
     assert sampler.name == name
     assert sampler.clip == (0.0, 1.0)
     assert 200 in sampler.timesteps(SCHEDULE)
-    assert sampler.steps == {"ddpm": 1000, "ddim": 50, "dpm": 20}[name]
+    assert sampler.steps == {"ddpm": 1000, "ddim": 50, "dpm": 10}[name]
 
 
 @pytest.mark.parametrize(
