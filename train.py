@@ -154,6 +154,7 @@ def build_loader(config: DictConfig, cache: Cache, settings: Settings, accelerat
         config.seed,
         tuple(config.data.transpose),
         config.data.perturb,
+        config.model.unet.get("theme_condition", False),
         accelerator.process_index,
         accelerator.num_processes,
         config.data.window,

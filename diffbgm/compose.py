@@ -8,7 +8,7 @@ Shape legend: N beats of a piece, K windows of 32 beats, L = 4 N steps, P pitche
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,15 +24,18 @@ from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.samplers import Sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
+from diffbgm.form import FREE, Section, check_form, first_sections, key_of, laid_out, sections, theme_of
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.denoiser import denoiser
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode
+from diffbgm.music.theme import THEME_WIDTH
 from diffbgm.video.features import BeatFeatures
 
 MODALITIES = ("both", "language", "visual")
+SKETCH = 1_000_003  # tells the noise of a section's sketch from that of the piece's windows
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class ComposeSettings:
     temperature: float | None = None  # below 1: surer of each cell (objective=x0_posterior); 1: as learned
     window: int | str | None = None  # beats per attention window, or "dynamic": from the shots of each video
     longform: str = "joint"  # independent | outpaint | joint
+    form: str | None = None  # a letter for every eight bars, again and again; alike letters share a theme; or "free"
     threshold: float | None = None  # probability above which a cell of the roll is a note
     rows: int = 1  # windows per call of the network; fixed, so that results do not depend on how many there are
 
@@ -56,6 +60,17 @@ class Request:
     beats: BeatFeatures
     seed: tuple[int, ...]  # the piece's noise depends on this alone
     known: Known | None = None  # music to keep: roll and mask (2, L, P)
+
+    def section(self, part: Section) -> "Request":
+        """One section of it as a piece of its own."""
+        steps = slice(part.beat * STEPS_PER_BEAT, part.span.stop * STEPS_PER_BEAT)
+        known = None if self.known is None else self.known.cut(steps)
+        return Request(self.beats[part.span], (*self.seed, SKETCH, part.beat), known)
+
+    def holds(self, part: Section) -> bool:
+        """Whether some of the music to keep lies in a section."""
+        known = self.section(part).known
+        return known is not None and bool(known.mask.any())
 
 
 class Composer:
@@ -79,6 +94,7 @@ class Composer:
             threshold=defaults["threshold"] if settings.threshold is None else settings.threshold,
             window=config["window"] if settings.window is None else settings.window,
             temperature=defaults.get("temperature", 1.0) if settings.temperature is None else settings.temperature,
+            form=defaults.get("form", FREE) if settings.form is None else settings.form,
         )
         if self.settings.rows < 1:
             raise InputError(f"rows={self.settings.rows} asks for no windows at all; give at least 1")
@@ -94,6 +110,11 @@ class Composer:
             raise InputError(f"threshold is {self.settings.threshold}; give a probability such as 0.5")
         if self.settings.modality not in MODALITIES:
             raise InputError(f"modality is {self.settings.modality!r}; give one of {', '.join(MODALITIES)}")
+        check_form(self.form)
+        if self.form != FREE and not checkpoint.network.theme_condition:
+            raise InputError(
+                f"form={self.form} needs a network with theme_condition, which this is not; give form={FREE}"
+            )
         self.sampler, self.device, self.dtype = sampler, device, dtype
         self.schedule = sqrt_linear(**config["schedule"])
         self.objective = build_objective(config["objective"], self.schedule, self.settings.temperature)
@@ -101,13 +122,60 @@ class Composer:
         self.network: DiffBGM = torch.compile(network) if compile else network  # type: ignore[assignment]
 
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
-        """Generate all pieces together, a step at a time; the last yielded rolls are the music."""
-        pieces = [
-            Piece(plan(STEPS_PER_BEAT * len(request.beats.visual), self.settings.longform), request.seed, request.known)
-            for request in requests
+        """Generate all pieces together, a step at a time; the last yielded rolls are the music.
+
+        Where the pieces have a form, the steps of the sketches of their sections come first.
+        """
+        themes = yield from self._themes(requests)
+        yield from self._together(requests, themes, self.settings.longform)
+
+    def _together(
+        self, requests: Sequence[Request], themes: Sequence[np.ndarray | None], longform: str
+    ) -> Iterator[Progress]:
+        pieces, parts = [], []
+        for request, theme in zip(requests, themes, strict=True):
+            piece_plan = plan(STEPS_PER_BEAT * len(request.beats.visual), longform)
+            pieces.append(Piece(piece_plan, request.seed, request.known))
+            parts.append(self._encode(request.beats, piece_plan, theme))
+        yield from self._generate(Encoded.concatenate(parts), pieces, longform)
+
+    def _themes(self, requests: Sequence[Request]) -> Generator[Progress, None, list[np.ndarray | None]]:
+        """The theme of each beat (N, 16) of every piece; None where none has a form.
+
+        The first section is sketched freely, those of other letters in its key and groove.
+        """
+        parts = [self._sections(request) for request in requests]
+        if not any(parts):
+            return [None] * len(requests)
+        themes: list[dict[str, np.ndarray]] = [{} for _ in requests]
+        keys: dict[int, np.ndarray] = {}
+        for chosen in (slice(1), slice(1, None)):
+            wanted = [(index, part) for index, own in enumerate(parts) for part in first_sections(own)[chosen]]
+            if not wanted:
+                break
+            told = [keys.get(index, np.zeros((BEATS_PER_SEGMENT, THEME_WIDTH), np.float32)) for index, _ in wanted]
+            for progress in self._together([requests[i].section(part) for i, part in wanted], told, "independent"):
+                yield replace(progress, sketch=True)
+            for (index, part), roll in zip(wanted, progress.rolls, strict=True):
+                cells = self._cells(roll)
+                themes[index][part.letter] = theme_of(cells)
+                keys.setdefault(index, key_of(cells))
+        return [
+            laid_out([part for part in own if not request.holds(part)], theme, len(request.beats.visual))
+            for request, own, theme in zip(requests, parts, themes, strict=True)
         ]
-        parts = [self._encode(request.beats, piece.plan) for request, piece in zip(requests, pieces, strict=True)]
-        yield from self._generate(Encoded.concatenate(parts), pieces, self.settings.longform)
+
+    def _sections(self, request: Request) -> list[Section]:
+        """The sections of a piece; none where one window holds it, or where all of them hold music to keep."""
+        beats = len(request.beats.visual)
+        own = sections(self.form, beats) if beats > BEATS_PER_SEGMENT else []
+        return own if not all(map(request.holds, own)) else []
+
+    @property
+    def form(self) -> str:
+        """The form of every piece."""
+        assert self.settings.form is not None
+        return self.settings.form
 
     def segments(self, condition: Condition, seeds: Sequence[tuple[int, ...]]) -> Iterator[Progress]:
         """Single segments of 8 bars, one for each row of a condition (B, 32, ...), with a seed each."""
@@ -136,28 +204,37 @@ class Composer:
     def calls(self, request: Request) -> int:
         """How many times `compose` will yield for a request on its own."""
         windows = plan(STEPS_PER_BEAT * len(request.beats.visual), self.settings.longform).count
-        return len(self.sampler.timesteps(self.schedule)) * (windows if self.settings.longform == "outpaint" else 1)
+        letters = len({part.letter for part in self._sections(request)})
+        walks = min(letters, 2) + (windows if self.settings.longform == "outpaint" else 1)
+        return len(self.sampler.timesteps(self.schedule)) * walks
 
     def notes(self, roll: Tensor) -> Notes:
         """The notes of a finished roll (2, L, P)."""
         assert self.settings.threshold is not None
         return decode(roll.float().cpu().numpy(), self.settings.threshold)
 
+    def _cells(self, roll: Tensor) -> np.ndarray:
+        """A section's finished roll as 0 and 1 (2, 128, P), filled up with silence."""
+        cells = (roll.float().cpu().numpy() > self.settings.threshold).astype(np.float32)
+        return np.pad(cells, [(0, 0), (0, STEPS_PER_SEGMENT - cells.shape[1]), (0, 0)])
+
     @torch.no_grad()
-    def _encode(self, beats: BeatFeatures, piece_plan: Plan) -> Encoded:
+    def _encode(self, beats: BeatFeatures, piece_plan: Plan, theme: np.ndarray | None) -> Encoded:
         starts = np.array([start // STEPS_PER_BEAT for start in piece_plan.starts])
         if self.settings.window == "dynamic":
             window = dynamic_windows(beats.cut, starts)
         else:
             window = np.full(len(starts), self.settings.window)
-        condition = cut_condition(beats, starts, window)
+        condition = cut_condition(beats, starts, window, theme)
         return self.network.encode(condition.to(self.device))
 
 
-def cut_condition(beats: BeatFeatures, starts: np.ndarray, window: np.ndarray) -> Condition:
+def cut_condition(
+    beats: BeatFeatures, starts: np.ndarray, window: np.ndarray, theme: np.ndarray | None = None
+) -> Condition:
     """The features of N beats cut into K windows of 32 beats that begin at `starts` (K,); past the end not valid.
 
-    `window` (K,): beats per attention window.
+    `window` (K,): beats per attention window; `theme` (N, 16).
     """
     total = starts.max() + BEATS_PER_SEGMENT
     index = starts[:, None] + np.arange(BEATS_PER_SEGMENT)
@@ -167,4 +244,10 @@ def cut_condition(beats: BeatFeatures, starts: np.ndarray, window: np.ndarray) -
         room[: len(array)] = array
         return torch.from_numpy(room[index])
 
-    return Condition(padded(beats.visual), padded(beats.language), padded(beats.valid), torch.from_numpy(window))
+    return Condition(
+        padded(beats.visual),
+        padded(beats.language),
+        padded(beats.valid),
+        torch.from_numpy(window),
+        None if theme is None else padded(theme),
+    )

@@ -185,7 +185,7 @@ class Pipeline:
         with stage("compose", composer.calls(requests[0])) as advance:
             for progress in composer.compose(requests):
                 label = labels[progress.step % len(labels)]
-                if label in nearest:
+                if label in nearest and not progress.sketch:
                     kept[label] = [roll.float().cpu().numpy() for roll in progress.rolls]
                 advance(1)
         takes = []

@@ -3,6 +3,7 @@
 Shape legend: B batch, T beats of a segment (32), Dv width of visual and Dl of language features, S steps, P pitches.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,18 +18,22 @@ class Condition:
     language: Tensor  # (B, T, Dl) float
     valid: Tensor  # (B, T) bool; False where the video has ended and features are zero
     window: Tensor  # (B,) long, beats per attention window (k of the paper)
+    theme: Tensor | None = None  # (B, T, 16) float, what is wished of the music (music/theme.py); zeros: no wish
 
     def __len__(self) -> int:
         return len(self.visual)
 
     def __getitem__(self, rows: slice) -> "Condition":
         """The condition of a stretch of the batch."""
-        return Condition(*(tensor[rows] for tensor in vars(self).values()))
+        return self._each(lambda tensor: tensor[rows])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Condition":
         """The same condition on another device."""
-        move = [tensor.to(device, non_blocking=non_blocking) for tensor in vars(self).values()]
-        return Condition(*move)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Condition":
+        theme = None if self.theme is None else change(self.theme)
+        return Condition(change(self.visual), change(self.language), change(self.valid), change(self.window), theme)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Shape legend: B segments of a batch, T = 32 beats, N notes of a batch, S steps, 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.cache import Cache
+from diffbgm.datasets.hints import ThemeHint
 from diffbgm.datasets.perturb import Perturbation
 from diffbgm.datasets.song import WINDOWS
 from diffbgm.errors import InputError
@@ -26,6 +28,7 @@ class SegmentLoader:
 
     transpose     range of semitones by which the music (not its conditions) is moved, both ends included
     perturb       noise on self-paired conditions (perturb.py); features of a real video are never touched
+    theme         tell training segments of their own theme, as ThemeHint draws it; no other split is told
     window        beats per attention window, or "dynamic": the one closest to the segment's median shot
     limit         at most this many segments, spread evenly over the split
     """
@@ -38,6 +41,7 @@ class SegmentLoader:
         seed: int = 0,
         transpose: tuple[int, int] = (-6, 5),
         perturb: bool = True,
+        theme: bool = False,
         rank: int = 0,
         world_size: int = 1,
         window: int | str = 8,
@@ -52,6 +56,7 @@ class SegmentLoader:
         self.training = split == "train"
         self.transpose = tuple(transpose) if self.training else (0, 0)
         self.perturbation = Perturbation() if perturb and self.training and self.cache.self_paired else None
+        self.hint = ThemeHint() if theme and self.training else None
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.segments = self.cache.segments(split)
         if limit is not None and limit < len(self.segments):
@@ -106,9 +111,10 @@ class SegmentLoader:
         slots = range(first, first + len(segments))
         generators = [np.random.default_rng([self.seed, epoch, slot]) for slot in slots] if self.training else []
         names = [self.cache.songs[song] for song in self._arrays["segment_song"][segments]]
-        return Batch(
-            torch.from_numpy(self._rolls(segments, generators)), self._conditions(segments, generators), tuple(names)
-        )
+        rolls, condition = self._rolls(segments, generators), self._conditions(segments, generators)
+        if self.hint is not None:
+            condition = replace(condition, theme=torch.from_numpy(self.hint(rolls, generators)))
+        return Batch(torch.from_numpy(rolls), condition, tuple(names))
 
     def _rolls(self, segments: np.ndarray, generators: list[np.random.Generator]) -> np.ndarray:
         """Onset and sustain of the segments (B, 2, S, P), each transposed by what its generator draws."""

@@ -71,6 +71,7 @@ class Progress:
     steps: int
     t: int
     rolls: tuple[Tensor, ...]  # (2, total, P) for each piece; zeros where outpaint has not been yet
+    sketch: bool = False  # of a section whose theme is wanted, before the piece itself
 
 
 def plan(total: int, method: str) -> Plan:

@@ -24,23 +24,29 @@ class Encoded:
     visual: Tensor  # (B, T, D)
     window: Tensor  # (B,) long, beats per attention window
     uniform: int | None  # the window where all samples share one (attention then cuts instead of masking), else None
+    theme: Tensor | None = None  # (B, T, 16), as in Condition
 
     def __len__(self) -> int:
         return len(self.visual)
 
     def rows(self, index: Tensor | Sequence[int] | slice) -> "Encoded":
         """Chosen samples, in the order of `index`."""
-        return replace(self, language=self.language[index], visual=self.visual[index], window=self.window[index])
+        theme = None if self.theme is None else self.theme[index]
+        parts = {name: getattr(self, name)[index] for name in ("language", "visual", "window")}
+        return replace(self, **parts, theme=theme)
 
     @staticmethod
     def concatenate(parts: "Sequence[Encoded]") -> "Encoded":
-        """The samples of all parts, one after the other."""
+        """The samples of all parts, one after the other; themes come from all parts or from none."""
         windows = {part.uniform for part in parts}
+        themes = [part.theme for part in parts if part.theme is not None]
+        assert len(themes) in (0, len(parts))
         return Encoded(
             torch.cat([part.language for part in parts]),
             torch.cat([part.visual for part in parts]),
             torch.cat([part.window for part in parts]),
             windows.pop() if len(windows) == 1 else None,
+            torch.cat(themes) if themes else None,
         )
 
 
@@ -143,10 +149,10 @@ class Conditioner(nn.Module):
             language = torch.where(valid, language, self._null(self.null_language, language))
             visual = torch.where(valid, visual, self._null(self.null_visual, visual))
         low, high = torch.stack([condition.window.min(), condition.window.max()]).tolist()
-        return Encoded(language, visual, condition.window, low if low == high else None)
+        return Encoded(language, visual, condition.window, low if low == high else None, condition.theme)
 
     def drop(self, encoded: Encoded, drop: Tensor) -> Encoded:
-        """Both modalities of the samples where `drop` (B,) is True replaced by the null condition."""
+        """Both modalities of the samples where `drop` (B,) is True replaced by the null condition; the theme stays."""
         where = drop[:, None, None]
         return replace(
             encoded,

@@ -31,6 +31,11 @@ class DiffBGM(nn.Module):
         """Whether the network reads an estimate of x0 beside x."""
         return self.unet.estimate is not None
 
+    @property
+    def theme_condition(self) -> bool:
+        """Whether the network can be told a theme."""
+        return self.unet.theme is not None
+
     def encode(self, condition: Condition) -> Encoded:
         """The condition's tokens, which serve every step."""
         return self.conditioner.encode(condition)
@@ -53,7 +58,7 @@ class DiffBGM(nn.Module):
             encoded = self.conditioner.drop(encoded, drop)
         tokens = self.conditioner(encoded, t)
         window = encoded.window if encoded.uniform is None else encoded.uniform
-        return self.unet(x, t, tokens, window, encoded.visual, estimate)
+        return self.unet(x, t, tokens, window, encoded.visual, estimate, encoded.theme)
 
 
 def build_network(config: Mapping[str, Any]) -> DiffBGM:

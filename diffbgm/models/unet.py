@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from diffbgm.errors import InputError
 from diffbgm.models.attention import SpatialTransformer, Windows, sinusoid, zeroed
 from diffbgm.models.rhythm import RhythmTransformer
+from diffbgm.music.theme import GROOVE, HARMONY, PITCH_CLASSES
 
 OUTSIDE_LOGIT = -20.0
 """Predicted for pitches that the network does not see: a logit of practically zero probability."""
@@ -83,7 +84,8 @@ class UNet(nn.Module):
     Beyond the paper, each off by default: `mask_self_attention` (the release masks both attentions), `positions`
     (beats on condition tokens and music, pitches on music), `beat_condition` (a linear layer, zero at the start, adds
     each beat's condition to the first feature map), `self_condition` (a convolution, zero at the start, adds what the
-    clean roll looked like a step before to the first feature map), `rhythm_layers` (of the two transformers over beats
+    clean roll looked like a step before to the first feature map), `theme_condition` (the same for what a theme says
+    of a cell's pitch class and sixteenth), `rhythm_layers` (of the two transformers over beats
     at the outermost level, `rhythm_width` wide; zero at the start), `pack` (steps, pitches of a patch made channels),
     `pitches` (low, high: only these are seen; outside them the output is OUTSIDE_LOGIT, so x0 logits only),
     `output_bias` (where the last layer's bias starts), `norm_groups` (of GroupNorm; 32 in the release. With one channel
@@ -105,6 +107,7 @@ class UNet(nn.Module):
         positions: bool = False,
         beat_condition: bool = False,
         self_condition: bool = False,
+        theme_condition: bool = False,
         rhythm_layers: int = 0,
         rhythm_width: int = 128,
         pack: tuple[int, int] = (1, 1),
@@ -154,8 +157,8 @@ class UNet(nn.Module):
         last = zeroed(nn.Conv2d(width, out_channels * patch, 3, padding=1))
         self.out = nn.Sequential(nn.GroupNorm(norm_groups, width), nn.SiLU(), last)
         self.beat = zeroed(nn.Linear(d_cond, channels)) if beat_condition else None
-        again = nn.Conv2d(in_channels * patch, channels, 3, padding=1, bias=False) if self_condition else None
-        self.estimate = again if again is None else zeroed(again)
+        self.estimate = _hint(in_channels * patch, channels) if self_condition else None
+        self.theme = _hint(2 * patch, channels) if theme_condition else None
         self.rhythm = nn.ModuleList(
             RhythmTransformer(
                 channels * channel_multipliers[0], rhythm_width, n_heads, rhythm_layers, d_cond, norm_groups
@@ -174,11 +177,13 @@ class UNet(nn.Module):
         window: int | Tensor,
         beats: Tensor | None = None,
         estimate: Tensor | None = None,
+        theme: Tensor | None = None,
     ) -> Tensor:
         """Prediction (B, 2, S, P) for x (B, 2, S, P) at t (B,) with tokens (B, T, D) in windows of `window` beats.
 
         `window` is one int or (B,) ints; `beats` (B, T, D), the condition of each beat, is needed with beat_condition;
-        `estimate` (B, 2, S, P) is the x0 of the step before, None where there is none, and read with self_condition.
+        `estimate` (B, 2, S, P) is the x0 of the step before, None where there is none, and read with self_condition;
+        `theme` (B, T, 16) is what is wished of each beat (music/theme.py) and read with theme_condition.
         """
         low, high = self.pitches
         all_pitches = x.shape[3]
@@ -187,8 +192,12 @@ class UNet(nn.Module):
             tokens = tokens + sinusoid(torch.arange(tokens.shape[1], device=x.device), self.d_cond)
         time = self.time_embed(sinusoid(t, self.channels))
         seen = pack_cells(x[..., low:high], self.pack)
-        before = None if estimate is None else pack_cells(estimate[..., low:high], self.pack)
-        y = self._run(seen, time, tokens, windows, beats, before)
+        hints: list[Tensor] = []
+        if self.estimate is not None and estimate is not None:
+            hints.append(self.estimate(pack_cells(estimate[..., low:high], self.pack)))
+        if self.theme is not None and theme is not None:
+            hints.append(self.theme(pack_cells(self._theme_planes(theme), self.pack)))
+        y = self._run(seen, time, tokens, windows, beats, hints)
         y = unpack_cells(y, self.pack).to(x.dtype)
         if (low, high) != (0, all_pitches):
             y = F.pad(y, (low, all_pitches - min(high, all_pitches)), value=OUTSIDE_LOGIT)
@@ -201,9 +210,9 @@ class UNet(nn.Module):
         tokens: Tensor,
         windows: Windows,
         beats: Tensor | None,
-        estimate: Tensor | None,
+        hints: Sequence[Tensor],
     ) -> Tensor:
-        """The network proper, on packed cells (B, C, H, W)."""
+        """The network proper, on packed cells (B, C, H, W); `hints` are added to the first feature map."""
 
         def apply(layers: nn.Module, y: Tensor) -> Tensor:
             for layer in layers.children():
@@ -221,8 +230,8 @@ class UNet(nn.Module):
             if index == 0 and self.beat is not None:
                 assert beats is not None, "beat_condition needs the condition of each beat"
                 x = x + self._rows_of(self.beat(beats), x.shape[2])
-            if index == 0 and self.estimate is not None and estimate is not None:
-                x = x + self.estimate(estimate)
+            if index == 0:
+                x = sum(hints, start=x)
             if index == self.before_down and self.rhythm:
                 x = self.rhythm[0](x, tokens, windows)
             skips.append(x)
@@ -233,10 +242,22 @@ class UNet(nn.Module):
                 x = self.rhythm[1](x, tokens, windows)
         return self.out(x)
 
+    def _theme_planes(self, theme: Tensor) -> Tensor:
+        """(B, T, 16) per beat -> (B, 2, S, P): for each cell that is seen, its pitch class's harmony and its groove."""
+        harmony, groove = theme[..., HARMONY], theme[..., GROOVE]
+        classes = torch.arange(*self.pitches, device=theme.device) % PITCH_CLASSES
+        by_pitch = harmony.repeat_interleave(groove.shape[2], dim=1)[..., classes]
+        return torch.stack([by_pitch, groove.flatten(1)[..., None].expand_as(by_pitch)], dim=1)
+
     @staticmethod
     def _rows_of(beats: Tensor, rows: int) -> Tensor:
         """(B, T, C) per beat -> (B, C, H, 1) per row: repeated where rows are shorter than beats, else averaged."""
         return F.adaptive_avg_pool1d(beats.transpose(1, 2), rows)[..., None]
+
+
+def _hint(in_channels: int, channels: int) -> nn.Conv2d:
+    """A convolution that adds what is known besides x to the first feature map; zero at the start."""
+    return zeroed(nn.Conv2d(in_channels, channels, 3, padding=1, bias=False))
 
 
 def _check(

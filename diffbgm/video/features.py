@@ -148,6 +148,10 @@ class BeatFeatures:
     captions: tuple[str, ...]  # (T,) "" past the end
     cut: NDArray[np.bool_]  # (T,) beats in which a shot other than the first begins
 
+    def __getitem__(self, span: slice) -> "BeatFeatures":
+        """A stretch of beats."""
+        return BeatFeatures(*(part[span] for part in vars(self).values()))
+
 
 def on_beats(
     features: VideoFeatures, beats: int, beat_seconds: float, reference: Reference | None = None

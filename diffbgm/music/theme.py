@@ -1,0 +1,45 @@
+"""Themes: what the bars of a passage have in common, as a network can be told of it; a vector for every beat.
+
+    harmony   12 numbers in [0, 1]: how long each pitch class sounds, as a share of the one that sounds longest
+    groove    4 numbers in [-1, 1], one for each sixteenth: 1 where a note starts in all bars, -1 where in none
+
+Zeros say nothing: neither is known, or wished.
+
+Shape legend: ... leading axes, S steps, P pitches, T beats, 12 pitch classes (C = 0), 4 sixteenths.
+"""
+
+import numpy as np
+
+from diffbgm.music.notes import BEATS_PER_BAR, PITCHES, STEPS_PER_BAR, STEPS_PER_BEAT
+from diffbgm.music.pianoroll import ONSET
+
+PITCH_CLASSES = 12
+THEME_WIDTH = PITCH_CLASSES + STEPS_PER_BEAT
+HARMONY, GROOVE = slice(0, PITCH_CLASSES), slice(PITCH_CLASSES, THEME_WIDTH)  # where they stand in the vector
+
+
+def harmony_of(roll: np.ndarray, span: int) -> np.ndarray:
+    """Harmony (..., T, 12) float32 of rolls (..., 2, S, P) of 0 and 1, S = 4 T, taken over every `span` beats.
+
+    All beats of a span have the same (the last may be shorter); zeros where nothing sounds.
+    """
+    beats = roll.shape[-2] // STEPS_PER_BEAT
+    octaves = -(-PITCHES // PITCH_CLASSES)
+    starts = np.arange(0, beats, span) * STEPS_PER_BEAT
+    sounding = np.add.reduceat(roll.sum(-3), starts, axis=-2)  # (..., spans, P)
+    room = [(0, 0)] * (sounding.ndim - 1) + [(0, octaves * PITCH_CLASSES - PITCHES)]
+    weights = np.pad(sounding, room).reshape(*sounding.shape[:-1], octaves, PITCH_CLASSES).sum(-2)
+    longest = weights.max(-1, keepdims=True)
+    share = np.divide(weights, longest, out=np.zeros(weights.shape, np.float32), where=longest > 0)
+    return np.repeat(share, span, axis=-2)[..., :beats, :]
+
+
+def groove_of(roll: np.ndarray) -> np.ndarray:
+    """Groove (..., T, 4) float32 of rolls (..., 2, S, P) of 0 and 1: whole bars, all of which get the same."""
+    steps = roll.shape[-2]
+    bars = steps // STEPS_PER_BAR
+    assert steps == bars * STEPS_PER_BAR, f"{steps} steps are no whole bars"
+    starts = roll[..., ONSET, :, :].max(-1) > 0  # (..., S)
+    share = starts.reshape(*starts.shape[:-1], bars, STEPS_PER_BAR).mean(-2, dtype=np.float32)
+    by_beat = (2 * share - 1).reshape(*share.shape[:-1], BEATS_PER_BAR, STEPS_PER_BEAT)
+    return np.concatenate([by_beat] * bars, axis=-2)
