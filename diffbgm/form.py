@@ -48,7 +48,10 @@ def sections(form: str, beats: int) -> list[Section]:
 
 def first_sections(parts: list[Section]) -> list[Section]:
     """The first section of each letter, in the order in which they come."""
-    return list({part.letter: part for part in reversed(parts)}.values())[::-1]
+    first: dict[str, Section] = {}
+    for part in parts:
+        first.setdefault(part.letter, part)
+    return list(first.values())
 
 
 def theme_of(roll: np.ndarray) -> np.ndarray:
