@@ -1,0 +1,127 @@
+"""Composing with a form: sketches come first, and the piece is asked for their themes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from diffbgm.compose import Composer, ComposeSettings, Request
+from diffbgm.diffusion.inpainting import Known
+from diffbgm.diffusion.samplers import build_sampler
+from diffbgm.errors import InputError
+from diffbgm.form import key_of, theme_of
+from diffbgm.models.checkpoint import Checkpoint
+from diffbgm.models.network import build_network
+from diffbgm.video.features import BeatFeatures
+
+STEPS = 2
+
+
+def composer(form: str, longform: str = "joint", themes: bool = True) -> Composer:
+    """A narrow network with random weights, loud enough to play notes."""
+    torch.manual_seed(0)
+    unet = {"channels": 32, "attention_levels": [1], "n_res_blocks": 1, "channel_multipliers": [1, 2], "n_heads": 2}
+    unet |= {"d_cond": 32, "pack": [4, 4], "theme_condition": themes}
+    conditioner = {"visual_width": 9, "language_width": 12, "selector": {"strategy": "language_video"}}
+    network = build_network({"unet": unet, "conditioner": conditioner}).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.15)
+    config = {
+        "objective": "x0_logits",
+        "schedule": {"steps": 1000, "start": 0.00085, "end": 0.012},
+        "window": 8,
+        "sampling": {"guidance": 2.0, "threshold": 0.5},
+    }
+    settings = ComposeSettings(form=form, longform=longform, rows=1)
+    return Composer(Checkpoint(network, config, ""), build_sampler("dpm", STEPS), settings, torch.device("cpu"))
+
+
+def request(beats: int, seed: int = 0, known: Known | None = None) -> Request:
+    rng = np.random.default_rng(seed)
+    visual, language = (rng.random((beats, width), np.float32) for width in (9, 12))
+    features = BeatFeatures(visual, language, np.ones(beats, bool), ("",) * beats, np.zeros(beats, bool))
+    return Request(features, (seed,), known)
+
+
+def watched(machine: Composer, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The themes (K, 32, 16) of every condition that the network is given from now on."""
+    seen, encode = [], machine.network.encode
+
+    def watching(condition):
+        seen.append(condition.theme.numpy())
+        return encode(condition)
+
+    monkeypatch.setattr(machine.network, "encode", watching)
+    return seen
+
+
+def cells(roll: torch.Tensor) -> np.ndarray:
+    return (roll.numpy() > 0.5).astype(np.float32)
+
+
+@pytest.mark.parametrize("longform", ["joint", "outpaint", "independent"])
+def test_a_piece_is_asked_for_the_themes_of_its_sketches(longform, monkeypatch):
+    machine = composer("ABA", longform)
+    seen = watched(machine, monkeypatch)
+    wish = request(3 * 32)
+    steps = list(machine.compose([wish]))
+    assert len(steps) == machine.calls(wish)
+    assert [step.sketch for step in steps] == [True] * 2 * STEPS + [False] * (len(steps) - 2 * STEPS)
+    first, second = (cells(steps[k * STEPS - 1].rolls[0]) for k in (1, 2))
+    free, told, piece = seen
+    assert not free.any()
+    np.testing.assert_array_equal(told[0], key_of(first))
+    assert first.any()
+    assert not np.array_equal(theme_of(first), theme_of(second))
+    wanted = np.concatenate([theme_of(first), theme_of(second), theme_of(first)])
+    for window, start in zip(piece, range(0, 96, 32 if longform == "independent" else 16), strict=False):
+        np.testing.assert_array_equal(window, wanted[start : start + 32])
+
+
+def test_the_theme_is_heard():
+    """The same piece with other themes is other music; without a form it is that of a network asked for nothing."""
+    music = [list(composer(form).compose([request(64)]))[-1].rolls[0] for form in ("free", "A", "AB")]
+    assert (music[0] - music[1]).abs().max() > 1e-3
+    assert (music[1] - music[2]).abs().max() > 1e-3
+
+
+def test_a_piece_of_one_window_needs_no_sketch():
+    machine, wish = composer("A"), request(32)
+    steps = list(machine.compose([wish]))
+    assert len(steps) == machine.calls(wish) == STEPS
+    assert torch.equal(steps[-1].rolls[0], list(composer("free").compose([wish]))[-1].rolls[0])
+
+
+def test_pieces_of_any_lengths_do_not_disturb_each_other():
+    wishes = [request(80, 1), request(20, 2), request(33, 3)]
+    *_, together = composer("AB").compose(wishes)
+    for wish, roll in zip(wishes, together.rolls, strict=True):
+        *_, alone = composer("AB").compose([wish])
+        assert torch.equal(alone.rolls[0], roll)
+
+
+def test_sections_with_music_to_keep_are_asked_for_nothing(monkeypatch):
+    machine = composer("A")
+    seen = watched(machine, monkeypatch)
+    mask = torch.zeros(2, 96 * 4, 128, dtype=torch.bool)
+    mask[:, 40 * 4 : 44 * 4] = True  # in the second section
+    *_, last = machine.compose([replace(request(96), known=Known(torch.ones(mask.shape), mask))])
+    assert last.rolls[0][mask].min() == 1
+    whole = seen[-1][::2].reshape(-1, 16)  # every other window of joint: the piece once
+    assert [bool(part.any()) for part in np.split(whole, 3)] == [True, False, True]
+
+
+def test_music_to_keep_in_every_section_leaves_no_form():
+    machine, mask = composer("A"), torch.zeros(2, 256, 128, dtype=torch.bool)
+    mask[:, ::64] = True
+    wish = replace(request(64), known=Known(torch.zeros(mask.shape), mask))
+    assert len(list(machine.compose([wish]))) == machine.calls(wish) == STEPS
+
+
+def test_a_form_needs_a_network_that_can_be_told():
+    with pytest.raises(InputError, match="theme_condition"):
+        composer("A", themes=False)
+    with pytest.raises(InputError, match="AABA"):
+        composer("verse")
+    assert composer("free", themes=False).form == "free"
