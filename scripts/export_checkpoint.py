@@ -1,7 +1,7 @@
 """Make the file that is shipped from a training run's: float16 weights and the sampling defaults chosen for it.
 
     python scripts/export_checkpoint.py runs/NAME/checkpoints/best.safetensors pretrained/NAME.safetensors \\
-        [--guidance 2] [--temperature 0.8] [--threshold 0.5] [--note "2-core CPU, 95 minutes"]
+        [--guidance 2] [--temperature 0.8] [--threshold 0.5] [--form AABA] [--note "2-core CPU, 95 minutes"]
 """
 
 import argparse
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
 
-CHOSEN = ("guidance", "temperature", "threshold")
+CHOSEN = ("guidance", "temperature", "threshold", "form")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threshold", type=float, help="probability above which a cell is a note")
     parser.add_argument("--guidance", type=float, help="scale of classifier-free guidance")
     parser.add_argument("--temperature", type=float, help="below 1: surer of each cell (objective=x0_posterior)")
+    parser.add_argument("--form", help="letters such as AABA (model.unet.theme_condition), or free")
     parser.add_argument("--note", help="machine and time, kept in the file's metadata")
     options = parser.parse_args(arguments)
     try:
