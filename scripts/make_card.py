@@ -165,8 +165,8 @@ def tables(card: dict[str, Any]) -> str:
     lines = [
         f"{card['songs']} held-out songs, at most {card['bars']} bars each, one piece for the conditions of each, seed "
         f"{card['seed']}; {card['sampler']['name']} with {card['sampler']['steps']} steps, guidance "
-        f"{how['guidance']:g}, temperature {how['temperature']:g}, threshold {how['threshold']:g}. Means with 95 % "
-        "bootstrap intervals over songs; real: the same bars of the songs themselves.",
+        f"{how['guidance']:g}, temperature {how['temperature']:g}, threshold {how['threshold']:g}, form {how['form']}. "
+        "Means with 95 % bootstrap intervals over songs; real: the same bars of the songs themselves.",
         "",
         "| | real | generated | difference | the paper's model to its Real |",
         "|---|---|---|---|---|",
