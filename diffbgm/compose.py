@@ -87,14 +87,14 @@ class Composer:
     ) -> None:
         """`dtype` is the autocast type of the network's arithmetic, None for float32; `compile`: by torch.compile."""
         config = checkpoint.config
-        defaults = config["sampling"]
+        defaults, themes = config["sampling"], checkpoint.network.theme_condition
         self.settings = replace(
             settings,
             guidance=defaults["guidance"] if settings.guidance is None else settings.guidance,
             threshold=defaults["threshold"] if settings.threshold is None else settings.threshold,
             window=config["window"] if settings.window is None else settings.window,
             temperature=defaults.get("temperature", 1.0) if settings.temperature is None else settings.temperature,
-            form=defaults.get("form", FREE) if settings.form is None else settings.form,
+            form=settings.form or (defaults.get("form", FREE) if themes else FREE),
         )
         if self.settings.rows < 1:
             raise InputError(f"rows={self.settings.rows} asks for no windows at all; give at least 1")
@@ -111,7 +111,7 @@ class Composer:
         if self.settings.modality not in MODALITIES:
             raise InputError(f"modality is {self.settings.modality!r}; give one of {', '.join(MODALITIES)}")
         check_form(self.form)
-        if self.form != FREE and not checkpoint.network.theme_condition:
+        if self.form != FREE and not themes:
             raise InputError(
                 f"form={self.form} needs a network with theme_condition, which this is not; give form={FREE}"
             )

@@ -18,7 +18,7 @@ from diffbgm.video.features import BeatFeatures
 STEPS = 2
 
 
-def composer(form: str, longform: str = "joint", themes: bool = True) -> Composer:
+def composer(form: str | None, longform: str = "joint", themes: bool = True) -> Composer:
     """A narrow network with random weights, loud enough to play notes."""
     torch.manual_seed(0)
     unet = {"channels": 32, "attention_levels": [1], "n_res_blocks": 1, "channel_multipliers": [1, 2], "n_heads": 2}
@@ -31,7 +31,7 @@ def composer(form: str, longform: str = "joint", themes: bool = True) -> Compose
         "objective": "x0_logits",
         "schedule": {"steps": 1000, "start": 0.00085, "end": 0.012},
         "window": 8,
-        "sampling": {"guidance": 2.0, "threshold": 0.5},
+        "sampling": {"guidance": 2.0, "threshold": 0.5, "form": "AAB"},
     }
     settings = ComposeSettings(form=form, longform=longform, rows=1)
     return Composer(Checkpoint(network, config, ""), build_sampler("dpm", STEPS), settings, torch.device("cpu"))
@@ -122,6 +122,11 @@ def test_music_to_keep_in_every_section_leaves_no_form():
 def test_a_form_needs_a_network_that_can_be_told():
     with pytest.raises(InputError, match="theme_condition"):
         composer("A", themes=False)
-    with pytest.raises(InputError, match="AABA"):
+    with pytest.raises(InputError, match="verse.*AABA"):
         composer("verse")
     assert composer("free", themes=False).form == "free"
+
+
+@pytest.mark.parametrize(("themes", "form"), [(True, "AAB"), (False, "free")])
+def test_the_form_is_the_checkpoints_where_its_network_can_be_told(themes, form):
+    assert composer(None, themes=themes).form == form
