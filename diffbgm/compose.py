@@ -63,14 +63,16 @@ class Request:
 
     def section(self, part: Section) -> "Request":
         """One section of it as a piece of its own."""
-        steps = slice(part.beat * STEPS_PER_BEAT, part.span.stop * STEPS_PER_BEAT)
-        known = None if self.known is None else self.known.cut(steps)
-        return Request(self.beats[part.span], (*self.seed, SKETCH, part.beat), known)
+        return Request(self.beats[part.span], (*self.seed, SKETCH, part.beat), self._known(part))
 
     def holds(self, part: Section) -> bool:
         """Whether some of the music to keep lies in a section."""
-        known = self.section(part).known
+        known = self._known(part)
         return known is not None and bool(known.mask.any())
+
+    def _known(self, part: Section) -> Known | None:
+        steps = slice(part.beat * STEPS_PER_BEAT, part.span.stop * STEPS_PER_BEAT)
+        return None if self.known is None else self.known.cut(steps)
 
 
 class Composer:
@@ -88,13 +90,14 @@ class Composer:
         """`dtype` is the autocast type of the network's arithmetic, None for float32; `compile`: by torch.compile."""
         config = checkpoint.config
         defaults, themes = config["sampling"], checkpoint.network.theme_condition
+        usual = defaults.get("form", FREE) if themes else FREE
         self.settings = replace(
             settings,
             guidance=defaults["guidance"] if settings.guidance is None else settings.guidance,
             threshold=defaults["threshold"] if settings.threshold is None else settings.threshold,
             window=config["window"] if settings.window is None else settings.window,
             temperature=defaults.get("temperature", 1.0) if settings.temperature is None else settings.temperature,
-            form=settings.form or (defaults.get("form", FREE) if themes else FREE),
+            form=usual if settings.form is None else settings.form,
         )
         if self.settings.rows < 1:
             raise InputError(f"rows={self.settings.rows} asks for no windows at all; give at least 1")
@@ -132,6 +135,7 @@ class Composer:
     def _together(
         self, requests: Sequence[Request], themes: Sequence[np.ndarray | None], longform: str
     ) -> Iterator[Progress]:
+        """Pieces with themes (N, 16) of their beats, all or none."""
         pieces, parts = [], []
         for request, theme in zip(requests, themes, strict=True):
             piece_plan = plan(STEPS_PER_BEAT * len(request.beats.visual), longform)

@@ -54,14 +54,14 @@ def first_sections(parts: list[Section]) -> list[Section]:
     return list(first.values())
 
 
-def theme_of(roll: np.ndarray) -> np.ndarray:
-    """The theme (T, 16) of a section's roll (2, S, P) of 0 and 1."""
-    return np.concatenate([harmony_of(roll, CHORD_BEATS), groove_of(roll)], axis=-1)
+def theme_of(roll: np.ndarray, span: int = CHORD_BEATS) -> np.ndarray:
+    """The theme (T, 16) of a section's roll (2, S, P) of 0 and 1, its harmony taken over every `span` beats."""
+    return np.concatenate([harmony_of(roll, span), groove_of(roll)], axis=-1)
 
 
 def key_of(roll: np.ndarray) -> np.ndarray:
-    """What other letters keep of a section's roll (2, S, P): its pitch classes on the whole, and its groove."""
-    return np.concatenate([harmony_of(roll, BEATS_PER_SEGMENT), groove_of(roll)], axis=-1)
+    """What other letters keep of a section's roll (2, S, P): pitch classes on the whole, and groove; (T, 16)."""
+    return theme_of(roll, BEATS_PER_SEGMENT)
 
 
 def laid_out(parts: list[Section], themes: Mapping[str, np.ndarray], beats: int) -> np.ndarray:

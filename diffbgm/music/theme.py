@@ -10,7 +10,7 @@ Shape legend: ... leading axes, S steps, P pitches, T beats, 12 pitch classes (C
 
 import numpy as np
 
-from diffbgm.music.notes import BEATS_PER_BAR, PITCHES, STEPS_PER_BAR, STEPS_PER_BEAT
+from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, STEPS_PER_BEAT
 from diffbgm.music.pianoroll import ONSET
 
 PITCH_CLASSES = 12
@@ -24,11 +24,9 @@ def harmony_of(roll: np.ndarray, span: int) -> np.ndarray:
     All beats of a span have the same (the last may be shorter); zeros where nothing sounds.
     """
     beats = roll.shape[-2] // STEPS_PER_BEAT
-    octaves = -(-PITCHES // PITCH_CLASSES)
     starts = np.arange(0, beats, span) * STEPS_PER_BEAT
     sounding = np.add.reduceat(roll.sum(-3), starts, axis=-2)  # (..., spans, P)
-    room = [(0, 0)] * (sounding.ndim - 1) + [(0, octaves * PITCH_CLASSES - PITCHES)]
-    weights = np.pad(sounding, room).reshape(*sounding.shape[:-1], octaves, PITCH_CLASSES).sum(-2)
+    weights = np.stack([sounding[..., k::PITCH_CLASSES].sum(-1) for k in range(PITCH_CLASSES)], axis=-1)
     longest = weights.max(-1, keepdims=True)
     share = np.divide(weights, longest, out=np.zeros(weights.shape, np.float32), where=longest > 0)
     return np.repeat(share, span, axis=-2)[..., :beats, :]
