@@ -25,6 +25,7 @@ from diffbgm.entry import autocast_dtype, device_named, typed
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, writable_folder
 from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.models.config import FeaturesConfig
 from diffbgm.page import write_page
 from diffbgm.pipeline import Advance, Pipeline, Settings
 from diffbgm.video.features import Extractor
@@ -68,7 +69,7 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
     """The pipeline that configs/sample.yaml describes, with its checkpoint loaded. InputError for what does not fit."""
     checkpoint = load_checkpoint(cfg.checkpoint)
     device = device_named(cfg.device)
-    extractor = _extractor(cfg, checkpoint.config["features"]).to(device)
+    extractor = _extractor(cfg, checkpoint.config.features).to(device)
     extractor.prepare()
     composer = Composer(
         checkpoint,
@@ -88,13 +89,13 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
     return Pipeline(composer, extractor, Path(cfg.cache), typed(Settings, cfg), about)
 
 
-def _extractor(cfg: DictConfig, trained: dict[str, Any]) -> Extractor:
+def _extractor(cfg: DictConfig, trained: FeaturesConfig) -> Extractor:
     """The extractor that the checkpoint was trained on, or the user's choice, if it fits."""
-    chosen = cfg.get("features") or compose("sample", [f"features={trained['name']}"]).features
+    chosen = cfg.get("features") or compose("sample", [f"features={trained.name}"]).features
     extractor = instantiate(chosen)
-    if (extractor.visual_width, extractor.language_width) != (trained["visual_width"], trained["language_width"]):
+    if (extractor.visual_width, extractor.language_width) != (trained.visual_width, trained.language_width):
         raise InputError(
-            f"{cfg.checkpoint} was trained on features={trained['name']}, to which the features asked for do not "
+            f"{cfg.checkpoint} was trained on features={trained.name}, to which the features asked for do not "
             "correspond; leave features= out or give another checkpoint="
         )
     return extractor

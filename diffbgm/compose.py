@@ -89,14 +89,14 @@ class Composer:
     ) -> None:
         """`dtype` is the autocast type of the network's arithmetic, None for float32; `compile`: by torch.compile."""
         config = checkpoint.config
-        defaults, themes = config["sampling"], checkpoint.network.theme_condition
-        usual = defaults.get("form", FREE) if themes else FREE
+        defaults, themes = config.sampling, checkpoint.network.theme_condition
+        usual = defaults.form if themes else FREE
         self.settings = replace(
             settings,
-            guidance=defaults["guidance"] if settings.guidance is None else settings.guidance,
-            threshold=defaults["threshold"] if settings.threshold is None else settings.threshold,
-            window=config["window"] if settings.window is None else settings.window,
-            temperature=defaults.get("temperature", 1.0) if settings.temperature is None else settings.temperature,
+            guidance=defaults.guidance if settings.guidance is None else settings.guidance,
+            threshold=defaults.threshold if settings.threshold is None else settings.threshold,
+            window=config.window if settings.window is None else settings.window,
+            temperature=defaults.temperature if settings.temperature is None else settings.temperature,
             form=usual if settings.form is None else settings.form,
         )
         if self.settings.rows < 1:
@@ -119,8 +119,8 @@ class Composer:
                 f"form={self.form} needs a network with theme_condition, which this is not; give form={FREE}"
             )
         self.sampler, self.device, self.dtype = sampler, device, dtype
-        self.schedule = sqrt_linear(**config["schedule"])
-        self.objective = build_objective(config["objective"], self.schedule, self.settings.temperature)
+        self.schedule = sqrt_linear(**vars(config.schedule))
+        self.objective = build_objective(config.objective, self.schedule, self.settings.temperature)
         network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
         self.network: DiffBGM = torch.compile(network) if compile else network  # type: ignore[assignment]
 
@@ -215,6 +215,8 @@ class Composer:
     def notes(self, roll: Tensor) -> Notes:
         """The notes of a finished roll (2, L, P)."""
         assert self.settings.threshold is not None
+        if not bool(torch.isfinite(roll).all()):
+            raise InputError("the network gave numbers that are not finite; use another checkpoint= or precision=fp32")
         return decode(roll.float().cpu().numpy(), self.settings.threshold)
 
     def _cells(self, roll: Tensor) -> np.ndarray:
