@@ -24,6 +24,7 @@ from diffbgm.app.poster import data_uri, poster
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
 
+PAGES = ("folder", "single")
 PER_PAGE = 50  # videos
 FEW = 3  # up to so many videos, browsers read the start of each file at once
 LARGEST = 300 * 2**20  # bytes of video that one self-contained page holds
@@ -98,6 +99,17 @@ def write_page(reports: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[st
     for old in path.parent.glob(f"{path.stem}-*{path.suffix}"):
         if re.fullmatch(rf"{re.escape(path.stem)}-\d+", old.stem) and old.name not in names and _is_ours(old):
             old.unlink()
+
+
+def write_single_pages(reports: Sequence[Mapping[str, Any]], out: Path) -> list[str]:
+    """Write NAME.html for every video; returns a sentence for each that is too large for a page of its own."""
+    problems = []
+    for group in _grouped(reports):
+        try:
+            write_single_page(group, out / f"{_base(group[0]['name'])}.html")
+        except InputError as error:
+            problems.append(str(error))
+    return problems
 
 
 def write_single_page(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
