@@ -58,7 +58,8 @@ class Take:
         parts = [f"{self.report['notes']} notes", f"{self.data['bars']} bars", f"{self.report['tempo']:g} BPM"]
         if self.report.get("key"):
             parts.append(self.report["key"])
-        parts.append(f"{len(self.data['cuts'])} cuts")
+        cuts = len(self.data["cuts"])
+        parts.append(f"{cuts} cut{'' if cuts == 1 else 's'}")
         if self.data["sections"]:
             parts.append("sections " + " ".join(letter for _, letter in self.data["sections"]))
         return f"Piano roll of {self.name}: {', '.join(parts)}."
@@ -167,19 +168,26 @@ def _render(
     page: int,
     embedded: Mapping[str, tuple[str, str]],
 ) -> str:
-    data = [[take.data | {"again": take.again, "redo": take.redo, "about": take.description} for take in piece.takes] for piece in pieces]
-    return _environment().get_template("page.html").render(
-        pieces=pieces,
-        failed=failed,
-        total=total,
-        pages=pages,
-        page=page,
-        per_page=PER_PAGE,
-        embedded=embedded,
-        preload="metadata" if len(pieces) <= FEW and not embedded else "none",
-        data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
-        style=_asset("page.css"),
-        script=_asset("page.js"),
+    data = [
+        [take.data | {"again": take.again, "redo": take.redo, "about": take.description} for take in piece.takes]
+        for piece in pieces
+    ]
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            pieces=pieces,
+            failed=failed,
+            total=total,
+            pages=pages,
+            page=page,
+            per_page=PER_PAGE,
+            embedded=embedded,
+            preload="metadata" if len(pieces) <= FEW and not embedded else "none",
+            data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+            style=_asset("page.css"),
+            script=_asset("page.js"),
+        )
     )
 
 
