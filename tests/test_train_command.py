@@ -96,10 +96,10 @@ def test_accumulating_pieces_is_the_same_step(tmp_path: Path, cache: Path):
         (["experiment=smoke", "model=huge"], "unknown option 'huge' for model"),
         (["experiment=my_midi"], "no value for data.root"),
         (["experiment=my_midi", "data.root=/nowhere/at/all"], "/nowhere/at/all"),
-        (["experiment=smoke", "trainer.precision=fp8"], "trainer.precision is 'fp8'"),
+        (["experiment=smoke", "trainer.precision=fp8"], "trainer.precision=fp8 cannot be used; give one of fp32"),
         (["experiment=smoke", "trainer.batch_size=9", "trainer.accumulate=2"], "does not divide"),
-        (["experiment=smoke", "trainer.optimizer=sgd"], "trainer.optimizer is 'sgd'"),
-        (["experiment=smoke", "trainer.attention=fast"], "trainer.attention is 'fast'"),
+        (["experiment=smoke", "trainer.optimizer=sgd"], "trainer.optimizer=sgd cannot"),
+        (["experiment=smoke", "trainer.attention=fast"], "trainer.attention=fast cannot"),
         (["experiment=smoke", "objective=eps"], "objective=eps needs"),
         (["experiment=smoke", "out=/dev/null/run"], "cannot write"),
     ],
@@ -166,8 +166,9 @@ def test_overfit_one_learns_its_batch_by_heart(tmp_path: Path):
     assert rows[-1]["preview_recall"] > 0.95
 
 
-def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, cache: Path, capsys):
-    wild = ("trainer.lr=1e38", "trainer.warmup=0", "trainer.clip=1e30", "trainer.checkpoint_every=1")
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, cache: Path, capsys, monkeypatch):
+    monkeypatch.setattr("diffbgm.training.trainer.learning_rate", lambda *_: 1e38)
+    wild = ("trainer.warmup=0", "trainer.clip=1e9", "trainer.checkpoint_every=1")
     assert start(*settings(tmp_path / "run", cache, *wild)) == 1
     error = capsys.readouterr().err
     assert "training stops and nothing was saved yet; run again with a lower trainer.lr" in error
@@ -207,7 +208,7 @@ def test_the_shipped_recipe_resumes_exactly_and_needs_its_init_only_once(
     ends = [load_checkpoint(path / "checkpoints" / "last.safetensors").config.training for path in (whole, parts)]
     assert ends[0]["init"] == ends[1]["init"]
     assert start(*settings(parts, cache, *SHIPPED, "schedule.roll_scale=1", "trainer.steps=9")) == 1
-    assert "schedule.roll_scale: 2 -> 1" in capsys.readouterr().err
+    assert "schedule.roll_scale: 2.0 -> 1.0" in capsys.readouterr().err
 
 
 def test_a_temperature_that_the_objective_cannot_use_is_refused_before_training(tmp_path: Path, cache: Path, capsys):

@@ -23,7 +23,7 @@ class Settings:
     compile: bool = field(help="by torch.compile")
     attention: str = field(choices=("auto", "math"), help="kernel; see configs/trainer/lite.yaml")
     optimizer: str = field(choices=("adam", "adamw"))
-    lr: float = field(above=0, high=10)
+    lr: float = field(low=0, high=10)
     betas: tuple[float, float] = field(low=0, high=0.999999)
     weight_decay: float = field(low=0, high=10)
     warmup: int = field(low=0, high=MOST, help="steps")
