@@ -22,7 +22,7 @@ from diffbgm.music.key import estimate_key
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.pianoroll import encode
 from diffbgm.video.features import BeatFeatures
-from diffbgm.video.steer import pace
+from diffbgm.video.steer import curves, pace
 
 SAMPLE_RATE = 48000  # Hz
 SHORT_FADE = {"cut": 0.02, "resolve": 0.6}  # seconds in which the sound ends, by settings.ending
@@ -120,6 +120,7 @@ class Music:
             "mix": self.settings.mix,
             "shots": self.shots.tolist(),
             "captions": list(self.captions),
+            "curves": {} if self.shown is None else curves(self.shown),
             "settings": asdict(self.settings),
             "seconds": {**self.seconds, "total": sum(self.seconds.values())},
         }
