@@ -6,7 +6,8 @@ the exit code is 1.
 
 import sys
 
-from diffbgm.app.cli import command
+from diffbgm.app.cli import run
+from diffbgm.app.sample import sample
 
 if __name__ == "__main__":
-    sys.exit(command("sample"))
+    sys.exit(run(sample, "sample"))

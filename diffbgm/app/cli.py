@@ -4,8 +4,7 @@
         sys.exit(run(train, "train"))
 
 Overrides are Hydra's (`key=value group=option`). A plain run composes in-process and leaves none of Hydra's folders.
-`--help` lists the settings (help.py); anything else that starts with a dash (`--cfg job`, `-m` for sweeps and
-launchers) is handed to `hydra.main`.
+Anything that starts with a dash (`--help`, `--cfg job`, `-m` for sweeps and launchers) is handed to `hydra.main`.
 """
 
 import difflib
@@ -21,7 +20,6 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from diffbgm.app.help import help_text
 from diffbgm.errors import InputError
 from diffbgm.shipped import CONFIGS
 
@@ -33,9 +31,6 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
     does an unknown key, group or option; any other exception is a defect and keeps its traceback.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if {"-h", "--help"} & set(arguments):
-        print(help_text(config_name, CONFIGS))
-        return 0
     try:
         if any(argument.startswith("-") for argument in arguments):
             if {"-m", "--multirun"} & set(arguments):  # mistakes in what all jobs share: in one sentence, before Hydra
