@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffbgm.datasets.song import Song, segment_starts
+from diffbgm.datasets.song import Song, in_parts, segment_starts
 from diffbgm.datasets.splits import Split
 from diffbgm.errors import InputError
 from diffbgm.music.midi import read_midi
@@ -63,7 +63,8 @@ class MidiFolder:
         if len(starts) == 0 and len(score.downbeats) >= 8:
             meters = ", ".join(f"{meter:g}" for meter in sorted(set(score.meters.tolist())))
             raise InputError(f"{path} has bars of {meters} beats, and segments need eight bars of 4/4 in a row")
-        return Song(song, score.notes, beats, downbeats, starts)
+        notes = in_parts(score.notes, score.track_names, song)
+        return Song(song, notes, beats, downbeats, starts)
 
 
 def paired(downbeats: np.ndarray, meters: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffbgm.datasets.song import Song, segment_starts
+from diffbgm.datasets.song import Song, in_parts, segment_starts
 from diffbgm.datasets.splits import Split, read_excluded
 from diffbgm.errors import InputError
 from diffbgm.music.midi import read_midi
@@ -84,7 +84,8 @@ class Pop909:
         midi, beat_file, chord_file, key_file = _files(self._top() / song)
         times, downbeats = read_beats(beat_file)
         beats = len(times)
-        notes = read_midi(midi, beats=times).notes
+        score = read_midi(midi, beats=times)
+        notes = in_parts(score.notes, score.track_names, song)
         notes = notes.select(notes.onset < STEPS_PER_BEAT * beats)
         middles = _middles(times)
         chords, mode = read_chords(chord_file, middles)[:, 1:13] > 0, read_mode(key_file, middles)

@@ -85,7 +85,8 @@ class UNet(nn.Module):
     (beats on condition tokens and music, pitches on music), `beat_condition` (a linear layer, zero at the start, adds
     each beat's condition to the first feature map), `self_condition` (a convolution, zero at the start, adds what the
     clean roll looked like a step before to the first feature map), `theme_condition` (the same for what a theme says
-    of a cell's pitch class and sixteenth), `rhythm_layers` (of the two transformers over beats
+    of a cell's pitch class and sixteenth), `reference_condition` (the same for the cells of a passage that the music
+    shall be like, with the likeness as a further plane), `rhythm_layers` (of the two transformers over beats
     at the outermost level, `rhythm_width` wide; zero at the start), `pack` (steps, pitches of a patch made channels),
     `pitches` (low, high: only these are seen; outside them the output is OUTSIDE_LOGIT, so x0 logits only),
     `output_bias` (where the last layer's bias starts), `norm_groups` (of GroupNorm; 32 in the release. With one channel
@@ -108,6 +109,7 @@ class UNet(nn.Module):
         beat_condition: bool = False,
         self_condition: bool = False,
         theme_condition: bool = False,
+        reference_condition: bool = False,
         rhythm_layers: int = 0,
         rhythm_width: int = 128,
         pack: tuple[int, int] = (1, 1),
@@ -118,7 +120,7 @@ class UNet(nn.Module):
         super().__init__()
         levels = len(channel_multipliers)
         _check(channels, n_heads, norm_groups, levels, pack, pitches)
-        self.channels, self.d_cond, self.positions = channels, d_cond, positions
+        self.planes, self.channels, self.d_cond, self.positions = in_channels, channels, d_cond, positions
         self.pack, self.pitches = (pack[0], pack[1]), (pitches[0], pitches[1])
         d_time, patch = 4 * channels, pack[0] * pack[1]
         widths = [multiplier * channels for multiplier in channel_multipliers]
@@ -159,6 +161,7 @@ class UNet(nn.Module):
         self.beat = zeroed(nn.Linear(d_cond, channels)) if beat_condition else None
         self.estimate = _hint(in_channels * patch, channels) if self_condition else None
         self.theme = _hint(2 * patch, channels) if theme_condition else None
+        self.reference = _hint((in_channels + 1) * patch, channels) if reference_condition else None
         self.rhythm = nn.ModuleList(
             RhythmTransformer(
                 channels * channel_multipliers[0], rhythm_width, n_heads, rhythm_layers, d_cond, norm_groups
@@ -178,12 +181,14 @@ class UNet(nn.Module):
         beats: Tensor | None = None,
         estimate: Tensor | None = None,
         theme: Tensor | None = None,
+        reference: Tensor | None = None,
     ) -> Tensor:
         """Prediction (B, 2, S, P) for x (B, 2, S, P) at t (B,) with tokens (B, T, D) in windows of `window` beats.
 
         `window` is one int or (B,) ints; `beats` (B, T, D), the condition of each beat, is needed with beat_condition;
         `estimate` (B, 2, S, P) is the x0 of the step before, None where there is none, and read with self_condition;
-        `theme` (B, T, 16) is what is wished of each beat (music/theme.py) and read with theme_condition.
+        `theme` (B, T, 16) is what is wished of each beat (music/theme.py) and read with theme_condition; `reference`
+        (B, 3, S, P), the planes of a passage and how like it the music shall be, is read with reference_condition.
         """
         low, high = self.pitches
         all_pitches = x.shape[3]
@@ -197,6 +202,8 @@ class UNet(nn.Module):
             hints.append(self.estimate(pack_cells(estimate[..., low:high], self.pack)))
         if self.theme is not None and theme is not None:
             hints.append(self.theme(pack_cells(self._theme_planes(theme), self.pack)))
+        if self.reference is not None and reference is not None:
+            hints.append(self.reference(pack_cells(reference[..., low:high], self.pack)))
         y = self._run(seen, time, tokens, windows, beats, hints)
         y = unpack_cells(y, self.pack).to(x.dtype)
         if (low, high) != (0, all_pitches):
