@@ -46,7 +46,7 @@ def test_paper_model_has_the_paper_s_size() -> None:
 
 def test_sizes_of_the_other_models() -> None:
     with torch.device("meta"):
-        assert count(UNet(**options("small"))) == 7_287_024
+        assert count(UNet(**options("small"))) == 7_312_384
         assert count(UNet(**options("tiny"))) < 500_000
 
 

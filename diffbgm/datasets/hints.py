@@ -1,5 +1,5 @@
-"""What a training segment is told of itself and of its song: so that a network can be asked for chords, a key, a groove,
-a passage to take up again, or nothing at all.
+"""What a training segment is told of itself and of its song: so that a network can be asked for chords, a key, a
+groove, a passage to take up again, or nothing at all.
 
 Shape legend: B segments, C planes, T beats, S steps, P pitches, 16 numbers of a theme (music/theme.py).
 """
@@ -65,9 +65,9 @@ class ReferenceHint:
         return int(first + found[int(place * len(found))]) if len(found) else -1
 
 
-def reference_planes(roll: np.ndarray, likeness: float) -> np.ndarray:
-    """What a network is told (C + 1, S, P) of a passage (C, S, P) that the music shall be like: `likeness` in [0, 1]."""
-    return np.concatenate([roll, np.full((1, *roll.shape[1:]), likeness, np.float32)]).astype(np.float32)
+def reference_planes(roll: np.ndarray, asked: float) -> np.ndarray:
+    """What a network is told (C + 1, S, P) of a passage (C, S, P) that the music shall be like; `asked`: how like."""
+    return np.concatenate([roll, np.full((1, *roll.shape[1:]), asked, np.float32)]).astype(np.float32)
 
 
 def likeness(one: np.ndarray, two: np.ndarray) -> float:

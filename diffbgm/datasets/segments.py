@@ -131,7 +131,7 @@ class SegmentLoader:
         return Batch(torch.from_numpy(rolls), condition, tuple(names))
 
     def _rolls(self, segments: np.ndarray, semitones: np.ndarray) -> np.ndarray:
-        """The rolls of segments (B, C, S, P), each transposed by its number of `semitones`; none of them: not at all."""
+        """The rolls of segments (B, C, S, P), each transposed by its number of `semitones` (empty: none)."""
         first, stop = self._arrays["segment_notes"][segments].T
         count = stop - first
         index = np.repeat(np.arange(len(segments)), count)

@@ -156,7 +156,8 @@ class Conditioner(nn.Module):
             language = torch.where(valid, language, self._null(self.null_language, language))
             visual = torch.where(valid, visual, self._null(self.null_visual, visual))
         low, high = torch.stack([condition.window.min(), condition.window.max()]).tolist()
-        return Encoded(language, visual, condition.window, low if low == high else None, condition.theme, condition.reference)
+        uniform = low if low == high else None
+        return Encoded(language, visual, condition.window, uniform, condition.theme, condition.reference)
 
     def drop(self, encoded: Encoded, drop: Tensor) -> Encoded:
         """Both modalities of the samples where `drop` (B,) is True replaced by the null condition; hints stay."""

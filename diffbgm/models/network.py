@@ -17,8 +17,8 @@ from diffbgm.errors import InputError
 from diffbgm.models.conditioner import Conditioner, Encoded, FeatureSelector
 from diffbgm.models.unet import UNet
 
-
-ENDS = ("unet.input_blocks.0.", "unet.out.", "unet.beat", "unet.estimate", "unet.theme", "unet.reference", "conditioner.")
+_HINTS = ("unet.beat", "unet.estimate", "unet.theme", "unet.reference")
+ENDS = ("unet.input_blocks.0.", "unet.out.", *_HINTS, "conditioner.")
 """Names of the layers between the outside and the hidden layers (training/muon.py)."""
 
 

@@ -74,7 +74,8 @@ def recalled(notes: Notes, real: Notes) -> float:
 
 def picture(rolls: Tensor, enlarge: int = 3) -> np.ndarray:
     """(3, H, W) uint8: rolls (K, C, S, P) above one another, time to the right, high pitches up, onsets in orange."""
-    onset, sustain = merged(rolls.float().cpu().clamp(0, 1).numpy()).transpose(1, 0, 3, 2)[..., ::-1, :]  # (K, P, S) each
+    cells = merged(rolls.float().cpu().clamp(0, 1).numpy())
+    onset, sustain = cells.transpose(1, 0, 3, 2)[..., ::-1, :]  # (K, P, S) each
     red, green, blue = (np.clip(a * onset + b * sustain, 0, 1) for a, b in ((1.0, 0.25), (0.65, 0.45), (0.1, 0.7)))
     image = np.stack([red, green, blue])
     image = np.pad(image, ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=0.3)  # a line under each roll

@@ -36,7 +36,7 @@ from diffbgm.training.settings import Settings
 from diffbgm.training.tracking import Tracker, means
 from diffbgm.training.validation import Validation
 
-PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # what autocast computes in, by accelerate's names
+PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of autocast, by accelerate's names
 
 logger = logging.getLogger(__name__)
 
