@@ -3,8 +3,8 @@
 import numpy as np
 
 from diffbgm.music.notes import Notes
-from diffbgm.music.parts import ACCOMPANIMENT, LEAD, by_highest_line, decode_parts, merged, parts_of
-from diffbgm.music.pianoroll import encode, encode_batch
+from diffbgm.music.parts import ACCOMPANIMENT, LEAD, by_highest_line, decode_parts, encode_parts, merged, parts_of
+from diffbgm.music.pianoroll import encode
 
 
 def _notes(*rows: tuple[int, int, int, int]) -> Notes:
@@ -28,7 +28,7 @@ def test_the_highest_line_leads() -> None:
 
 def test_four_planes_there_and_back() -> None:
     notes = _notes((0, 72, 4, LEAD), (0, 48, 8, ACCOMPANIMENT), (4, 74, 2, LEAD), (8, 48, 8, ACCOMPANIMENT)).sorted()
-    roll = encode_batch(notes.onset, notes.pitch, notes.duration, notes.track, 2, 16).reshape(4, 16, 128)
+    roll = encode_parts(notes, 16, 4)
     back = decode_parts(roll)
     for name in ("onset", "pitch", "duration", "track"):
         assert getattr(back, name).tolist() == getattr(notes, name).tolist(), name
@@ -36,14 +36,13 @@ def test_four_planes_there_and_back() -> None:
 
 def test_merged_planes_are_the_roll_of_all_notes() -> None:
     notes = _notes((0, 72, 4, LEAD), (0, 48, 8, ACCOMPANIMENT), (4, 74, 2, LEAD), (2, 74, 2, ACCOMPANIMENT))
-    roll = encode_batch(notes.onset, notes.pitch, notes.duration, notes.track, 2, 16).reshape(4, 16, 128)
+    roll = encode_parts(notes, 16, 4)
     assert np.array_equal(merged(roll), encode(notes, 16))
     assert np.array_equal(merged(roll[:2]), roll[:2])
 
 
-def test_a_pitch_of_both_parts_sounds_once() -> None:
-    """The accompaniment holds what the lead strikes anew: the older note ends there."""
-    notes = _notes((0, 60, 8, ACCOMPANIMENT), (4, 60, 4, LEAD))
-    roll = encode_batch(notes.onset, notes.pitch, notes.duration, notes.track, 2, 16).reshape(4, 16, 128)
-    back = decode_parts(roll)
-    assert list(zip(back.onset.tolist(), back.duration.tolist(), strict=True)) == [(0, 4), (4, 4)]
+def test_the_lead_stays_as_it_is_and_doublings_go() -> None:
+    notes = _notes((0, 60, 8, LEAD), (4, 60, 4, ACCOMPANIMENT), (8, 64, 2, LEAD), (8, 64, 8, ACCOMPANIMENT))
+    back = decode_parts(encode_parts(notes, 16, 4))
+    rows = list(zip(back.onset.tolist(), back.pitch.tolist(), back.duration.tolist(), back.track.tolist(), strict=True))
+    assert rows == [(0, 60, 8, LEAD), (4, 60, 4, ACCOMPANIMENT), (8, 64, 2, LEAD)]

@@ -53,7 +53,7 @@ def test_sizes_of_the_other_models() -> None:
 @pytest.mark.parametrize("name", ["small", "tiny"])
 def test_a_fresh_network_predicts_its_output_bias(name: str) -> None:
     unet = UNet(**options(name))
-    x = torch.randn(1, 2, 128, 128)
+    x = torch.randn(1, unet.planes, 128, 128)
     tokens = torch.randn(1, 32, unet.d_cond)
     y = unet(x, torch.tensor([500]), tokens, 8, tokens)
     assert y.shape == x.shape

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from diffbgm.datasets.song import Song, in_parts, segment_starts
+from diffbgm.datasets.song import Song, segment_starts
 from diffbgm.datasets.splits import Split, read_excluded
 from diffbgm.errors import InputError
 from diffbgm.music.midi import read_midi
 from diffbgm.music.notes import STEPS_PER_BEAT
+from diffbgm.music.parts import in_parts
 
 _FILES = ("{}.mid", "beat_midi.txt", "chord_midi.txt", "key_audio.txt")
 _TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -85,7 +86,7 @@ class Pop909:
         times, downbeats = read_beats(beat_file)
         beats = len(times)
         score = read_midi(midi, beats=times)
-        notes = in_parts(score.notes, score.track_names, song)
+        notes = in_parts(score.notes, score.track_names)
         notes = notes.select(notes.onset < STEPS_PER_BEAT * beats)
         middles = _middles(times)
         chords, mode = read_chords(chord_file, middles)[:, 1:13] > 0, read_mode(key_file, middles)

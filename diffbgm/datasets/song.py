@@ -3,7 +3,6 @@
 Shape legend: n beats of the song, N notes, D downbeats, T and U feature rows, Dv and Dl widths of the features.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +11,6 @@ from typing import Protocol
 import numpy as np
 
 from diffbgm.music.notes import BARS_PER_SEGMENT, BEATS_PER_BAR, Notes
-from diffbgm.music.parts import by_highest_line, parts_of
-
-logger = logging.getLogger(__name__)
 
 WINDOWS = (4, 8, 16, 32)  # beats; what a dynamic attention window may be (paper, table S2)
 
@@ -64,15 +60,6 @@ class Song:
         """The music and its chords moved by `semitones`; what belongs to the video stays."""
         chords = None if self.chords is None else np.roll(self.chords, semitones, axis=1)
         return replace(self, notes=self.notes.transposed(semitones), chords=chords)
-
-
-def in_parts(notes: Notes, names: Sequence[str], song: str) -> Notes:
-    """The notes with lead or accompaniment as their track: by the names of the tracks, else by the highest line."""
-    parts = parts_of(notes, names)
-    if parts is None:
-        logger.info("%s: no track is named as a melody, so the highest line is taken for the lead", song)
-        parts = by_highest_line(notes)
-    return replace(notes, track=parts)
 
 
 class Source(Protocol):
