@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from diffbgm.datasets.batch import Condition
 from diffbgm.errors import InputError
+from diffbgm.models.adapter import RollUNet
 from diffbgm.models.conditioner import Conditioner, Encoded, FeatureSelector
-from diffbgm.models.unet import UNet
 
 _HINTS = ("unet.beat", "unet.estimate", "unet.theme", "unet.reference")
 ENDS = ("unet.input_blocks.0.", "unet.out.", *_HINTS, "conditioner.")
@@ -25,7 +25,7 @@ ENDS = ("unet.input_blocks.0.", "unet.out.", *_HINTS, "conditioner.")
 class DiffBGM(nn.Module):
     """Predicts what its objective asks for (eps, x0 logits or v) from a noisy roll, t and a condition."""
 
-    def __init__(self, unet: UNet, conditioner: Conditioner) -> None:
+    def __init__(self, unet: RollUNet, conditioner: Conditioner) -> None:
         super().__init__()
         self.unet = unet
         self.conditioner = conditioner
@@ -82,7 +82,7 @@ def build_network(config: Mapping[str, Any]) -> DiffBGM:
     options that do not exist or are missing.
     """
     try:
-        unet = UNet(**config["unet"])
+        unet = RollUNet(**config["unet"])
         options = {"d_cond": unet.d_cond, **config["conditioner"]}
         selector = FeatureSelector(**{"width": unet.d_cond, **options.pop("selector")})
         return DiffBGM(unet, Conditioner(selector=selector, **options))
