@@ -254,7 +254,7 @@ def _composed(
     seeds = [(settings.seed, number) if number else (settings.seed,) for number in range(settings.variations)]
     requests = []
     for beats in shown:
-        known = _known(settings, STEPS_PER_BEAT * len(beats.visual))
+        known = _known(settings, STEPS_PER_BEAT * len(beats.visual), composer.network.planes)
         requests += [Request(beats, seed, known) for seed in seeds]
     with stage("compose", max(map(composer.calls, requests))) as advance:
         for progress in composer.compose(requests):
@@ -284,12 +284,12 @@ def _following(notes: Notes, beats: BeatFeatures) -> float | None:
     return spearman(note_density(notes, count), motion[:count])
 
 
-def _known(settings: SampleSettings, total: int) -> Known | None:
+def _known(settings: SampleSettings, total: int, planes: int) -> Known | None:
     """The music that the user brings along, for a piece of `total` steps."""
     if settings.melody is not None:
-        return keep_melody(settings.melody, total)
+        return keep_melody(settings.melody, total, planes)
     if settings.keep is not None and settings.keep_bars is not None:
-        return keep_bars(settings.keep, *settings.keep_bars, total)
+        return keep_bars(settings.keep, *settings.keep_bars, total, planes)
     return None
 
 
