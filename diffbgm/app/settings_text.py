@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_SETTING = re.compile(r"^(?P<indent> *)(?P<key>[\w/]+):(?: +(?P<value>"[^"]*"|[^#\s].*?))??(?: +# (?P<comment>.*))?$")
+_VALUE = r'"[^"]*"|[^#\s].*?'
+_SETTING = re.compile(rf"^(?P<indent> *)(?P<key>[\w/]+):(?: +(?P<value>{_VALUE}))??(?: +# (?P<comment>.*))?$")
 _GROUP = re.compile(r"^ *- (?:override )?/?(?P<name>[\w/@.]+): *(?P<option>[\w/]+)(?: +# (?P<comment>.*))?$")
 _NOT_FOR_PEOPLE = ("hydra", "defaults")
 REQUIRED = "???"
