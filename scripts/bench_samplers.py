@@ -35,7 +35,7 @@ from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import note_density
-from diffbgm.evaluation.musicnn import load_musicnn
+from diffbgm.evaluation.musicnn import WEIGHTS, load_musicnn
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.evaluation.retrieval import Segment, retrieve
 from diffbgm.evaluation.segment import segment_numbers
@@ -167,7 +167,7 @@ def numbers(
             for part in (music, real)
         )
         heard = [query for query in queries if len(query.notes)]
-        result, _ = retrieve(load_musicnn(cfg.musicnn), heard, reference, cfg.seed)
+        result, _ = retrieve(load_musicnn(cfg.musicnn or WEIGHTS), heard, reference, cfg.seed)
         p_20 = result.precision[20]
         found["p_20"] = {"mean": p_20.value, "ci95": [p_20.low, p_20.high], "n": len(heard), "chance": p_20.chance}
     return found

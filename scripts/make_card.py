@@ -1,6 +1,5 @@
 """The evidence in a checkpoint's model card, all of it from one command.
 
-    python scripts/download_assets.py musicnn
     python scripts/make_card.py data.root=POP909 out=outputs/card [checkpoint=FILE songs=N bars=32 segments=64 seed=0]
 
 For held-out songs' conditions, beside the songs themselves over the same bars: the metrics of evaluate.py, retrieval by
@@ -35,6 +34,7 @@ from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.evaluation.alignment import note_density
+from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import atomic, writable_folder
 from diffbgm.generation.composer import Composer, ComposeSettings
@@ -106,7 +106,7 @@ def songs(out: Path, cache: Cache, cfg: DictConfig) -> dict[str, Any]:
     if len(list(training.glob("*.mid"))) < len(cache.manifest["splits"]["train"]):
         for piece in pieces(cache, "train"):
             write_midi(through_roll(piece), training / f"{piece.song}.mid")
-    common = {"training": training, "musicnn": Path(cfg.musicnn), "seed": cfg.seed}
+    common = {"training": training, "musicnn": Path(cfg.musicnn or WEIGHTS), "seed": cfg.seed}
     common["workers"] = len(os.sched_getaffinity(0))
     real, _ = evaluate_run(out / "real", Options(METRICS, **common), _bar)
     options = Options((*METRICS, "retrieval"), reference=out / "real", reference_sample=0, **common)

@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -24,8 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from diffbgm.app.settings_text import help_text
 from diffbgm.errors import InputError
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+from diffbgm.shipped import CONFIGS
 
 
 def run(function: Callable[[DictConfig], int | None], config_name: str, arguments: Sequence[str] | None = None) -> int:
