@@ -9,7 +9,7 @@ from strategies import notes_of
 
 from diffbgm.errors import InputError
 from diffbgm.music.key import estimate_key
-from diffbgm.music.mood import WORDS, Mood, MoodCurve, into_mode, mood_of, read_moods
+from diffbgm.music.mood import WORDS, Mood, MoodCurve, Moods, into_mode, read_moods
 from diffbgm.video.captions import MiniLMEmbedder
 
 # From the clusters of Hevner (1936), "Experimental studies of the elements of expression in music"; none is in the
@@ -30,35 +30,38 @@ def letters(texts: Sequence[str]) -> np.ndarray:
     return table / np.linalg.norm(table, axis=1, keepdims=True)
 
 
+SPELLING = Moods(letters)
+
+
 @pytest.fixture(scope="module")
-def minilm() -> MiniLMEmbedder:
-    return MiniLMEmbedder()
+def minilm() -> Moods:
+    return Moods(MiniLMEmbedder().embed)
 
 
-def test_thirty_words_that_the_table_lacks_lie_on_the_right_side(minilm: MiniLMEmbedder) -> None:
+def test_thirty_words_that_the_table_lacks_lie_on_the_right_side(minilm: Moods) -> None:
     assert len(HEVNER) == 30
     assert not set(HEVNER) & set(WORDS)
-    places = {word: mood_of(word, minilm.embed) for word in HEVNER}
-    valence = [np.sign(places[w].valence) == v for w, (v, _) in HEVNER.items() if v]
-    arousal = [np.sign(places[w].arousal) == a for w, (_, a) in HEVNER.items() if a]
-    assert np.mean(valence) >= 0.9
-    assert np.mean(arousal) >= 0.8
+    places = {word: minilm.of(word) for word in HEVNER}
+    valence = [word for word, (v, _) in HEVNER.items() if v and np.sign(places[word].valence) != v]
+    arousal = [word for word, (_, a) in HEVNER.items() if a and np.sign(places[word].arousal) != a]
+    assert len(valence) <= 3, valence  # of 25
+    assert len(arousal) <= 5, arousal  # of 26
 
 
-def test_what_is_no_mood_is_refused(minilm: MiniLMEmbedder) -> None:
+def test_what_is_no_mood_is_refused(minilm: Moods) -> None:
     for text in ("carburettor", "xqzvt", "17", "calm, carburettor"):
         with pytest.raises(InputError, match=r"is no mood; (did you mean|give words)"):
-            mood_of(text, minilm.embed)
+            minilm.of(text)
 
 
 def test_words_of_the_table_have_their_place_and_several_their_mean() -> None:
-    assert mood_of("Hopeful", letters) == Mood(0.6, 0.1)
-    both = mood_of("calm, hopeful", letters)
+    assert SPELLING.of("Hopeful") == Mood(0.6, 0.1)
+    both = SPELLING.of("calm, hopeful")
     assert both.valence == pytest.approx((np.cos(np.radians(316.2)) + 0.6) / 2)
-    assert mood_of("calm and hopeful", letters) == both
-    assert mood_of("at ease", letters).arousal < 0
+    assert SPELLING.of("calm and hopeful") == both
+    assert SPELLING.of("at ease").arousal < 0
     with pytest.raises(InputError, match="mood= is empty"):
-        mood_of(" , ", letters)
+        SPELLING.of(" , ")
 
 
 @pytest.mark.parametrize(("valence", "arousal"), [(2, 0), (0, -1.1), (float("nan"), 0)])
@@ -88,7 +91,7 @@ def test_a_piece_goes_into_the_other_mode_and_back() -> None:
 
 def test_moods_along_a_film_hold_and_glide(tmp_path: Path) -> None:
     (tmp_path / "moods.csv").write_text("time, mood\n0, calm\n10, epic\n", encoding="utf-8")
-    curve = read_moods(tmp_path / "moods.csv", letters)
+    curve = read_moods(tmp_path / "moods.csv", SPELLING)
     valence, arousal = curve.at(np.array([0.0, 8.9, 10.0, 11.0, 99.0]))
     calm, epic = WORDS["calm"], WORDS["epic"]
     np.testing.assert_allclose(arousal, [calm[1], calm[1], (calm[1] + epic[1]) / 2, epic[1], epic[1]])
@@ -96,7 +99,7 @@ def test_moods_along_a_film_hold_and_glide(tmp_path: Path) -> None:
     steady = MoodCurve.constant(Mood(0.2, -0.4)).at(np.arange(3))
     np.testing.assert_allclose(steady, [[0.2] * 3, [-0.4] * 3])
     (tmp_path / "numbers.csv").write_text("valence,arousal,time\n-1,0.5,3\n", encoding="utf-8")
-    assert read_moods(tmp_path / "numbers.csv", letters).mean == Mood(-1, 0.5)
+    assert read_moods(tmp_path / "numbers.csv", SPELLING).mean == Mood(-1, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +121,12 @@ def test_moods_along_a_film_hold_and_glide(tmp_path: Path) -> None:
 def test_a_damaged_table_is_named_with_its_line(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "moods.csv").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=rf"moods\.csv.*{sentence}"):
-        read_moods(tmp_path / "moods.csv", letters)
+        read_moods(tmp_path / "moods.csv", SPELLING)
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.csv cannot be read"):
-        read_moods(tmp_path / "none.csv", letters)
+        read_moods(tmp_path / "none.csv", SPELLING)
     (tmp_path / "odd.csv").write_bytes(b"time,mood\n0,\xff\xfe\n")
     with pytest.raises(InputError, match=r"odd\.csv cannot be read"):
-        read_moods(tmp_path / "odd.csv", letters)
+        read_moods(tmp_path / "odd.csv", SPELLING)

@@ -80,12 +80,14 @@ def speech_presence(sound: np.ndarray, rate: int) -> np.ndarray:
     voice = sosfilt(butter(4, VOICE_LOW, "highpass", fs=VOICE_RATE, output="sos"), narrow)
     band = _power(np.repeat(voice[:, None], 2, axis=1), int(HOP * VOICE_RATE))[: len(power)]
     band = np.pad(band, (0, len(power) - len(band)))
+    band, power = band.astype(np.float64), power.astype(np.float64)
     envelope = np.sqrt(band)
     fast, slow = (uniform_filter1d(envelope, round(width / HOP), mode="nearest") for width in (SYLLABLE, SENTENCE))
     window = round(VOICE_WINDOW / HOP)
-    swing = np.sqrt(uniform_filter1d((fast - slow) ** 2, window, mode="nearest"))
-    swing /= uniform_filter1d(envelope, window, mode="nearest") + 1e-6
-    share = uniform_filter1d(band, window, mode="nearest") / (uniform_filter1d(power, window, mode="nearest") + 1e-12)
+    swing = np.sqrt(np.maximum(uniform_filter1d((fast - slow) ** 2, window, mode="nearest"), 0))
+    swing /= np.maximum(uniform_filter1d(envelope, window, mode="nearest"), 1e-6)
+    share = uniform_filter1d(band, window, mode="nearest")
+    share /= np.maximum(uniform_filter1d(power, window, mode="nearest"), 1e-12)
     likely = np.clip((swing - SWING) / SWING_SPAN, 0, 1) * np.clip((share - SHARE) / SHARE_SPAN, 0, 1)
     return maximum_filter1d(likely, round(HOLD / HOP), mode="nearest")
 

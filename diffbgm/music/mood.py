@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -109,34 +110,43 @@ class MoodCurve:
         return Mood(float(self.valence.mean()), float(self.arousal.mean()))
 
 
-def mood_of(text: str, embed: Embed) -> Mood:
-    """The place of words such as "calm, hopeful": the mean of their places.
+class Moods:
+    """Places of words in the plane. `embed` gives sentence embeddings of unit length; it is first asked when needed."""
 
-    `embed` gives sentence embeddings of unit length. Raises InputError where a part of it is no mood, with the nearest
-    words of the table.
-    """
-    parts = [part for part in re.split(r"\s*(?:,|;|\+|&|\band\b)\s*", text.strip().lower()) if part]
-    if not parts:
-        raise InputError("mood= is empty; give words such as 'calm, hopeful'")
-    places = np.array([WORDS[part] if part in WORDS else _by_meaning(part, embed) for part in parts])
-    return Mood(*(float(value) for value in np.clip(places.mean(axis=0), -1, 1)))
+    def __init__(self, embed: Embed) -> None:
+        self.embed = embed
+
+    def of(self, text: str) -> Mood:
+        """The place of words such as "calm, hopeful": the mean of their places.
+
+        Raises InputError where a part of it is no mood, with the nearest words of the table.
+        """
+        parts = [part for part in re.split(r"\s*(?:,|;|\+|&|\band\b)\s*", text.strip().lower()) if part]
+        if not parts:
+            raise InputError("mood= is empty; give words such as 'calm, hopeful'")
+        places = np.array([WORDS[part] if part in WORDS else self._by_meaning(part) for part in parts])
+        return Mood(*(float(value) for value in np.clip(places.mean(axis=0), -1, 1)))
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        """Embeddings of the table's words, (words, D)."""
+        return self.embed(list(WORDS))
+
+    def _by_meaning(self, part: str) -> tuple[float, float]:
+        words = list(WORDS)
+        if not re.search(r"[^\W\d_]", part):
+            raise InputError(f"mood={part!r} is no mood; give words such as 'calm, hopeful', or valence= and arousal=")
+        likeness = self._table @ self.embed([part])[0]
+        if likeness.max() < FOREIGN:
+            spelled = difflib.get_close_matches(part, words, n=3, cutoff=0.6)
+            near = spelled or [words[index] for index in np.argsort(-likeness)[:3]]
+            raise InputError(f"mood={part!r} is no mood; did you mean {' or '.join(near)}?")
+        weight = np.exp((likeness - likeness.max()) / NEARNESS)
+        valence, arousal = weight @ np.array([WORDS[word] for word in words]) / weight.sum()
+        return float(valence), float(arousal)
 
 
-def _by_meaning(part: str, embed: Embed) -> tuple[float, float]:
-    words = list(WORDS)
-    if not re.search(r"[a-z]", part):
-        raise InputError(f"mood={part!r} is no mood; give words such as 'calm, hopeful', or valence= and arousal=")
-    likeness = embed(words) @ embed([part])[0]
-    if likeness.max() < FOREIGN:
-        spelled = difflib.get_close_matches(part, words, n=3, cutoff=0.6)
-        near = spelled or [words[index] for index in np.argsort(-likeness)[:3]]
-        raise InputError(f"mood={part!r} is no mood; did you mean {', '.join(near[:-1])} or {near[-1]}?")
-    weight = np.exp((likeness - likeness.max()) / NEARNESS)
-    valence, arousal = weight @ np.array([WORDS[word] for word in words]) / weight.sum()
-    return float(valence), float(arousal)
-
-
-def read_moods(path: str | Path, embed: Embed) -> MoodCurve:
+def read_moods(path: str | Path, table: Moods) -> MoodCurve:
     """Moods along a film from a CSV file with the columns time (seconds) and mood, or time, valence and arousal.
 
     Raises InputError, which names the line, where the file is missing, a cell is empty or not a number, a mood is no
@@ -154,7 +164,7 @@ def read_moods(path: str | Path, embed: Embed) -> MoodCurve:
     moments: list[tuple[float, Mood]] = []
     for line, row in enumerate(rows, start=2):
         time, mood = _moment(
-            f"{path}, line {line}", {key: (row[name] or "").strip() for key, name in names.items()}, embed
+            f"{path}, line {line}", {key: (row[name] or "").strip() for key, name in names.items()}, table
         )
         if moments and time <= moments[-1][0]:
             raise InputError(f"{path}, line {line}: the time {time:g} does not rise; sort the lines by time")
@@ -163,7 +173,7 @@ def read_moods(path: str | Path, embed: Embed) -> MoodCurve:
     return MoodCurve(np.array(seconds), np.array([m.valence for m in moods]), np.array([m.arousal for m in moods]))
 
 
-def _moment(where: str, cells: dict[str, str], embed: Embed) -> tuple[float, Mood]:
+def _moment(where: str, cells: dict[str, str], table: Moods) -> tuple[float, Mood]:
     wanted = ("time", "mood") if "mood" in cells else ("time", "valence", "arousal")
     for name in wanted:
         if not cells[name]:
@@ -175,7 +185,7 @@ def _moment(where: str, cells: dict[str, str], embed: Embed) -> tuple[float, Moo
     if not all(map(math.isfinite, numbers)) or numbers[0] < 0:
         raise InputError(f"{where}: the time {cells['time']} is none; give seconds from 0 on")
     try:
-        return numbers[0], mood_of(cells["mood"], embed) if "mood" in cells else Mood(*numbers[1:])
+        return numbers[0], table.of(cells["mood"]) if "mood" in cells else Mood(*numbers[1:])
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 
