@@ -27,7 +27,7 @@ from diffbgm.errors import InputError
 from diffbgm.generation.form import FREE, Section, check_form, first_sections, key_of, laid_out, sections, theme_of
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
-from diffbgm.models.denoiser import denoiser
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.parts import decode_parts, merged
@@ -193,13 +193,8 @@ class Composer:
         if self.settings.modality != "both":
             left_out = "visual" if self.settings.modality == "language" else "language"
             encoded = self.network.conditioner.without(encoded, left_out)
-        denoise = denoiser(
-            self.network,
-            self.objective,
-            encoded,
-            self.settings.guidance,
-            self.settings.guidance_interval,
-            self.dtype,
+        denoise = Denoiser(self.network, self.objective).conditioned(
+            encoded, self.settings.guidance, self.settings.guidance_interval, self.dtype
         )
         options = {"threshold": self.settings.threshold} if longform == "outpaint" else {}
         rows = chunked(denoise, self.settings.rows)
