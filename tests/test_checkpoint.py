@@ -19,6 +19,7 @@ from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.files import sha256
 from diffbgm.models import conditioner
+from diffbgm.models.adapter import RollUNet
 from diffbgm.models.checkpoint import load_checkpoint, read_config, save_checkpoint
 from diffbgm.models.conditioner import Conditioner, FeatureSelector
 from diffbgm.models.config import (
@@ -277,17 +278,18 @@ def test_configs_of_older_versions_are_brought_up_to_date() -> None:
 
 
 def test_names_and_defaults_are_those_of_the_code() -> None:
-    for config, kind, given in (
-        (UNetConfig, UNet, set()),
-        (SelectorConfig, FeatureSelector, {"width"}),
-        (ConditionerConfig, Conditioner, {"d_cond"}),
-        (SamplerConfig, build_sampler, set()),
-        (ScheduleConfig, sqrt_linear, set()),
+    def taken(*kinds: Any) -> dict[str, Any]:
+        found = {name: p.default for kind in kinds for name, p in inspect.signature(kind).parameters.items()}
+        return {name: default for name, default in found.items() if name not in ("network", "width")}
+
+    assert vars(UNetConfig()) == taken(UNet, RollUNet)
+    for config, kind in (
+        (SelectorConfig, FeatureSelector),
+        (ConditionerConfig, Conditioner),
+        (SamplerConfig, build_sampler),
+        (ScheduleConfig, sqrt_linear),
     ):
-        taken = {name: parameter for name, parameter in inspect.signature(kind).parameters.items() if name not in given}
-        assert set(taken) <= {entry.name for entry in dataclasses.fields(config)}
-    unet = {name: parameter.default for name, parameter in inspect.signature(UNet).parameters.items()}
-    assert vars(UNetConfig()).items() >= unet.items()
+        assert set(taken(kind)) - {"d_cond"} == {entry.name for entry in dataclasses.fields(config)}
     assert (STRATEGIES, tuple(OBJECTIVES), tuple(SAMPLERS)) == (
         conditioner.STRATEGIES,
         tuple(objective.OBJECTIVES),

@@ -11,7 +11,7 @@ from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import Aligned, align
 from diffbgm.evaluation.copies import Collection
 from diffbgm.evaluation.measure import GROUPS, OF_A_SONG, SLOW, Row, measure_songs
-from diffbgm.evaluation.musicnn import load_musicnn
+from diffbgm.evaluation.musicnn import WEIGHTS, load_musicnn
 from diffbgm.evaluation.report import Evaluation, Summary, retrieval_summaries, summarise, unknown, with_chance
 from diffbgm.evaluation.retrieval import CANDIDATES, POOL, RANKS, retrieve, segments, segments_of
 from diffbgm.evaluation.songs import Song, find_songs
@@ -34,7 +34,7 @@ class Options:
     extractor: Extractor | None = None  # with named columns; for alignment
     cache: Path = Path(".cache/features")
     training: Path | None = None  # what could have been copied from
-    musicnn: Path = Path("pretrained/musicnn-0.1.0-py3-none-any.whl")
+    musicnn: Path = WEIGHTS  # of the retrieval metric's tagger
     soundfont: str | None = None
     workers: int = 1
     seed: int = 0

@@ -25,7 +25,7 @@ WIDEST = 8192  # of features, tokens and feature maps
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """The arguments of models.unet.UNet, which explains them."""
+    """The arguments of models.adapter.RollUNet, which explains them."""
 
     in_channels: int = field(2, choices=(2, 4))
     out_channels: int = field(2, choices=(2, 4))
