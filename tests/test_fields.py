@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from diffbgm.app.cli import compose
+from diffbgm.app.cli import configure
 from diffbgm.errors import InputError
 from diffbgm.fields import Described, check, described, field, plain
 from diffbgm.models.config import CheckpointConfig, SamplerConfig, SamplingConfig, ScheduleConfig
@@ -125,7 +125,7 @@ def test_free_values_are_plain_and_end() -> None:
     "trainer.ema=5 trainer.betas=[1,1] trainer.keep=0 trainer.log_every=0 trainer.epochs=0 trainer.clip=0".split(),
 )
 def test_the_settings_of_a_run(setting: str) -> None:
-    config = compose("train", ["experiment=smoke", setting])
+    config = configure("train", ["experiment=smoke", setting])
     with pytest.raises(InputError) as caught:
         check(Settings, config.trainer, "trainer")
         check_run(config)
@@ -134,6 +134,6 @@ def test_the_settings_of_a_run(setting: str) -> None:
 
 @pytest.mark.parametrize("experiment", ["smoke", "paper", "pop909_lite", "overfit_one", "window_dynamic"])
 def test_the_settings_that_come_along_are_right(experiment: str) -> None:
-    config = compose("train", [f"experiment={experiment}", "out=runs/2024"])
+    config = configure("train", [f"experiment={experiment}", "out=runs/2024"])
     check(Settings, config.trainer, "trainer")
     check_run(config)

@@ -96,7 +96,7 @@ def test_accumulating_pieces_is_the_same_step(tmp_path: Path, cache: Path):
         (["experiment=smoke", "model=huge"], "unknown option 'huge' for model"),
         (["experiment=my_midi"], "no value for data.root"),
         (["experiment=my_midi", "data.root=/nowhere/at/all"], "/nowhere/at/all"),
-        (["experiment=smoke", "trainer.precision=fp8"], "trainer.precision=fp8 cannot be used; give one of fp32"),
+        (["experiment=smoke", "trainer.precision=fp8"], "trainer.precision=fp8 cannot be used; give one of auto"),
         (["experiment=smoke", "trainer.batch_size=9", "trainer.accumulate=2"], "does not divide"),
         (["experiment=smoke", "trainer.optimizer=sgd"], "trainer.optimizer=sgd cannot"),
         (["experiment=smoke", "trainer.attention=fast"], "trainer.attention=fast cannot"),
