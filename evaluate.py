@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from diffbgm.app.cli import run
 from diffbgm.evaluation.figures import draw_figures
+from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.report import Evaluation, Summary, write_metrics, write_songs, write_table
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import writable_folder
@@ -68,7 +69,7 @@ def _options(cfg: DictConfig) -> Options:
         extractor=None if cfg.videos is None else instantiate(cfg.features),
         cache=Path(cfg.cache),
         training=path(cfg.training),
-        musicnn=Path(cfg.musicnn),
+        musicnn=path(cfg.musicnn) or WEIGHTS,
         soundfont=cfg.soundfont,
         workers=cfg.workers or len(os.sched_getaffinity(0)),
         seed=cfg.seed,

@@ -21,7 +21,7 @@ from tqdm import tqdm
 import diffbgm
 from diffbgm.app.cli import compose, run
 from diffbgm.app.entry import autocast_dtype, device_named, typed
-from diffbgm.app.page import write_page
+from diffbgm.app.page import PAGES, write_page, write_single_pages
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, writable_folder
 from diffbgm.generation.composer import Composer, ComposeSettings
@@ -37,6 +37,8 @@ def sample(cfg: DictConfig) -> int:
     """Make music for every video of cfg.videos; the exit code is 0 if all succeeded, 1 otherwise."""
     begin = time.perf_counter()
     out = Path(cfg.out)
+    if cfg.page not in PAGES:
+        raise InputError(f"page={cfg.page} is unknown; give one of {', '.join(PAGES)}")
     videos = find_videos(cfg.videos)
     if out.resolve() == videos[0].parent.resolve():
         raise InputError(f"out={out} is the folder of the videos, which would be overwritten; choose another folder")
@@ -60,6 +62,9 @@ def sample(cfg: DictConfig) -> int:
     with atomic(out / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
     write_page(reports, failed, out / "index.html")
+    if cfg.page == "single":
+        for problem in write_single_pages(reports, out):
+            print(f"error: {problem}", file=sys.stderr)
     print(f"{len(done)} of {len(videos)} videos have music; open {out / 'index.html'}")
     return 1 if failed else 0
 

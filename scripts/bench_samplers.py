@@ -37,7 +37,7 @@ from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import note_density
 from diffbgm.evaluation.judges import judge_overlap, judge_two_sample
-from diffbgm.evaluation.musicnn import load_musicnn
+from diffbgm.evaluation.musicnn import WEIGHTS, load_musicnn
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.evaluation.retrieval import Segment, retrieve
 from diffbgm.evaluation.segment import segment_numbers
@@ -173,7 +173,7 @@ def numbers(
             for part in (music, real)
         )
         heard = [query for query in queries if len(query.notes)]
-        result, _ = retrieve(load_musicnn(cfg.musicnn), heard, reference, cfg.seed)
+        result, _ = retrieve(load_musicnn(cfg.musicnn or WEIGHTS), heard, reference, cfg.seed)
         p_20 = result.precision[20]
         found["p_20"] = {"mean": p_20.value, "ci95": [p_20.low, p_20.high], "n": len(heard), "chance": p_20.chance}
     return found

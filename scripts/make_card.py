@@ -1,6 +1,5 @@
 """The evidence in a checkpoint's model card, all of it from one command.
 
-    python scripts/download_assets.py musicnn
     python scripts/make_card.py data.root=POP909 out=outputs/card [checkpoint=FILE songs=N bars=32 segments=64 seed=0]
 
 For held-out songs' conditions, beside the songs themselves over the same bars: the metrics of evaluate.py, retrieval by
@@ -36,10 +35,12 @@ from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.evaluation.alignment import note_density
 from diffbgm.evaluation.judges import JUDGES
+from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import atomic, writable_folder
 from diffbgm.generation.composer import Composer, ComposeSettings
 from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode
@@ -113,7 +114,7 @@ def songs(out: Path, cache: Cache, cfg: DictConfig) -> dict[str, Any]:
     if len(list(training.glob("*.mid"))) < len(cache.manifest["splits"]["train"]):
         for piece in pieces(cache, "train"):
             write_midi(through_roll(piece), training / f"{piece.song}.mid")
-    common = {"training": training, "musicnn": Path(cfg.musicnn), "seed": cfg.seed}
+    common = {"training": training, "musicnn": Path(cfg.musicnn or WEIGHTS), "seed": cfg.seed}
     common["workers"] = len(os.sched_getaffinity(0))
     real, _ = evaluate_run(out / "real", Options(METRICS, **common), _bar)
     options = Options((*METRICS, *JUDGES, "retrieval"), reference=out / "real", reference_sample=0, **common)
@@ -146,7 +147,7 @@ def following(music: Sequence[Notes], real: Sequence[Notes]) -> dict[str, float]
 @torch.no_grad()
 def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     """The training loss of the segments, with and without their conditions, at times spread evenly over each band."""
-    network, schedule, objective = composer.network, composer.schedule, composer.objective
+    network, denoiser = composer.network, Denoiser(composer.network, composer.objective)
     encoded = network.encode(batch.condition)
     conditions = {"": encoded, ", no condition": network.conditioner.null(encoded)}
     count, shape = len(batch), batch.roll.shape[1:]
@@ -154,12 +155,9 @@ def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     for low, high in BANDS:
         numbers = draw(seed, low, range(count), count, shape, high - low, 0.0, stratified=True).to(batch.roll.device)
         t = low + numbers.t
-        x = schedule.q_sample(batch.roll, t, numbers.eps)
         for name, condition in conditions.items():
             parts = [
-                objective.loss(
-                    network(x[rows], t[rows], condition.rows(rows)), batch.roll[rows], numbers.eps[rows], t[rows]
-                )
+                denoiser.loss(batch.roll[rows], numbers.eps[rows], t[rows], condition.rows(rows))
                 for rows in torch.arange(count).split(8)
             ]
             found[f"{low}-{high}{name}"] = float(torch.cat(parts).mean())

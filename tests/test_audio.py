@@ -8,7 +8,18 @@ import pytest
 from strategies import notes_of
 
 from diffbgm.errors import InputError
-from diffbgm.music.audio import fit_length, limit, loudness, normalise_loudness, render, resample, write_wav
+from diffbgm.music import audio
+from diffbgm.music.audio import (
+    fit_length,
+    limit,
+    loudness,
+    normalise_loudness,
+    render,
+    render_bytes,
+    resample,
+    true_peak_db,
+    write_wav,
+)
 from diffbgm.music.midi import write_midi
 from diffbgm.music.mixing import blend, duck_gain
 from diffbgm.music.notes import Notes
@@ -113,6 +124,38 @@ def test_peaks_stay_under_the_ceiling_at_the_asked_loudness() -> None:
     loud = normalise_loudness(sound, RATE, -14.0, peak_db=-1.0)
     assert np.abs(loud).max() <= 10 ** (-1 / 20) + 1e-6
     assert loudness(loud, RATE) == pytest.approx(-14.0, abs=0.5)
+
+
+def test_true_peaks_lie_between_samples() -> None:
+    # A quarter of the sample rate at 45 degrees: every sample is at 0.707 of the peak (ITU-R BS.1770-4, annex 2).
+    t = np.arange(RATE)
+    tone = np.repeat(np.sin(np.pi / 2 * t + np.pi / 4)[:, None], 2, axis=1).astype(np.float32)
+    assert np.abs(tone).max() == pytest.approx(0.7071, abs=1e-4)
+    assert true_peak_db(0.5 * tone) == pytest.approx(-6.02, abs=0.2)
+    assert true_peak_db(limit(tone, RATE, -1.0)) <= -1.0
+    assert true_peak_db(np.zeros((100, 2), np.float32)) == -np.inf
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_true_peaks_stay_under_the_ceiling_and_loudness_within_a_tenth(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((3 * RATE, 2)).astype(np.float32)
+    noise *= (0.1 + (np.arange(3 * RATE) % 12000 < 600))[:, None].astype(np.float32)  # bursts
+    loud = normalise_loudness(noise, RATE, -13.0)
+    assert true_peak_db(loud) <= -1.0 + 1e-3
+    assert loudness(loud, RATE) == pytest.approx(-13.0, abs=0.1)
+
+
+def test_a_renderer_that_panics_is_one_sentence(a440: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):  # what Rust's panics become
+        pass
+
+    def panics(font: bytes, midi: bytes) -> bytes:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr(audio.midirenderer, "render_wave_from", panics)
+    with pytest.raises(InputError, match=r"TimGM6mb\.sf2 cannot be rendered \(index out of bounds\); give an"):
+        render_bytes(a440.read_bytes())
 
 
 def test_the_limiter_leaves_soft_sound_alone_and_turns_down_only_near_peaks() -> None:

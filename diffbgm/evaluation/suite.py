@@ -13,7 +13,7 @@ from diffbgm.evaluation.alignment import Aligned, align
 from diffbgm.evaluation.copies import Collection
 from diffbgm.evaluation.judges import JUDGES, judge_overlap, judge_two_sample
 from diffbgm.evaluation.measure import GROUPS, OF_A_SONG, SLOW, Row, measure_songs
-from diffbgm.evaluation.musicnn import load_musicnn
+from diffbgm.evaluation.musicnn import WEIGHTS, load_musicnn
 from diffbgm.evaluation.report import Evaluation, Summary, retrieval_summaries, summarise, unknown, with_chance
 from diffbgm.evaluation.retrieval import CANDIDATES, POOL, RANKS, retrieve, segments, segments_of
 from diffbgm.evaluation.segment_features import windows
@@ -37,7 +37,7 @@ class Options:
     extractor: Extractor | None = None  # with named columns; for alignment
     cache: Path = Path(".cache/features")
     training: Path | None = None  # what could have been copied from
-    musicnn: Path = Path("pretrained/musicnn-0.1.0-py3-none-any.whl")
+    musicnn: Path = WEIGHTS  # of the retrieval metric's tagger
     soundfont: str | None = None
     workers: int = 1
     seed: int = 0

@@ -35,7 +35,7 @@ from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.tempo import TempoChoice, beat_score, choose_tempo
 from diffbgm.video.features import BeatFeatures, Extractor, VideoFeatures, cached, on_beats
 from diffbgm.video.mux import MIXES, RATE, mux
-from diffbgm.video.steer import pace, with_accents_on_cuts, with_caption, with_intensity
+from diffbgm.video.steer import curves, pace, with_accents_on_cuts, with_caption, with_intensity
 
 ENDINGS = ("fade", "cut", "resolve")
 MOST_VARIATIONS = 100  # takes of a video, which are composed together
@@ -148,6 +148,7 @@ class Pipeline:
             "mix": muxed.mix,
             "shots": features.shots.tolist(),
             "captions": list(features.captions) if settings.caption is None else [settings.caption],
+            "curves": curves(beats),
             "settings": asdict(settings) | asdict(self.composer.settings),
             "seconds": clock.seconds | {"total": sum(clock.seconds.values())},
         }
@@ -201,9 +202,9 @@ class Pipeline:
         """The music that the user brings along, for a piece of `total` steps."""
         settings = self.settings
         if settings.melody is not None:
-            return keep_melody(settings.melody, total)
+            return keep_melody(settings.melody, total, self.composer.network.planes)
         if settings.keep is not None and settings.keep_bars is not None:
-            return keep_bars(settings.keep, *settings.keep_bars, total)
+            return keep_bars(settings.keep, *settings.keep_bars, total, self.composer.network.planes)
         return None
 
     def _sound(self, midi: Path, duration: float) -> np.ndarray:

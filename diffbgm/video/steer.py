@@ -26,6 +26,14 @@ def pace(beats: BeatFeatures) -> NDArray[np.float32] | None:
     return beats.visual[:, MOTION[0]] if has_streams(beats) else None
 
 
+def curves(beats: BeatFeatures) -> dict[str, list[float]]:
+    """Motion and light of each beat that the video has, in [0, 1], to be drawn; {} for image embeddings."""
+    if not has_streams(beats):
+        return {}
+    shown = beats.visual[beats.valid].astype(float).round(3)
+    return {"motion": shown[:, MOTION[0]].tolist(), "light": shown[:, STREAMS.index("brightness")].tolist()}
+
+
 def with_intensity(beats: BeatFeatures, factor: float) -> BeatFeatures:
     """Lite features with the motion streams times `factor` (kept in [0, 1]) and the sentences that then fit.
 
