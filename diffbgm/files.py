@@ -14,7 +14,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,11 @@ def writing(path: str | Path) -> Iterator[None]:
         yield
     except (OSError, UnicodeEncodeError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-        raise InputError(f"cannot write {path}: {reason}; make room there, or choose a folder that can be written") from error
+        raise InputError(f"cannot write {path}: {reason}; choose a folder that can be written and has room") from error
 
 
 def writable_folder(path: str | Path) -> Path:
-    """The folder, made if need be, without what killed processes left. InputError where it cannot be made or written."""
+    """The folder, made if need be, without what killed processes left. InputError where it cannot be written."""
     path = Path(path)
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,9 @@ def staged(out: str | Path, name: str) -> Iterator[Staging]:
 
 def _move(staging: Path, folder: Path, name: str) -> None:
     """Move staged.* to folder/NAME.*, or leave the folder as it was."""
-    endings = sorted((file.name.removeprefix("staged.") for file in staging.iterdir()), key=lambda end: (end == "json", end))
+    endings = sorted(
+        (file.name.removeprefix("staged.") for file in staging.iterdir()), key=lambda end: (end == "json", end)
+    )
     for ending in endings:
         if (target := folder / f"{name}.{ending}").is_dir():
             raise InputError(f"{target} is a folder, where a result belongs; move it away or choose another out=")
@@ -216,10 +218,8 @@ def alive(pid: int) -> bool:
 @contextmanager
 def _whatever() -> Iterator[None]:
     """Tidying up never hides what went wrong before it."""
-    try:
+    with suppress(OSError):
         yield
-    except OSError:
-        pass
 
 
 def _short(text: str, most: int) -> str:

@@ -114,7 +114,9 @@ class Ledger:
                 target = self.out / f"{title}.{ending}"
                 self._check_target(target)
                 if report is None and (target.exists() or target.is_symlink()):
-                    raise InputError(f"{target} is not ours, and would be replaced; move it away or choose another out=")
+                    raise InputError(
+                        f"{target} is not ours, and would be replaced; move it away or choose another out="
+                    )
         if self.overwrite or None in reports:
             return False
         whole = all((self.out / f"{title}.{ending}").is_file() for title in titles for ending in ENDINGS)
@@ -149,7 +151,9 @@ def glob_escape(text: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", text)
 
 
-def write_summary(out: Path, failed: Sequence[Mapping[str, str]], tried: Iterable[str], seconds: float) -> dict[str, Any]:
+def write_summary(
+    out: Path, failed: Sequence[Mapping[str, str]], tried: Iterable[str], seconds: float
+) -> dict[str, Any]:
     """Write summary.json from what lies in `out` and what failed; failures of other runs there stay until they succeed.
 
     failed: {"video", "error", "name"}; tried: the names of this run's videos. Returns what it holds.
@@ -198,5 +202,3 @@ def _is_page(path: Path) -> bool:
             return b'<meta name="generator" content="diffbgm' in file.read(2000)
     except OSError:
         return False
-
-

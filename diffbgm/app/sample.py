@@ -30,6 +30,7 @@ from diffbgm.generation.settings import SampleSettings, sample_settings
 from diffbgm.video.features import content_hash
 from diffbgm.video.folder import Source, find_sources
 
+ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit, Stopped)  # all else ends one video at most
 GPU_BATCH = 8  # videos composed together where batch=auto and there is a GPU
 
 
@@ -52,20 +53,21 @@ class FolderSettings:
 
 
 def sample(cfg: DictConfig) -> int:
-    """Make music for the videos of cfg.videos; the exit code is 0 if all succeeded, 1 otherwise, 128 + n on signal n."""
+    """Make music for the videos of cfg.videos; the exit code is 0 if all succeeded, 1 if not, 128 + n on signal n."""
     begin = time.perf_counter()
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     folder = check(FolderSettings, {entry.name: plain[entry.name] for entry in dataclasses.fields(FolderSettings)})
-    settings = sample_settings(plain)
-    check_wishes(settings)
+    takes = sample_settings(plain).variations
     out = Path(folder.out)
-    everything = find_sources(folder.videos, out, settings.variations)
+    everything = find_sources(folder.videos, out, takes)
     sources = share(everything, *(shard := own_shard(folder.shards, folder.shard)))
     for place in {out, *((out / source.name).parent for source in sources)}:
         writable_folder(place)
-    pipeline = build_pipeline(cfg, plain, settings)
+    pipeline, settings = build_pipeline(cfg)
     record = made_from(plain, pipeline.about["checkpoint"]["sha256"])
-    read = [source.path for source in everything] + [plain[name] for name in ("melody", "keep", "soundfont") if plain[name]]
+    read = [source.path for source in everything] + [
+        plain[name] for name in ("melody", "keep", "soundfont") if plain[name]
+    ]
     ledger = Ledger(out, [*read, folder.checkpoint], record, folder.overwrite)
     ledger.check(source.name for source in sources)
     batch = folder.batch if isinstance(folder.batch, int) else GPU_BATCH if "cuda" in pipeline.about["device"] else 1
@@ -126,13 +128,19 @@ class Run:
         """Compose for several videos at once; where that fails for one of them, for each alone."""
         composed: list[list[Music]] | None = None
         if len(waiting) > 1:
-            with contextlib.suppress(Exception):
-                stage = _Bars(f"{len(waiting)} videos").stage
+            stage = _Bars(f"{len(waiting)} videos").stage
+            try:
                 composed = self.pipeline.make([source.path for source, _ in waiting], self.settings, None, stage)
+            except ENDS:
+                raise
+            except BaseException:  # each alone will tell
+                composed = None
         for number, (source, digest) in enumerate(waiting):
             with self._own_try(source):
                 stage = _Bars(source.path.name).stage
-                takes = composed[number] if composed else self.pipeline.make([source.path], self.settings, None, stage)[0]
+                takes = (
+                    composed[number] if composed else self.pipeline.make([source.path], self.settings, None, stage)[0]
+                )
                 record = self.ledger.made_from | {"video": digest}
                 write_takes(takes, source.name, self.ledger.out, stage, record)
                 self.ledger.forget_takes(source.name, self.settings.variations)
@@ -144,7 +152,7 @@ class Run:
         try:
             yield
             return
-        except (KeyboardInterrupt, SystemExit, GeneratorExit, Stopped):
+        except ENDS:
             raise
         except InputError as error:
             sentence = str(error)
@@ -155,8 +163,11 @@ class Run:
         tqdm.write(f"error: {sentence}", file=sys.stderr)
 
 
-def build_pipeline(cfg: DictConfig, plain: dict[str, Any], settings: SampleSettings) -> Pipeline:
-    """The pipeline that configs/sample.yaml describes, asked for `settings`. InputError for what does not fit."""
+def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
+    """The pipeline and the settings that configs/sample.yaml describes. InputError for what does not fit."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    settings = sample_settings(plain)
+    check_wishes(settings)
     sampler = instantiate(cfg.sampler)
     pipeline = Pipeline.from_pretrained(
         cfg.checkpoint,
@@ -168,7 +179,7 @@ def build_pipeline(cfg: DictConfig, plain: dict[str, Any], settings: SampleSetti
     )
     pipeline.composer = pipeline.composer.asked(settings, sampler)
     pipeline.about["config"] = plain
-    return pipeline
+    return pipeline, settings
 
 
 def _shown(text: object) -> str:

@@ -16,9 +16,7 @@ class Sharded(Protocol):
 S = TypeVar("S", bound=Sharded)
 
 
-def own_shard(
-    shards: int | None, shard: int | None, environment: Mapping[str, str] = os.environ
-) -> tuple[int, int]:
+def own_shard(shards: int | None, shard: int | None, environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
     """(number of this shard, number of shards): as given, else what a launcher's environment says, else (0, 1).
 
     Launchers: torchrun and accelerate (RANK, WORLD_SIZE), SLURM arrays, and SLURM's srun. Each takes the next shard.

@@ -116,7 +116,9 @@ def _walk(top: Path, out: Path | None) -> Iterator[Path]:
     """Videos below a folder, in name order; links to folders are not followed."""
     for folder, folders, files in os.walk(top):
         folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and (out is None or Path(folder, name).resolve() != out)
+            name
+            for name in folders
+            if not name.startswith(".") and (out is None or Path(folder, name).resolve() != out)
         )
         for name in sorted(files):
             file = Path(folder, name)
@@ -125,7 +127,7 @@ def _walk(top: Path, out: Path | None) -> Iterator[Path]:
 
 
 def _listed(path: Path) -> list[tuple[Path, Path]]:
-    """The files of a list; relative ones are relative to it. One that is missing stays, and is reported when its turn comes."""
+    """The files of a list; relative ones are relative to it. One that is missing is reported when its turn comes."""
     try:
         lines = os.fsdecode(path.read_bytes()).splitlines()
     except OSError as error:
