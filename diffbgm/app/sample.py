@@ -60,6 +60,8 @@ def sample(cfg: DictConfig) -> int:
     takes = sample_settings(plain).variations
     out = Path(folder.out)
     everything = find_sources(folder.videos, out, takes)
+    if any(source.path.parent.resolve() == (out / source.name).parent.resolve() for source in everything):
+        raise InputError(f"out={out} is the folder of the videos, which would be overwritten; choose another folder")
     sources = share(everything, *(shard := own_shard(folder.shards, folder.shard)))
     for place in {out, *((out / source.name).parent for source in sources)}:
         writable_folder(place)
