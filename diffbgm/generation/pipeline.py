@@ -15,7 +15,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,7 @@ from diffbgm.diffusion.samplers import DEFAULT_SAMPLER, Sampler, build_sampler, 
 from diffbgm.errors import InputError
 from diffbgm.fields import check
 from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.harmony import HarmonyPlan, planned, wished
 from diffbgm.generation.kept import keep_bars, keep_melody
 from diffbgm.generation.loading import WEIGHTS, autocast_dtype, device_named, find_checkpoint
 from diffbgm.generation.music import Music
@@ -35,6 +36,7 @@ from diffbgm.generation.settings import ComposeSettings, SampleSettings
 from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
 from diffbgm.music.density import note_density, spearman
 from diffbgm.music.ending import cut_at, resolve
+from diffbgm.music.harmony import parse_chords
 from diffbgm.music.key import Key, into_key
 from diffbgm.music.midi import read_midi
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
@@ -169,6 +171,7 @@ class Pipeline:
         """All takes for each video, the one that follows the picture best first. `stage` tells of progress."""
         composer = self.composer.asked(settings, sampler)
         key = check_wishes(settings)
+        key = None if _composed_in_key(composer, settings) else key
         clock = _Clock()
         with clock("features"), stage("features", len(videos)) as advance:
             found = []
@@ -241,6 +244,7 @@ class _Take:
     notes: Notes
     following: float | None
     states: tuple[np.ndarray, np.ndarray] | None  # kept timesteps (n,) and predicted rolls (n, 2, L, P)
+    harmony: HarmonyPlan | None  # the chords it was composed in
 
 
 def _composed(
@@ -255,7 +259,7 @@ def _composed(
     requests = []
     for beats in shown:
         known = _known(settings, STEPS_PER_BEAT * len(beats.visual), composer.network.planes)
-        requests += [Request(beats, seed, known) for seed in seeds]
+        requests += [_request(composer, beats, seed, known, settings) for seed in seeds]
     with stage("compose", max(map(composer.calls, requests))) as advance:
         for progress in composer.compose(requests):
             label = labels[progress.step % len(labels)]
@@ -266,9 +270,28 @@ def _composed(
     for index, (request, roll) in enumerate(zip(requests, progress.rolls, strict=True)):
         states = (np.array(list(kept)), np.stack([rolls[index] for rolls in kept.values()])) if kept else None
         notes = composer.notes(roll)
-        takes.append(_Take(index % len(seeds), notes, _following(notes, request.beats), states))
+        following, harmony = _following(notes, request.beats), composer.harmony(request)
+        takes.append(_Take(index % len(seeds), notes, following, states, harmony))
     pieces = [takes[start : start + len(seeds)] for start in range(0, len(takes), len(seeds))]
     return [sorted(own, key=_rank, reverse=True) for own in pieces]
+
+
+def _request(
+    composer: Composer, beats: BeatFeatures, seed: tuple[int, ...], known: Known | None, settings: SampleSettings
+) -> Request:
+    """A piece with the chords that are wished for, or planned in the key that is."""
+    request = Request(beats, seed, known)
+    if settings.chords is not None:
+        return replace(request, harmony=wished(parse_chords(settings.chords), len(beats.visual)))
+    if settings.key is not None and _composed_in_key(composer, settings):
+        return replace(request, harmony=planned(beats, seed, composer.sections(request), Key.parse(settings.key)))
+    return request
+
+
+def _composed_in_key(composer: Composer, settings: SampleSettings) -> bool:
+    """Whether a wished key is one to compose in. Else the finished piece is moved: music to keep has its own key."""
+    kept = settings.melody is not None or settings.keep is not None
+    return composer.network.theme_condition and not kept and settings.chords is None
 
 
 def _rank(take: _Take) -> float:
@@ -299,7 +322,13 @@ def _finished(take: _Take, key: Key | None, common: Mapping[str, Any]) -> Music:
     notes = (resolve if common["settings"].ending == "resolve" else cut_at)(take.notes, end)
     notes, moved = (notes, 0) if key is None else into_key(notes, key)
     return Music(
-        notes=notes, following=take.following, take=take.number, transposed=moved, states=take.states, **common
+        notes=notes,
+        following=take.following,
+        take=take.number,
+        transposed=moved,
+        states=take.states,
+        harmony=take.harmony,
+        **common,
     )
 
 
@@ -309,6 +338,8 @@ def check_wishes(settings: SampleSettings) -> Key | None:
         raise InputError(f"there is no soundfont {settings.soundfont}; give an .sf2 file, or none for the built-in one")
     for given in filter(None, (settings.melody, settings.keep)):
         read_midi(given)
+    if settings.chords is not None:
+        parse_chords(settings.chords)
     return None if settings.key is None else Key.parse(settings.key)
 
 
