@@ -19,8 +19,8 @@ MOOD_PULL = 0.6  # share of the way to the end of its range that a stream goes a
 
 
 def has_streams(beats: BeatFeatures) -> bool:
-    """Whether the visual features are the nine lite streams (else: image embeddings)."""
-    return beats.visual.shape[1] == len(STREAMS)
+    """Whether the extractor measures streams that can be steered (else: image embeddings)."""
+    return beats.columns == STREAMS
 
 
 def pace(beats: BeatFeatures) -> NDArray[np.float32] | None:
