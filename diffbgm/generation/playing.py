@@ -1,15 +1,16 @@
 """From notes to a performance and its sound: who plays, how loud, how exactly in time, in which room.
 
-    played = play(notes, settings, tempo, shots, shown)
-    played.midi                              a MIDI file for a sequencer
-    sound = sounding(played, settings, seconds, fade)     sound.mix, sound.stems
+    cue = cue_for(settings, tempo, shots, shown, moods)
+    notes = shaped(notes, manner_of(settings), cue)             loudness
+    played = play(notes, settings, tempo, shots, cue)           timing and instruments; played.midi
+    sound = sounding(played, settings, seconds, fade)           sound.mix, sound.stems
 
 Shape legend: N notes, T beats, S shots, n samples of sound.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,14 @@ from diffbgm.generation.settings import SampleSettings
 from diffbgm.music.arrange import Part, arrange
 from diffbgm.music.audio import RENDER_RATE, fit_length, normalise_together, render_bytes
 from diffbgm.music.fonts import find_soundfont, licence_of
-from diffbgm.music.instruments import ALL, PALETTES, Voice, palette, program_named
+from diffbgm.music.instruments import ALL, Voice, palette, program_named
 from diffbgm.music.key import estimate_key
 from diffbgm.music.midi_score import Marker, midi_bytes
 from diffbgm.music.mood import Mood, MoodCurve, Moods, read_moods
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.parts import lead_of
-from diffbgm.music.performer import Cue, Manner, Performance, perform
+from diffbgm.music.performer import Cue, Manner, Performance, timed
+from diffbgm.video.captions import MiniLMEmbedder
 from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import curves
 
@@ -77,6 +79,12 @@ class Sound:
     stems: dict[str, np.ndarray]  # name of the part -> (n, 2); their sum is the mix
 
 
+@lru_cache(maxsize=1)
+def mood_plane() -> Moods:
+    """Places of mood words; loads its language model when it is asked for a word that is not in its table."""
+    return Moods(MiniLMEmbedder().embed)
+
+
 def mood_curve(settings: SampleSettings, moods: Moods) -> MoodCurve | None:
     """The moods asked for, along the film; None where nothing is asked. InputError for what is no mood."""
     if settings.moods is not None:
@@ -92,15 +100,13 @@ def mood_curve(settings: SampleSettings, moods: Moods) -> MoodCurve | None:
     )
 
 
-def voices_of(settings: SampleSettings, mood: Mood | None = None) -> tuple[Voice, ...]:
-    """Who plays. `program` is one instrument for everything; instruments=auto chooses by the mood. InputError else."""
+def voices_of(settings: SampleSettings) -> tuple[Voice, ...]:
+    """Who plays; `program` is one instrument for everything. InputError where nobody is known by that name."""
     program = program_named(settings.program)
     if program and settings.instruments != "piano":
         raise InputError(f"instruments={settings.instruments} and program={settings.program} both choose; give one")
     if program:
         return (Voice(program, ALL),)
-    if settings.instruments == "auto":
-        return PALETTES[fitting_palette(mood)]
     return palette(settings.instruments)
 
 
@@ -129,28 +135,32 @@ def cue_of(shown: BeatFeatures | None, cuts: np.ndarray, tempo: float, arousal: 
     return Cue(energy, np.rint(np.asarray(cuts) * tempo / 60 * STEPS_PER_BEAT).astype(np.int64))
 
 
-def play(
-    notes: Notes,
-    settings: SampleSettings,
-    tempo: float,
-    shots: np.ndarray,
-    shown: BeatFeatures | None = None,
-    moods: MoodCurve | None = None,
-    take: int = 0,
-) -> Played:
-    """Play a finished piece for a video with these shots (S, 2) seconds. The same settings and take play the same.
+def cue_for(
+    settings: SampleSettings, tempo: float, shots: np.ndarray, shown: BeatFeatures | None, moods: MoodCurve | None
+) -> Cue:
+    """The cue of a video with these shots (S, 2) seconds under these settings and moods."""
+    cuts = np.asarray(shots)[1:, 0] if settings.accent_cuts else np.zeros(0)
+    arousal = None
+    if moods is not None and shown is not None:
+        arousal = moods.at((np.arange(len(shown.visual)) + 0.5) * 60 / tempo)[1]
+    return cue_of(shown, cuts, tempo, arousal)
 
-    InputError for an unknown instrument, for more instruments than parts, and for dynamics or humanize outside 0..1.
+
+def play(notes: Notes, settings: SampleSettings, tempo: float, shots: np.ndarray, cue: Cue, take: int = 0) -> Played:
+    """Play notes that have their velocities (performer.shaped). The same settings and take play the same.
+
+    InputError for an unknown instrument and for more instruments than parts.
     """
-    cuts = np.asarray(shots)[1:, 0]
-    voices = voices_of(settings, None if moods is None else moods.mean)
-    beats = len(shown.visual) if shown is not None else -(-notes.end // STEPS_PER_BEAT)
-    arousal = None if moods is None else moods.at((np.arange(beats) + 0.5) * 60 / tempo)[1]
-    cue = cue_of(shown, cuts if settings.accent_cuts else cuts[:0], tempo, arousal)
     lead = lead_of(notes)
     seed = (settings.seed, take) if take else (settings.seed,)
-    played = perform(notes, Manner(settings.dynamics, settings.humanize), cue, seed, tempo, lead)
-    return Played(played, tuple(arrange(played, lead, voices)), tempo, cuts, settings.room)
+    played = timed(notes, manner_of(settings), cue, seed, tempo, lead)
+    parts = tuple(arrange(played, lead, voices_of(settings)))
+    return Played(played, parts, tempo, np.asarray(shots)[1:, 0], settings.room)
+
+
+def manner_of(settings: SampleSettings) -> Manner:
+    """How freely the settings ask to be played."""
+    return Manner(settings.dynamics, settings.humanize)
 
 
 def sounding(played: Played, settings: SampleSettings, seconds: float, fade: float | None = None) -> Sound:
