@@ -16,7 +16,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from diffbgm.diffusion.longform import HOPS, METHODS, Piece, RowDenoise, plan
+from diffbgm.diffusion.longform import HOPS, METHODS, Job, RowDenoise, plan
 from diffbgm.diffusion.samplers import Sampler, build_sampler
 from diffbgm.diffusion.schedule import Schedule, sqrt_linear
 
@@ -53,7 +53,7 @@ def changes(method: str, sampler: Sampler, schedule: Schedule) -> tuple[float, f
     """Changes of pitch per piece, and of these the share on window edges."""
     denoise, total, edges = ideal(held_notes(), schedule), 0, 0
     for seed in range(SEEDS):
-        *_, final = METHODS[method](denoise, [Piece(plan(STEPS, method), (seed,))], sampler, schedule)
+        *_, final = METHODS[method](denoise, [Job(plan(STEPS, method), (seed,))], sampler, schedule)
         pitch = final.rolls[0][1].argmax(1)
         where = (pitch[1:] != pitch[:-1]).nonzero() + 1
         total, edges = total + len(where), edges + int((where % HOPS[method] == 0).sum())

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diffbgm.datasets.batch import Condition
 from diffbgm.diffusion.inpainting import Known
-from diffbgm.diffusion.longform import METHODS, Piece, Plan, Progress, chunked, plan
+from diffbgm.diffusion.longform import METHODS, Job, Plan, Progress, chunked, plan
 from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.samplers import Sampler
 from diffbgm.diffusion.schedule import sqrt_linear
@@ -27,8 +27,8 @@ from diffbgm.generation.form import (
     FREE,
     Section,
     check_form,
+    common_theme,
     first_sections,
-    key_of,
     laid_out,
     lettered,
     letters_of,
@@ -194,7 +194,7 @@ class Composer:
         pieces, parts = [], []
         for request, own in zip(requests, told, strict=True):
             piece_plan = plan(STEPS_PER_BEAT * len(request.beats.visual), longform, self.network.planes)
-            pieces.append(Piece(piece_plan, request.seed, request.known))
+            pieces.append(Job(piece_plan, request.seed, request.known))
             parts.append(self._encode(request.beats, piece_plan, own))
         yield from self._generate(Encoded.concatenate(parts), pieces, longform)
 
@@ -213,9 +213,9 @@ class Composer:
             themes = []
             for index, part in wanted:
                 first = next(iter(found[index].values()), None)
-                theme = (
-                    np.zeros((BEATS_PER_SEGMENT, THEME_WIDTH), np.float32) if first is None else key_of(merged(first))
-                )
+                theme = np.zeros((BEATS_PER_SEGMENT, THEME_WIDTH), np.float32)
+                if first is not None:
+                    theme = common_theme(merged(first))
                 themes.append(Told(in_chords(theme, requests[index].chords(), part.beat)))
             pieces = [requests[index].section(part) for index, part in wanted]
             for progress in self._together(pieces, self._filled(themes, pieces), "independent"):
@@ -252,10 +252,10 @@ class Composer:
         """Single segments of 8 bars, one for each row of a condition (B, 32, ...), with a seed each."""
         with torch.no_grad():
             encoded = self.network.encode(condition.to(self.device))
-        pieces = [Piece(plan(STEPS_PER_SEGMENT, "independent", self.network.planes), seed) for seed in seeds]
+        pieces = [Job(plan(STEPS_PER_SEGMENT, "independent", self.network.planes), seed) for seed in seeds]
         yield from self._generate(encoded, pieces, "independent")
 
-    def _generate(self, encoded: Encoded, pieces: Sequence[Piece], longform: str) -> Iterator[Progress]:
+    def _generate(self, encoded: Encoded, pieces: Sequence[Job], longform: str) -> Iterator[Progress]:
         assert self.settings.guidance is not None
         if self.settings.modality != "both":
             left_out = "visual" if self.settings.modality == "language" else "language"
