@@ -175,7 +175,7 @@ class Pipeline:
         """All takes for each video, the one that follows the picture best first. `stage` tells of progress."""
         composer = self.composer.asked(settings, sampler)
         key = check_wishes(settings)
-        key = None if _composed_in_key(composer, settings) else key
+        key = key if _moved(composer, settings) else None
         moods = mood_curve(settings, mood_plane())
         if settings.instruments == "auto":
             settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
@@ -298,15 +298,15 @@ def _request(
     request = Request(beats, seed, known)
     if settings.chords is not None:
         return replace(request, harmony=wished(parse_chords(settings.chords), len(beats.visual)))
-    if settings.key is not None and _composed_in_key(composer, settings):
+    if settings.key is not None and not _moved(composer, settings):
         return replace(request, harmony=planned(beats, seed, composer.sections(request), Key.parse(settings.key)))
     return request
 
 
-def _composed_in_key(composer: Composer, settings: SampleSettings) -> bool:
-    """Whether a wished key is one to compose in. Else the finished piece is moved: music to keep has its own key."""
+def _moved(composer: Composer, settings: SampleSettings) -> bool:
+    """Whether the finished piece is transposed into the wished key: music to keep has its own, and so do chords."""
     kept = settings.melody is not None or settings.keep is not None
-    return composer.network.theme_condition and not kept and settings.chords is None
+    return settings.chords is None and (kept or not composer.network.theme_condition)
 
 
 def _rank(take: _Take) -> float:
@@ -336,7 +336,7 @@ def _finished(take: _Take, key: Key | None, common: Mapping[str, Any]) -> Music:
     end = math.ceil(common["duration"] * common["tempo"] / 60.0 * STEPS_PER_BEAT - 1e-6)
     notes = (resolve if common["settings"].ending == "resolve" else cut_at)(take.notes, end)
     moods: MoodCurve | None = common["moods"]
-    if key is None and moods is not None:
+    if key is None and take.harmony is None and moods is not None:
         notes = into_mode(notes, moods.mean.mode)
     notes, moved = (notes, 0) if key is None else into_key(notes, key)
     settings = common["settings"]
