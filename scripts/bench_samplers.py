@@ -25,8 +25,6 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from diffbgm.app.cli import run
 from diffbgm.app.entry import autocast_dtype, device_named, typed
 from diffbgm.datasets.batch import Batch, Condition
