@@ -115,7 +115,7 @@ def test_the_papers_features_end_to_end(tiny, tmp_path) -> None:
     generator = np.random.default_rng(0)
     patterns = [generator.integers(0, 256, (6, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1) for _ in range(3)]
     write_video(videos / "a.mp4", [pattern for pattern in patterns for _ in range(20)], fps=10)
-    shared = ["features=clip", "features/shots=content", "features.captioner.max_new_tokens=5", *tiny]
+    shared = ["features=clip", "features/shots=adaptive", "features.captioner.max_new_tokens=5", *tiny]
     assert extract(videos, tmp_path / "one", *shared, "features.captioner.batch_size=2") == 0
     assert extract(videos, tmp_path / "two", *shared, "features.encoder.batch_size=5") == 0
     one, two = (VideoFeatures.load(next((tmp_path / name).glob("*.npz"))) for name in ("one", "two"))

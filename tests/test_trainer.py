@@ -17,7 +17,6 @@ from diffbgm.music.notes import Notes
 from diffbgm.training import state as states
 from diffbgm.training.draws import draw, fixed
 from diffbgm.training.optimize import MovingAverage, build_optimizer, learning_rate
-from diffbgm.training.prefetch import prefetch
 from diffbgm.training.preview import picture, recalled
 from diffbgm.training.tracking import read_log
 from diffbgm.training.validation import Validation
@@ -94,25 +93,6 @@ def test_moving_average_follows_its_formula():
     assert same.network.weight.item() == 1
     average.update(network, 1000)  # decay 0.9
     assert average.network.weight.item() == pytest.approx(1 - 0.9 * 2 / 11)
-
-
-def test_prefetch_keeps_the_order_and_raises_what_was_raised():
-    assert list(prefetch(iter(range(20)))) == list(range(20))
-
-    def broken():
-        yield 1
-        raise InputError("the file is gone")
-
-    items = prefetch(broken())
-    assert next(items) == 1
-    with pytest.raises(InputError, match="gone"):
-        next(items)
-
-
-def test_prefetch_can_be_left_early():
-    items = prefetch(iter(range(10**9)))
-    assert next(items) == 0
-    items.close()
 
 
 def a_state(steps: int) -> states.RunState:

@@ -12,14 +12,12 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diffbgm.errors import InputError
-from diffbgm.video.streams import Reference
 
 FORMAT = 2
 ARRAYS = (
@@ -86,12 +84,6 @@ class Cache:
     @property
     def language_width(self) -> int:
         return self.arrays["language"].shape[1]
-
-    @cached_property
-    def reference(self) -> Reference | None:
-        """What levels of the streams stand against: all beats of the training songs. None with video features."""
-        tables = self.manifest["reference"]
-        return None if tables is None else Reference({name: np.array(table) for name, table in tables.items()})
 
     def segments(self, split: str) -> np.ndarray:
         """Numbers (K,) of the segments of a split's songs, by song and then by time."""

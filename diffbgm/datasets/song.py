@@ -4,7 +4,7 @@ Shape legend: n beats of the song, N notes, D downbeats, T and U feature rows, D
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -55,11 +55,6 @@ class Song:
     chords: np.ndarray | None = None  # (n, 12) bool, pitch classes of the annotated chord at each beat
     mode: np.ndarray | None = None  # (n,) int, annotated key: 1 major, -1 minor, 0 unknown
     video: VideoTrack | None = None  # None: conditions are computed from the music (self_paired.py)
-
-    def transposed(self, semitones: int) -> "Song":
-        """The music and its chords moved by `semitones`; what belongs to the video stays."""
-        chords = None if self.chords is None else np.roll(self.chords, semitones, axis=1)
-        return replace(self, notes=self.notes.transposed(semitones), chords=chords)
 
 
 class Source(Protocol):

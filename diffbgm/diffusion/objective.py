@@ -93,31 +93,15 @@ class X0PosteriorObjective:
         return signal / noise**2 * (x.float() - 0.5 * signal)
 
 
-@dataclass(frozen=True)
-class VObjective:
-    """The network predicts v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0 (Salimans & Ho 2022); squared error."""
-
-    schedule: Schedule
-
-    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        signal, noise = self.schedule.coefficients(t, x0)
-        return _mean(F.mse_loss(prediction.float(), signal * eps - noise * x0, reduction="none"))
-
-    def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        signal, noise = self.schedule.coefficients(t, x)
-        return noise * x.float() + signal * prediction.float()
-
-
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "eps": EpsObjective,
     "x0_logits": X0LogitsObjective,
     "x0_posterior": X0PosteriorObjective,
-    "v": VObjective,
 }
 
 
 def build_objective(name: str, schedule: Schedule, temperature: float | None = None) -> Objective:
-    """The objective called eps, x0_logits, x0_posterior or v; `temperature` is for sampling with x0_posterior.
+    """The objective called eps, x0_logits or x0_posterior; `temperature` is for sampling with x0_posterior.
 
     InputError for another name, a temperature that is not positive, or one that the objective has no use for.
     """
@@ -132,14 +116,6 @@ def build_objective(name: str, schedule: Schedule, temperature: float | None = N
             f"temperature={temperature:g} needs a network of objective=x0_posterior, not {name}; leave it 1."
         )
     return X0PosteriorObjective(schedule, temperature)
-
-
-def drop_conditions(batch_size: int, probability: float, generator: torch.Generator) -> Tensor:
-    """Which samples (B,) bool train without their condition, each with the given probability.
-
-    This is what classifier-free guidance rests on (Ho & Salimans 2022, algorithm 1).
-    """
-    return torch.rand(batch_size, generator=generator, device=generator.device) < probability
 
 
 def _mean(cells: Tensor) -> Tensor:

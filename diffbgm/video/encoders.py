@@ -42,17 +42,6 @@ class FrameWatcher(Protocol):
         """(N, D), given the times at which new shots start; called once, after the last frame."""
 
 
-class FrameEncoder(Protocol):
-    """Something that turns pictures into rows; `id` names it and its settings."""
-
-    id: str
-    rate: float
-    columns: tuple[str, ...]
-
-    def watch(self, info: VideoInfo) -> FrameWatcher:
-        """Begin with a video."""
-
-
 class LiteEncoder:
     """Raw measures of a video, one row of `MEASURES` a sample, from pictures with a short side of `side` pixels.
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from diffbgm.prefetch import Prefetched
 from diffbgm.video.captions import MINILM_WIDTH, BertEmbedder, BlipCaptioner, MiniLMEmbedder, sentence_table
-from diffbgm.video.decode import Frame, Prefetched, decoded, pictures_at, probe
+from diffbgm.video.decode import Frame, decoded, pictures_at, probe
 from diffbgm.video.encoders import ClipEncoder, LiteEncoder
 from diffbgm.video.features import VideoFeatures, on_beats
 from diffbgm.video.shots import ShotDetector, intervals

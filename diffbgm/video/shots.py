@@ -12,14 +12,13 @@ import random
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffbgm.errors import InputError
-from diffbgm.video.decode import Frame, VideoInfo, decoded, probe
+from diffbgm.video.decode import Frame, VideoInfo
 
 if TYPE_CHECKING:
     import torch
@@ -66,16 +65,6 @@ def intervals(cuts: list[float], duration: float) -> NDArray[np.float64]:
     inside = sorted({cut for cut in cuts if 0 < cut < duration})
     bounds = np.array([0.0, *inside, duration])
     return np.stack([bounds[:-1], bounds[1:]], axis=1)
-
-
-def find_shots(path: str | Path, detector: ShotDetector) -> NDArray[np.float64]:
-    """The shots of a video, (S, 2) seconds covering it. Errors as in `decode.decoded`."""
-    watcher = detector.watch(probe(path))
-    duration = 0.0
-    for frame in decoded(path):
-        watcher.see(watcher.take(frame))
-        duration = frame.stop
-    return intervals(watcher.cuts(), duration)
 
 
 class _SceneDetect:
@@ -129,20 +118,6 @@ class AdaptiveShots(_SceneDetect):
         from scenedetect.detectors import AdaptiveDetector
 
         return AdaptiveDetector(**self.settings)
-
-
-class ContentShots(_SceneDetect):
-    """Cuts where a frame's HSV difference to the last passes a threshold (0 to 255)."""
-
-    def __init__(self, threshold: float = 27.0, min_seconds: float = 0.4, side: int = 90) -> None:
-        super().__init__(side)
-        self.settings = {"threshold": threshold, "min_scene_len": min_seconds}
-        self.id = f"content-{threshold:g}-{min_seconds:g}-{side}"
-
-    def _detector(self) -> Any:
-        from scenedetect.detectors import ContentDetector
-
-        return ContentDetector(**self.settings)
 
 
 class _SceneDetectWatcher:
