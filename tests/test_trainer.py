@@ -79,7 +79,7 @@ def test_learning_rate_has_the_shapes_its_names_promise():
 
 def test_unknown_optimizer_is_named():
     with pytest.raises(InputError, match="sgd"):
-        build_optimizer(nn.Linear(1, 1).parameters(), "sgd", 1.0, (0.9, 0.99), 0.0)
+        build_optimizer(nn.Linear(1, 1), "sgd", 1.0, (0.9, 0.99), 0.0)
 
 
 def test_moving_average_follows_its_formula():
@@ -99,7 +99,7 @@ def a_state(steps: int) -> states.RunState:
     """A convolution in channels_last after `steps` steps."""
     torch.manual_seed(0)
     network, average = (nn.Conv2d(3, 2, 2).to(memory_format=torch.channels_last) for _ in range(2))
-    optimizer = build_optimizer(network.parameters(), "adamw", 0.1, (0.9, 0.99), 0.01)
+    optimizer = build_optimizer(network, "adamw", 0.1, (0.9, 0.99), 0.01)
     for _ in range(steps):
         network(INPUT).square().sum().backward()
         optimizer.step()

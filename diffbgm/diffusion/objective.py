@@ -83,7 +83,8 @@ class X0PosteriorObjective:
         return _mean(F.binary_cross_entropy_with_logits(logits, x0.float(), reduction="none"))
 
     def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        pivot = torch.logit(torch.tensor(PIVOTS, device=x.device)).reshape(-1, 1, 1)
+        pivots = torch.tensor(PIVOTS * (x.shape[-3] // len(PIVOTS)), device=x.device)
+        pivot = torch.logit(pivots).reshape(-1, 1, 1)
         sure = pivot + (prediction.float() - pivot) / self.temperature
         return self.schedule.eps_from_x0((sure + self._evidence(x, t)).sigmoid(), x.float(), t)
 

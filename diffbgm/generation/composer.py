@@ -30,7 +30,7 @@ from diffbgm.models.conditioner import Encoded
 from diffbgm.models.denoiser import denoiser
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
-from diffbgm.music.pianoroll import decode
+from diffbgm.music.parts import decode_parts, merged
 from diffbgm.music.theme import THEME_WIDTH
 from diffbgm.video.features import BeatFeatures
 
@@ -59,7 +59,7 @@ class Request:
 
     beats: BeatFeatures
     seed: tuple[int, ...]  # the piece's noise depends on this alone
-    known: Known | None = None  # music to keep: roll and mask (2, L, P)
+    known: Known | None = None  # music to keep: roll and mask (C, L, P)
 
     def section(self, part: Section) -> "Request":
         """One section of it as a piece of its own."""
@@ -138,7 +138,7 @@ class Composer:
         """Pieces with themes (N, 16) of their beats, all or none."""
         pieces, parts = [], []
         for request, theme in zip(requests, themes, strict=True):
-            piece_plan = plan(STEPS_PER_BEAT * len(request.beats.visual), longform)
+            piece_plan = plan(STEPS_PER_BEAT * len(request.beats.visual), longform, self.network.planes)
             pieces.append(Piece(piece_plan, request.seed, request.known))
             parts.append(self._encode(request.beats, piece_plan, theme))
         yield from self._generate(Encoded.concatenate(parts), pieces, longform)
@@ -185,7 +185,7 @@ class Composer:
         """Single segments of 8 bars, one for each row of a condition (B, 32, ...), with a seed each."""
         with torch.no_grad():
             encoded = self.network.encode(condition.to(self.device))
-        pieces = [Piece(plan(STEPS_PER_SEGMENT, "independent"), seed) for seed in seeds]
+        pieces = [Piece(plan(STEPS_PER_SEGMENT, "independent", self.network.planes), seed) for seed in seeds]
         yield from self._generate(encoded, pieces, "independent")
 
     def _generate(self, encoded: Encoded, pieces: Sequence[Piece], longform: str) -> Iterator[Progress]:
@@ -213,13 +213,13 @@ class Composer:
         return len(self.sampler.timesteps(self.schedule)) * walks
 
     def notes(self, roll: Tensor) -> Notes:
-        """The notes of a finished roll (2, L, P)."""
+        """The notes of a finished roll (C, L, P); of four planes with lead or accompaniment as their track."""
         assert self.settings.threshold is not None
-        return decode(roll.float().cpu().numpy(), self.settings.threshold)
+        return decode_parts(roll.float().cpu().numpy(), self.settings.threshold)
 
     def _cells(self, roll: Tensor) -> np.ndarray:
         """A section's finished roll as 0 and 1 (2, 128, P), filled up with silence."""
-        cells = (roll.float().cpu().numpy() > self.settings.threshold).astype(np.float32)
+        cells = merged((roll.float().cpu().numpy() > self.settings.threshold).astype(np.float32))
         return np.pad(cells, [(0, 0), (0, STEPS_PER_SEGMENT - cells.shape[1]), (0, 0)])
 
     @torch.no_grad()

@@ -202,9 +202,9 @@ class Pipeline:
         """The music that the user brings along, for a piece of `total` steps."""
         settings = self.settings
         if settings.melody is not None:
-            return keep_melody(settings.melody, total)
+            return keep_melody(settings.melody, total, self.composer.network.planes)
         if settings.keep is not None and settings.keep_bars is not None:
-            return keep_bars(settings.keep, *settings.keep_bars, total)
+            return keep_bars(settings.keep, *settings.keep_bars, total, self.composer.network.planes)
         return None
 
     def _sound(self, midi: Path, duration: float) -> np.ndarray:

@@ -26,7 +26,7 @@ from diffbgm.diffusion.objective import Objective
 from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import save_checkpoint
-from diffbgm.models.network import DiffBGM
+from diffbgm.models.network import ENDS, DiffBGM
 from diffbgm.prefetch import Prefetched
 from diffbgm.training import state as states
 from diffbgm.training.draws import Draws, draw
@@ -36,7 +36,7 @@ from diffbgm.training.settings import Settings
 from diffbgm.training.tracking import Tracker, means
 from diffbgm.training.validation import Validation
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # what autocast computes in
+PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of autocast, by accelerate's names
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Trainer:
         self.raw = network.to(accelerator.device).to(memory_format=layout)
         self.average: MovingAverage[DiffBGM] = MovingAverage(self.raw, settings.ema)
         optimizer = build_optimizer(
-            self.raw.parameters(), settings.optimizer, settings.lr, settings.betas, settings.weight_decay
+            self.raw, settings.optimizer, settings.lr, settings.betas, settings.weight_decay, ENDS
         )
         compiled = torch.compile(self.raw) if settings.compile else self.raw
         self.network, self.optimizer = accelerator.prepare(compiled, optimizer)
@@ -228,7 +228,7 @@ class Trainer:
     def _preview(self, step: int, tracker: Tracker) -> dict[str, float]:
         """Sample the first validation conditions, show them above the real rolls, and count notes."""
         batch = self.validation.first(self.settings.previews).to(self.accelerator.device)
-        dtype = PRECISIONS[self.settings.precision]
+        dtype = PRECISIONS[self.accelerator.mixed_precision]
         rolls = self.preview.rolls(self.average.network, self.schedule, batch.condition, dtype)
         notes, real = self.preview.notes(rolls), self.preview.notes(batch.roll)
         sounds = [self.preview.sound(piece) for piece in notes]
