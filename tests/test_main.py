@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import diffbgm
-from diffbgm.app.help import settings_help
 from diffbgm.app.main import COMMANDS, main
 from diffbgm.shipped import CONFIGS
 
@@ -42,28 +41,6 @@ def test_the_overview_names_all_of_them(capsys):
 def test_an_unknown_command_gets_the_nearest_name(capsys):
     assert main(["smaple"]) == 2
     assert "there is no command 'smaple'; did you mean 'sample'?" in capsys.readouterr().err
-
-
-def test_help_has_the_settings_of_this_command_with_comments_and_choices(capsys):
-    assert main(["sample", "--help"]) == 0
-    shown = capsys.readouterr().out
-    assert "  seed: 0\n" in shown
-    assert "  lufs: -16.0  # loudness of the music\n" in shown
-    assert "sampler=ddim | ddpm | dpm   (default: dpm)\n" in shown
-    assert "  steps: 10\n" in shown
-    assert "hydra" not in shown
-    assert "objective" not in shown
-
-
-def test_help_shows_the_option_that_is_chosen():
-    assert "steps: 1000" in settings_help("sample", "diffbgm sample", ["sampler=ddpm"])
-    assert "features/shots=adaptive" in settings_help("sample", "diffbgm sample", ["features=lite"])
-
-
-def test_help_of_a_configuration_that_builds_on_another_has_every_setting_once():
-    shown = settings_help("card", "diffbgm card")
-    assert re.findall(r"^  (out|bars|split):", shown, re.M) == ["split", "out", "bars"]
-    assert "out: outputs/card" in shown
 
 
 def test_help_loads_neither_torch_nor_hydra():

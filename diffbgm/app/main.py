@@ -12,7 +12,8 @@ from difflib import get_close_matches
 from importlib import import_module
 
 import diffbgm
-from diffbgm.app.help import settings_help
+from diffbgm.app.settings_text import help_text
+from diffbgm.shipped import CONFIGS
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Command:
     def __call__(self, words: Sequence[str]) -> int:
         """Run the command; returns its exit code."""
         if self.config is not None and {"-h", "--help"} & set(words):
-            print(settings_help(self.config, f"diffbgm {self.name}", words))
+            print(help_text(self.config, CONFIGS), end="")
             return 0
         module, _, name = self.function.partition(":")
         function: Callable[..., int | None] = getattr(import_module(f"diffbgm.app.{module}"), name)
