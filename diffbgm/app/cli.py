@@ -4,7 +4,8 @@
         sys.exit(run(train, "train"))
 
 Overrides are Hydra's (`key=value group=option`). A plain run composes in-process and leaves none of Hydra's folders.
-Anything that starts with a dash (`--help`, `--cfg job`, `-m` for sweeps and launchers) is handed to `hydra.main`.
+`--help` prints the settings with their comments. Anything else that starts with a dash (`--cfg job`, `-m` for sweeps
+and launchers) is handed to `hydra.main`.
 """
 
 import difflib
@@ -20,6 +21,7 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from diffbgm.app.settings_text import help_text
 from diffbgm.errors import InputError
 from diffbgm.shipped import CONFIGS
 
@@ -31,6 +33,9 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
     does an unknown key, group or option; any other exception is a defect and keeps its traceback.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if {"-h", "--help"} & set(arguments):
+        print(help_text(config_name, CONFIGS), end="")
+        return 0
     try:
         if any(argument.startswith("-") for argument in arguments):
             if {"-m", "--multirun"} & set(arguments):  # mistakes in what all jobs share: in one sentence, before Hydra
@@ -129,7 +134,7 @@ def _keys(tree: object, prefix: str = "") -> list[str]:
 
 
 def _hydra_main(function: Callable[[DictConfig], int | None], config_name: str) -> None:
-    """Sweeps, launchers, --help and --cfg, as Hydra does them; a failed job ends the run with its code."""
+    """Sweeps, launchers and --cfg, as Hydra does them; a failed job ends the run with its code."""
 
     def job(config: DictConfig) -> None:
         OmegaConf.resolve(config)
