@@ -23,7 +23,6 @@ from omegaconf import DictConfig, OmegaConf
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from diffbgm.app.entry import autocast_dtype, device_named, typed
 from diffbgm.app.songs import sample_songs, through_roll
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.cache import Cache
@@ -34,7 +33,9 @@ from diffbgm.evaluation.alignment import note_density
 from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import atomic, writable_folder
-from diffbgm.generation.composer import Composer, ComposeSettings
+from diffbgm.generation.composer import Composer
+from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_SEGMENT, Notes
@@ -69,7 +70,7 @@ def make_card(cfg: DictConfig) -> int:
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     window, device = checkpoint.config["window"], device_named(cfg.device)
     loader = SegmentLoader(cache, cfg.split, cfg.segments, limit=cfg.segments, perturb=False, window=window)
-    batch, settings = loader.batch(0, 0).to(device), typed(ComposeSettings, cfg.compose)
+    batch, settings = loader.batch(0, 0).to(device), compose_settings(cfg.compose)
     composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, autocast_dtype(cfg.precision, device))
     music, real = sample(composer, batch.condition, cfg.seed), [decode(roll) for roll in batch.roll.cpu().numpy()]
     card = {

@@ -17,8 +17,8 @@ MOTION = [STREAMS.index("motion"), STREAMS.index("motion_onset")]
 
 
 def has_streams(beats: BeatFeatures) -> bool:
-    """Whether the visual features are the nine lite streams (else: image embeddings)."""
-    return beats.visual.shape[1] == len(STREAMS)
+    """Whether the extractor measures streams that can be steered (else: image embeddings)."""
+    return beats.columns == STREAMS
 
 
 def pace(beats: BeatFeatures) -> NDArray[np.float32] | None:
