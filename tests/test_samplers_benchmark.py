@@ -8,6 +8,7 @@ import torch
 from hydra.utils import instantiate
 from tiny_checkpoint import save_tiny_checkpoint
 
+from benchmarks.samplers import bench_samplers, overlap, restored, tables
 from diffbgm.app.cli import configure, run
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
@@ -17,7 +18,6 @@ from diffbgm.generation.composer import Composer, ComposeSettings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.notes import STEPS_PER_SEGMENT
 from diffbgm.music.pianoroll import decode
-from scripts.bench_samplers import bench_samplers, overlap, restored, tables
 
 SEGMENTS = 3
 
