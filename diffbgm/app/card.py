@@ -37,6 +37,7 @@ from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import autocast_dtype, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode
@@ -136,7 +137,7 @@ def following(music: Sequence[Notes], real: Sequence[Notes]) -> dict[str, float]
 @torch.no_grad()
 def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     """The training loss of the segments, with and without their conditions, at times spread evenly over each band."""
-    network, schedule, objective = composer.network, composer.schedule, composer.objective
+    network, denoiser = composer.network, Denoiser(composer.network, composer.objective)
     encoded = network.encode(batch.condition)
     conditions = {"": encoded, ", no condition": network.conditioner.null(encoded)}
     count, shape = len(batch), batch.roll.shape[1:]
@@ -144,12 +145,9 @@ def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     for low, high in BANDS:
         numbers = draw(seed, low, range(count), count, shape, high - low, 0.0, stratified=True).to(batch.roll.device)
         t = low + numbers.t
-        x = schedule.q_sample(batch.roll, t, numbers.eps)
         for name, condition in conditions.items():
             parts = [
-                objective.loss(
-                    network(x[rows], t[rows], condition.rows(rows)), batch.roll[rows], numbers.eps[rows], t[rows]
-                )
+                denoiser.loss(batch.roll[rows], numbers.eps[rows], t[rows], condition.rows(rows))
                 for rows in torch.arange(count).split(8)
             ]
             found[f"{low}-{high}{name}"] = float(torch.cat(parts).mean())

@@ -26,7 +26,7 @@ from diffbgm.generation.form import FREE, Section, check_form, first_sections, k
 from diffbgm.generation.settings import ComposeSettings
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
-from diffbgm.models.denoiser import denoiser
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.parts import decode_parts, merged
@@ -186,13 +186,7 @@ class Composer:
         if self.settings.modality != "both":
             left_out = "visual" if self.settings.modality == "language" else "language"
             encoded = self.network.conditioner.without(encoded, left_out)
-        denoise = denoiser(
-            self.network,
-            self.objective,
-            encoded,
-            self.settings.guidance,
-            dtype=self.dtype,
-        )
+        denoise = Denoiser(self.network, self.objective).conditioned(encoded, self.settings.guidance, dtype=self.dtype)
         options = {"threshold": self.settings.threshold} if longform == "outpaint" else {}
         rows = chunked(denoise, self.settings.rows)
         yield from METHODS[longform](rows, pieces, self.sampler, self.schedule, self.device, **options)
