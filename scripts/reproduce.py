@@ -16,11 +16,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from diffbgm.app.cli import configure, run
+from diffbgm.app.evaluate import evaluate
 from diffbgm.app.songs import sample_songs
+from diffbgm.app.train import train
 from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import load_checkpoint
-from evaluate import evaluate
-from train import train
 
 TABLES = {"s1": "feature_selector", "s2": "window_size"}  # folder of the results, option of `table`
 OTHER_NAMES = {"window_8": "selector_language_video", "dynamic": "window_dynamic"}  # of a table's rows, as variants
