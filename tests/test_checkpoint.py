@@ -71,7 +71,7 @@ def test_missing(tmp_path: Path) -> None:
 def test_truncated(saved: Path, share: float) -> None:
     content = saved.read_bytes()
     saved.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match=r"a model\.safetensors is no whole"):
+    with pytest.raises(InputError, match=r"a model\.safetensors is not a complete"):
         load_checkpoint(saved)
 
 

@@ -102,7 +102,7 @@ def begin(network: DiffBGM, init: str, out: Path, about: dict[str, Any]) -> str:
             raise RuntimeError(f"it has {', '.join(lacking.unexpected_keys[:3])}")
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"init={init} is of another architecture ({reason}); give its model= and features") from error
+        raise InputError(f"init={init} has another architecture ({reason}); give its model= and features") from error
     layers = dict.fromkeys(".".join(key.split(".")[:2]) for key in lacking.missing_keys)
     if layers:
         logging.info("%s lacks %s: freshly drawn", init, ", ".join(layers))

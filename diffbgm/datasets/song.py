@@ -1,4 +1,4 @@
-"""A song as the data room sees it, whatever it was read from, and where its segments may begin.
+"""A song, whatever it was read from, and where its segments may begin.
 
 Shape legend: n beats of the song, N notes, D downbeats, T and U feature rows, Dv and Dl widths of the features.
 """
@@ -36,7 +36,7 @@ class VideoTrack:
 
 
 def _rows(table: np.ndarray, beats: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that beats take, and which of them each beat takes."""
+    """The rows of the table that are used, and the index of each beat's row among them."""
     used, row = np.unique(np.arange(beats) * len(table) // beats, return_inverse=True)
     return np.asarray(table[used], np.float32), row
 
@@ -73,7 +73,7 @@ class Source(Protocol):
         """Ids of "train" and "val", among these songs."""
 
     def settings(self) -> Mapping[str, object]:
-        """What besides the files decides the result (JSON values)."""
+        """Everything besides the files that determines the result (JSON values)."""
 
 
 def segment_starts(downbeats: np.ndarray, beats: int) -> np.ndarray:

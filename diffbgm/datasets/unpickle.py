@@ -1,4 +1,4 @@
-"""Reading pickles that others made: only numpy arrays and plain Python values come out, nothing is ever called.
+"""Reading pickles from elsewhere: only numpy arrays and plain Python values are built, and nothing is called.
 
 A pickle names the functions that build its objects, and may name any function at all. Here a name outside a short list
 is refused with an InputError, before anything of it is loaded.
@@ -27,7 +27,7 @@ _NUMPY_MODULES = frozenset(
 
 
 class _Plain(pickle.Unpickler):
-    """An unpickler that knows arrays and plain values."""
+    """An unpickler restricted to arrays and plain values."""
 
     def find_class(self, module: str, name: str) -> Any:
         plain = module in ("builtins", "__builtin__") and name in _BUILTINS

@@ -46,7 +46,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"there is no checkpoint at {path}; give checkpoint=FILE") from error
     except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path} is no whole .safetensors file ({error}); fetch or write it again") from error
+        raise InputError(f"{path} is not a complete .safetensors file ({error}); fetch or write it again") from error
     try:
         config = json.loads(metadata["config"])
         found = config["format"]

@@ -102,7 +102,7 @@ def _read(source: str | Path) -> dict[str, Tensor]:
         raise InputError(f"there is no file {source}; give the .pt that the authors published") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks for {asked[1]}, which is no tensor" if asked else "it is cut short or no PyTorch file"
+        reason = f"it asks for {asked[1]}, which is not a tensor" if asked else "it is cut short or not a PyTorch file"
         raise InputError(f"{source} is refused unread: {reason}; fetch the authors' checkpoint again") from error
     model = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(model, Mapping) or not all(isinstance(value, Tensor) for value in model.values()):

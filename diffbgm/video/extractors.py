@@ -36,7 +36,7 @@ class Watcher(Protocol):
     """A shot detector or frame encoder at work on a video."""
 
     def take(self, frame: Frame) -> Any:
-        """What is needed of a frame; called in the decoding thread."""
+        """The part of a frame that `see` needs; called in the decoding thread."""
 
     def see(self, item: Any) -> None:
         """The next frame."""
@@ -44,7 +44,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Passed:
-    """A video that has passed by its watchers."""
+    """Frames and time of one decoding pass."""
 
     duration: float  # of the video, seconds
     frames: int

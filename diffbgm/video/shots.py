@@ -33,10 +33,10 @@ Item = tuple[float, NDArray[np.uint8]]  # when a frame is shown first, and its p
 
 
 class ShotWatcher(Protocol):
-    """One video passing by."""
+    """What a detector keeps of one video while its frames are decoded."""
 
     def take(self, frame: Frame) -> Item:
-        """What is needed of a frame; called in the decoding thread."""
+        """The part of a frame that `see` needs; called in the decoding thread."""
 
     def see(self, item: Item) -> None:
         """The next frame."""
@@ -51,7 +51,7 @@ class ShotDetector(Protocol):
     id: str
 
     def watch(self, info: VideoInfo) -> ShotWatcher:
-        """Begin with a video."""
+        """A watcher for one video."""
 
     def to(self, device: "torch.device") -> "ShotDetector":
         """Compute on this device from now on."""
@@ -76,14 +76,14 @@ class _SceneDetect:
         self.side = side
 
     def to(self, device: "torch.device") -> "_SceneDetect":
-        """Nothing: OpenCV computes on the CPU."""
+        """Return the detector unchanged: OpenCV computes on the CPU."""
         return self
 
     def prepare(self) -> None:
         """Nothing to load."""
 
     def watch(self, info: VideoInfo) -> "_SceneDetectWatcher":
-        """Begin with a video."""
+        """A watcher for one video."""
         return _SceneDetectWatcher(self._detector(), info.fit(self.side), Fraction(info.fps).limit_denominator(1001))
 
     def _detector(self) -> Any:
@@ -174,7 +174,7 @@ class TransNetV2Shots:
         return network.eval() if self.device is None else network.eval().to(self.device)
 
     def watch(self, info: VideoInfo) -> "_TransNetWatcher":
-        """Begin with a video."""
+        """A watcher for one video."""
         return _TransNetWatcher(self)
 
     def probabilities(self, windows: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
