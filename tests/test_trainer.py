@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_state_cut_short_is_named(tmp_path: Path):
     path = states.save_state(tmp_path, 1, a_state(1), {}, math.inf)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(InputError, match="no whole training state"):
+    with pytest.raises(InputError, match="not a complete training state"):
         states.load_state(path, a_state(0))
 
 

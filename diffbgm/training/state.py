@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
+from diffbgm.models.config import checkpoint_config
 
 STATE = "state.safetensors"
 
@@ -82,7 +83,9 @@ def read_about(path: Path) -> dict[str, Any]:
         with safetensors.safe_open(str(path), framework="pt") as file:
             return json.loads(file.metadata()["about"])
     except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a complete training state ({error}); delete its folder and run again") from error
+        raise InputError(
+            f"{path} is not a complete training state ({error}); delete its folder and run again"
+        ) from error
 
 
 def load_state(path: Path, state: RunState) -> dict[str, Any]:
@@ -122,9 +125,10 @@ def retain(folder: Path, keep: int) -> None:
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a checkpoint's config that must not change when a run goes on."""
-    kept = {key: config[key] for key in ("model", "objective", "schedule", "window")}
-    kept["schedule"] = {"roll_scale": 1.0, **config["schedule"]}  # which no weight's shape would betray
-    return kept | {"features": config["features"]["name"]}
+    plain = checkpoint_config(config).plain()
+    return {key: plain[key] for key in ("model", "objective", "schedule", "window")} | {
+        "features": plain["features"]["name"]
+    }
 
 
 def differences(before: object, now: object, prefix: str = "") -> list[str]:
