@@ -19,6 +19,11 @@ def entropy(counts: np.ndarray) -> float | None:
     return float(-(p * np.log2(p)).sum()) + 0.0
 
 
+def pitch_class_entropy(pitch: np.ndarray) -> float | None:
+    """Entropy of the 12 pitch classes of MIDI pitches (N,): each note counts once, however long. None without notes."""
+    return entropy(np.bincount(np.asarray(pitch, np.int64) % PITCH_CLASSES, minlength=PITCH_CLASSES))
+
+
 def from_first_bar(notes: Notes) -> Notes:
     """The piece without the silent bars before its first note: a count-in has neither harmony nor groove."""
     return notes.shifted(-(int(notes.onset.min()) // STEPS_PER_BAR) * STEPS_PER_BAR) if len(notes) else notes
