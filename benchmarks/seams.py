@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import mean, parser, show
-from diffbgm.diffusion.longform import HOPS, METHODS, Piece, RowDenoise, plan
+from diffbgm.diffusion.longform import HOPS, METHODS, Job, RowDenoise, plan
 from diffbgm.diffusion.samplers import Sampler, build_sampler
 from diffbgm.diffusion.schedule import Schedule, sqrt_linear
 
@@ -47,7 +47,7 @@ def changes(method: str, sampler: Sampler, schedule: Schedule, seeds: int) -> tu
     """Changes of pitch in each piece, and of them all the share on window edges."""
     denoise, counts, edges = ideal(held_notes(), schedule), [], 0
     for seed in range(seeds):
-        *_, final = METHODS[method](denoise, [Piece(plan(STEPS, method), (seed,))], sampler, schedule)
+        *_, final = METHODS[method](denoise, [Job(plan(STEPS, method), (seed,))], sampler, schedule)
         pitch = final.rolls[0][1].argmax(1)
         where = (pitch[1:] != pitch[:-1]).nonzero() + 1
         counts.append(len(where))

@@ -111,8 +111,8 @@ def _middles(times: np.ndarray) -> np.ndarray:
     return times + 0.5 * np.append(np.diff(times), times[-1] - times[-2])
 
 
-def read_beats(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Beat times in seconds (n,) and the beats that begin a bar (D,) of a `beat_midi.txt` in 4/4."""
+def beat_table(path: Path) -> np.ndarray:
+    """A `beat_midi.txt`, (n, 3): rising seconds and the flags of simple and of double metre. InputError if damaged."""
     rows = _columns(path)
     try:
         table = np.array(rows, np.float64).reshape(len(rows), 3)
@@ -121,6 +121,13 @@ def read_beats(path: Path) -> tuple[np.ndarray, np.ndarray]:
     times = table[:, 0]
     if len(table) < 2 or not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
         raise InputError(f"{path} is not a beat list of rising times and two flags: unpack the archive again")
+    return table
+
+
+def read_beats(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Beat times in seconds (n,) and the beats that begin a bar (D,) of a `beat_midi.txt` in 4/4."""
+    table = beat_table(path)
+    times = table[:, 0]
     simple, double = (np.flatnonzero(table[:, column]) for column in (1, 2))
     if _usual_gap(simple) == 3:
         raise InputError(f"{path.parent.name} is in three, and segments need bars of four beats")

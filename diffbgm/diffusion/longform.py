@@ -55,7 +55,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Job:
     """What to generate: a plan, the seed of its noise and, where music is given, the part to keep."""
 
     plan: Plan
@@ -104,7 +104,7 @@ def chunked(denoise: RowDenoise, size: int) -> RowDenoise:
 
 def independent(
     denoise: RowDenoise,
-    pieces: Sequence[Piece],
+    pieces: Sequence[Job],
     sampler: Sampler,
     schedule: Schedule,
     device: torch.device | str | None = None,
@@ -123,7 +123,7 @@ def independent(
 
 def outpaint(
     denoise: RowDenoise,
-    pieces: Sequence[Piece],
+    pieces: Sequence[Job],
     sampler: Sampler,
     schedule: Schedule,
     device: torch.device | str | None = None,
@@ -156,7 +156,7 @@ def outpaint(
 
 def joint(
     denoise: RowDenoise,
-    pieces: Sequence[Piece],
+    pieces: Sequence[Job],
     sampler: Sampler,
     schedule: Schedule,
     device: torch.device | str | None = None,
@@ -246,7 +246,7 @@ def _span(plan: Plan, k: int) -> slice:
     return slice(plan.starts[k], plan.starts[k] + plan.window)
 
 
-def _padded(piece: Piece, device: torch.device | str | None) -> Known:
+def _padded(piece: Job, device: torch.device | str | None) -> Known:
     """What is known of a piece, (C, L, P): nothing where nothing was given, and zeros where nothing is known."""
     roll = torch.zeros(piece.plan.planes, piece.plan.length, PITCHES, device=device)
     mask = torch.zeros_like(roll, dtype=torch.bool)
@@ -271,6 +271,6 @@ def _joined(windows: Tensor, plan: Plan) -> Tensor:
     return torch.cat([*windows[:-1, :, : plan.hop], windows[-1]], dim=1)
 
 
-def _cropped(rolls: Sequence[Tensor], pieces: Sequence[Piece]) -> tuple[Tensor, ...]:
+def _cropped(rolls: Sequence[Tensor], pieces: Sequence[Job]) -> tuple[Tensor, ...]:
     """(C, L, P) -> (C, total, P) for each piece."""
     return tuple(roll[:, : piece.plan.total] for roll, piece in zip(rolls, pieces, strict=True))
