@@ -45,7 +45,7 @@ _SUSTAINED = (2, 5, 6, 7, 8, 9, 11)  # families of eight: organs, strings, ensem
 # Lowest and highest pitch of each family of eight programs, after Adler, "The Study of Orchestration" (4th ed.), and
 # General MIDI level 2's recommended ranges.
 _FAMILY_RANGES = (
-    (21, 108),  # pianos
+    (0, 127),  # pianos: a piece for piano stays as it was composed
     (60, 108),  # chromatic percussion
     (36, 96),  # organs
     (40, 84),  # guitars
