@@ -150,7 +150,7 @@ def test_outpaint_shows_each_window_the_end_of_the_one_before():
         seen[int(rows[0]), int(t[0])] = x[0]
         return simple(x, t, rows)
 
-    sampler = build_sampler("dpm", 10, spacing="log_snr")
+    sampler = build_sampler("dpm", 10, through=[200, 0])
     (roll,) = last(METHODS["outpaint"](spying, [Job(plan(256, "outpaint"), (5,))], sampler, SCHEDULE))
     for window in (1, 2):
         shown = seen[window, 0][:, :64]

@@ -1,6 +1,6 @@
-"""POP909 (Wang et al., ISMIR 2020) as it comes out of its archive: one folder a song, MIDI with annotations.
+"""POP909 (Wang et al., ISMIR 2020) as its archive unpacks: a folder per song, with MIDI and annotations.
 
-    POP909/NNN/NNN.mid          tracks MELODY, BRIDGE and PIANO; seconds count, its own bars mean nothing
+    POP909/NNN/NNN.mid          tracks MELODY, BRIDGE and PIANO; only times in seconds are used, its bars are arbitrary
     POP909/NNN/beat_midi.txt    a line a beat: seconds, simple metre flag, double metre flag
     POP909/NNN/chord_midi.txt   a line a chord: start and end in seconds, name such as Gb:maj7/5, or N for none
     POP909/NNN/key_audio.txt    a line a key: start and end in seconds, name such as Gb:maj (same clock as the MIDI)
@@ -152,7 +152,7 @@ def read_mode(path: Path, at: np.ndarray) -> np.ndarray:
 def chord_row(name: str) -> np.ndarray:
     """A label `root:quality[/bass degree]` as (14,) int: root, the twelve pitch classes as 0 or 1, bass.
 
-    Zeros for N and for what is not known.
+    Zeros for N and for unknown labels.
     """
     row = np.zeros(14, np.int64)
     label, _, degree = name.partition("/")

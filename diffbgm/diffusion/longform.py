@@ -1,4 +1,4 @@
-"""Pieces of any length from a network that knows windows of eight bars.
+"""Pieces of any length from a network that generates windows of eight bars.
 
     independent   windows side by side, each on its own: one batch, no memory of what came before
     outpaint      one window after the other; the overlap with the one before is known and inpainted
@@ -56,7 +56,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """What to generate: a plan, the seed of its noise, and, where music is given, the part that is kept."""
+    """What to generate: a plan, the seed of its noise and, where music is given, the part to keep."""
 
     plan: Plan
     seed: tuple[int, ...]
@@ -70,7 +70,7 @@ class Progress:
     step: int  # 0, 1, ... steps - 1
     steps: int
     t: int
-    rolls: tuple[Tensor, ...]  # (C, total, P) for each piece; zeros where outpaint has not been yet
+    rolls: tuple[Tensor, ...]  # (C, total, P) for each piece; zeros where outpaint has not arrived yet
     sketch: bool = False  # of a section whose theme is wanted, before the piece itself
 
 
@@ -87,9 +87,9 @@ def plan(total: int, method: str, planes: int = 2) -> Plan:
 def chunked(denoise: RowDenoise, size: int) -> RowDenoise:
     """The same denoise, asked for exactly `size` rows at a time, the last call filled up with copies of its last row.
 
-    Memory is bounded by `size`, and as kernels see one shape only, a row's result does not depend on how many
-    other rows there are. With size 1 that holds by construction; with more, as far as the kernels treat all
-    positions in a batch alike (the CPU's do).
+    Memory is bounded by `size`, and because kernels see a single shape, a row's result does not depend on how many
+    other rows there are. With size 1 this holds by construction; otherwise as far as the kernels treat all
+    positions in a batch alike (those of the CPU do).
     """
 
     def call(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:

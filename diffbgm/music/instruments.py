@@ -158,7 +158,7 @@ def program_named(name: str | int) -> int:
     text = str(name).strip()
     if re.fullmatch(r"-?\d+", text):
         if not 0 <= int(text) < len(GM_NAMES):
-            raise InputError(f"program={text} is no instrument; give 0 to 127 (0 is the grand piano) or a name")
+            raise InputError(f"program={text} is not an instrument; give 0 to 127 (0 is the grand piano) or a name")
         return int(text)
     plain = _plain(text)
     known = {**{_plain(gm): number for number, gm in enumerate(GM_NAMES)}, **_ALIASES}

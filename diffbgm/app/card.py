@@ -1,6 +1,6 @@
 """The evidence in a checkpoint's model card, all of it from one command.
 
-    python scripts/make_card.py data.root=POP909 out=outputs/card [checkpoint=FILE songs=N bars=32 segments=64 seed=0]
+    diffbgm card data.root=POP909 out=outputs/card [checkpoint=FILE songs=N bars=32 segments=64 seed=0]
 
 For held-out songs' conditions, beside the songs themselves over the same bars: the metrics of evaluate.py, retrieval by
 the published protocol, and the longest run of bars shared with a training song. For single segments: asked against
@@ -11,7 +11,6 @@ seeds 0, 1 and 2, each for another held-out condition). A stopped run goes on wi
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,9 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from diffbgm.app.cli import run
+from diffbgm.app.songs import sample_songs, through_roll
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
@@ -46,7 +43,6 @@ from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode
 from diffbgm.training.draws import draw
-from scripts.sample_songs import sample_songs, through_roll
 
 METRICS = ("exact", "paper", "rhythm", "structure", "texture", "copies")
 SHOWN = {
@@ -253,7 +249,3 @@ def draw_samples(composer: Composer, batch: Batch, path: Path) -> None:
 
 def _bar(items: Iterable[Any], total: int, name: str) -> Iterable[Any]:
     return tqdm(items, name, total, disable=None)
-
-
-if __name__ == "__main__":
-    sys.exit(run(make_card, "card"))

@@ -1,26 +1,21 @@
 """Prepare POP909 for training: read, quantise, pair with conditions, cache, and report what was skipped.
 
-    python scripts/prepare_pop909.py data.root=POP909 [data.cache=.cache/data data.split=seeded data.workers=2]
+    diffbgm prepare data.root=POP909 [data.cache=.cache/data data.split=seeded data.workers=2]
 
 `train.py` does the same on its own when the cache is missing. Any other source: data=midi_folder data.root=FOLDER.
 """
 
-import sys
 import time
-from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from diffbgm.app.cli import run
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.prepare import prepare
 
 
-def main(config: DictConfig) -> None:
+def prepare_data(config: DictConfig) -> None:
     """Prepare `config.data` and print what came of it."""
     start = time.perf_counter()
     source = instantiate(config.data.source)
@@ -32,7 +27,3 @@ def main(config: DictConfig) -> None:
     parts = ", ".join(f"{len(cache.segments(part))} {part}" for part in cache.manifest["splits"])
     print(f"{path}: {len(cache.songs)} songs, {parts} segments, {size:.1f} MB, {time.perf_counter() - start:.1f} s")
     print(f"{len(cache.skipped)} songs skipped, with reasons in {path / 'skipped.txt'}")
-
-
-if __name__ == "__main__":
-    sys.exit(run(main, "prepare"))

@@ -8,15 +8,16 @@ import torch
 from hydra.utils import instantiate
 from tiny_checkpoint import save_tiny_checkpoint
 
+from benchmarks.samplers import bench_samplers, overlap, restored, tables
 from diffbgm.app.cli import configure, run
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.diffusion.samplers import build_sampler
-from diffbgm.evaluation.segment import roll_numbers, segment_numbers
+from diffbgm.evaluation.segment import segment_numbers
 from diffbgm.generation.composer import Composer, ComposeSettings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.notes import STEPS_PER_SEGMENT
-from scripts.bench_samplers import bench_samplers, overlap, restored, tables
+from diffbgm.music.pianoroll import decode
 
 SEGMENTS = 3
 
@@ -43,7 +44,8 @@ def test_rows_are_the_composers_music_and_the_real_segments(call):
     batch = SegmentLoader(cache, "val", SEGMENTS, limit=SEGMENTS).batch(0, 0)
     real = bench["rows"]["real"]["numbers"]
     for name in ("pche", "gps", "onsets", "polyphony"):
-        expected = np.mean([getattr(roll_numbers(roll), name) for roll in batch.roll.numpy()])
+        numbers = [segment_numbers(decode(roll), STEPS_PER_SEGMENT) for roll in batch.roll.numpy()]
+        expected = np.mean([getattr(number, name) for number in numbers])
         assert real[name]["mean"] == pytest.approx(expected)
     assert real["follows"]["mean"] == pytest.approx(1)
 
