@@ -269,6 +269,20 @@ def test_failures_of_other_shards_stay_until_they_succeed(tmp_path: Path, quick:
     assert [report["name"] for report in reports_in(out)] == ["a", "b"]
 
 
+def test_the_index_is_made_from_what_lies_there(
+    tmp_path: Path, quick: list[str], monkeypatch: Any, capsys: Any
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(sample, "write_page", lambda reports, *_: shown.extend(r["name"] for r in reports))
+    out = tmp_path / "out"
+    for name in ("a", "b"):
+        go(folder(tmp_path / name, f"{name}.mp4"), out, Pipeline())
+    assert run(sample.index_folder, "index", [f"out={out}"]) == 0
+    assert shown == json.loads((out / "summary.json").read_text())["ok"] == ["a", "b"]
+    assert run(sample.index_folder, "index", [f"out={tmp_path / 'nowhere'}"]) == 1
+    assert "there is no folder" in capsys.readouterr().err
+
+
 def test_a_page_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("no fonts")

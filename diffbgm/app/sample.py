@@ -90,6 +90,18 @@ def sample(cfg: DictConfig) -> int:
     return code or (1 if run.failed else 0)
 
 
+def index_folder(cfg: DictConfig) -> int:
+    """Write summary.json and the page anew from what lies in cfg.out."""
+    out = Path(cfg.out)
+    if not out.is_dir():
+        raise InputError(f"there is no folder {out}; give out=FOLDER with results in it")
+    Ledger(out, [], {}, overwrite=True).check([])
+    summary = write_summary(writable_folder(out), [], [], 0.0)
+    index(out, summary, cfg.page)
+    print(f"{len(summary['ok'])} videos have music; open {_shown(out / 'index.html')}")
+    return 1 if summary["failed"] else 0
+
+
 def index(out: Path, summary: dict[str, Any], page: str = "folder") -> None:
     """Write the page of what lies in `out`. A page that cannot be made is reported: the music is there all the same."""
     try:
