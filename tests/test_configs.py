@@ -17,6 +17,7 @@ ENTRIES = ("train", "sample", "evaluate")
 SCRIPTS = (
     "prepare",
     "extract_features",
+    "index",
     "prepare_bgm909",
     "card",
     "sample_songs",

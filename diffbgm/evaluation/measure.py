@@ -48,6 +48,8 @@ UNKNOWN = {
     **dict.fromkeys(("cuts_on_accents", "cuts_on_accents_tight"), "the video has no cuts"),
 }
 
+LONGEST_STRUCTURE = 15 * 60  # seconds; the scape plot takes memory with the square and time with the cube of these
+
 
 @dataclass
 class Row:
@@ -77,7 +79,10 @@ def measure_song(song: Song, groups: Sequence[str], soundfont: str | None = None
         if "rhythm" in groups:
             row.add({"adv": adv(notes)})
         if "structure" in groups:
-            row.add(si_bands(fitness_of_midi(song.path, soundfont)))
+            long = song.score.beats[-1] > LONGEST_STRUCTURE
+            row.add(si_bands(None if long else fitness_of_midi(song.path, soundfont)))
+            if long:
+                row.reasons |= dict.fromkeys(BANDS, f"longer than {LONGEST_STRUCTURE / 60:g} minutes")
         if "texture" in groups:
             numbers = segment_numbers(notes, notes.end)
             span = float(np.ptp(notes.pitch))
