@@ -2,10 +2,10 @@
 
     python scripts/fit_velocity.py data.root=POP909 [songs=300 epochs=8 seed=0 out=diffbgm/music/velocity.npz]
 
-The target is a note's velocity in standard deviations of its song. Half of the pieces are told the melody track as the
-tune and half the skyline, so that the network can be used with either. Prints, for the validation songs of the
-published split, the mean Spearman rank correlation of velocities with the network's, the rules' and flat playing's
-answers, once with the skyline and once with the melody track, each with its 95 % bootstrap interval, then a JSON line.
+The target is a note's velocity in deviations of its song. Every song is shown twice, with its melody and bridge tracks
+as the tune and with the highest line, so that the network can be used with either. Prints, for the validation
+songs of the published split, the mean Spearman rank correlation of velocities with the network's, the rules' and flat
+playing's answers, with the highest line and with the tracks, each with its 95 % bootstrap interval, then a JSON line.
 """
 
 import json
@@ -28,6 +28,7 @@ from diffbgm.errors import InputError
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.files import atomic
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
+from diffbgm.music.parts import LEAD, by_highest_line
 from diffbgm.music.velocity import (
     DILATIONS,
     FEATURES,
@@ -35,12 +36,11 @@ from diffbgm.music.velocity import (
     network_scores,
     note_features,
     rule_scores,
-    skyline,
 )
 
 WIDTH, TAPS = 64, 9
 CHUNK = 512  # notes of a training example
-MELODY = 0  # index of the track
+LEADS = 2  # tracks MELODY and BRIDGE come first
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Performed:
     """A song as it was played, sorted by onset and pitch, step 0 a bar line."""
 
     notes: Notes
-    melody: np.ndarray  # (N,) bool
+    lead: np.ndarray  # (N,) bool, of the melody and the bridge
     target: np.ndarray  # (N,) velocities, mean 0 and deviation 1
 
 
@@ -76,7 +76,12 @@ def as_performed(notes: Notes, first_bar: int) -> Performed | None:
     spread = float(notes.velocity.std()) if len(notes) else 0.0
     if spread < 1:
         return None
-    return Performed(notes, notes.track == MELODY, (notes.velocity - notes.velocity.mean()) / spread)
+    return Performed(notes, notes.track < LEADS, (notes.velocity - notes.velocity.mean()) / spread)
+
+
+def highest(notes: Notes) -> np.ndarray:
+    """The highest line (N,) bool."""
+    return by_highest_line(notes) == LEAD
 
 
 class Network(nn.Module):
@@ -103,7 +108,7 @@ def chunks(songs: Sequence[Performed], mean: np.ndarray, scale: np.ndarray) -> t
     """Stretches of CHUNK notes of all songs under both tunes: (B, CHUNK, F) and their targets (B, CHUNK)."""
     features, targets = [], []
     for song in songs:
-        for lead in (song.melody, skyline(song.notes)):
+        for lead in (song.lead, highest(song.notes)):
             table = (note_features(song.notes, lead) - mean) / scale
             for start in range(0, len(table) - CHUNK + 1, CHUNK):
                 features.append(table[start : start + CHUNK])
@@ -114,7 +119,7 @@ def chunks(songs: Sequence[Performed], mean: np.ndarray, scale: np.ndarray) -> t
 def train(songs: Sequence[Performed], epochs: int, seed: int) -> dict[str, np.ndarray]:
     """The trained network's arrays, as `velocity.npz` holds them."""
     torch.manual_seed(seed)
-    tables = np.concatenate([note_features(song.notes, skyline(song.notes)) for song in songs])
+    tables = np.concatenate([note_features(song.notes, highest(song.notes)) for song in songs])
     mean, scale = tables.mean(0), np.maximum(tables.std(0), 1e-3)
     features, targets = chunks(songs, mean, scale)
     network = Network()
@@ -159,10 +164,10 @@ def main() -> int:
     arrays = {name: array.astype(np.float16) for name, array in train(training, cfg.epochs, cfg.seed).items()}
     network = {name: array.astype(np.float32) for name, array in arrays.items()}
     players: dict[str, Callable[[Performed], np.ndarray]] = {
-        "network, skyline": lambda s: network_scores(note_features(s.notes, skyline(s.notes)), network),
-        "network, melody track": lambda s: network_scores(note_features(s.notes, s.melody), network),
-        "rules, skyline": lambda s: rule_scores(s.notes),
-        "rules, melody track": lambda s: rule_scores(s.notes, s.melody),
+        "network, highest line": lambda s: network_scores(note_features(s.notes, highest(s.notes)), network),
+        "network, tracks": lambda s: network_scores(note_features(s.notes, s.lead), network),
+        "rules, highest line": lambda s: rule_scores(s.notes, highest(s.notes)),
+        "rules, tracks": lambda s: rule_scores(s.notes, s.lead),
         "flat": lambda s: np.zeros(len(s.notes)),
     }
     results = {name: correlation(validation, player) for name, player in players.items()}

@@ -27,7 +27,6 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.app.cli import run
-from diffbgm.app.entry import autocast_dtype, device_named, typed
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
@@ -37,8 +36,11 @@ from diffbgm.evaluation.alignment import note_density
 from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import atomic, writable_folder
-from diffbgm.generation.composer import Composer, ComposeSettings
+from diffbgm.generation.composer import Composer
+from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode
@@ -73,7 +75,7 @@ def make_card(cfg: DictConfig) -> int:
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     window, device = checkpoint.config["window"], device_named(cfg.device)
     loader = SegmentLoader(cache, cfg.split, cfg.segments, limit=cfg.segments, perturb=False, window=window)
-    batch, settings = loader.batch(0, 0).to(device), typed(ComposeSettings, cfg.compose)
+    batch, settings = loader.batch(0, 0).to(device), compose_settings(cfg.compose)
     composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, autocast_dtype(cfg.precision, device))
     music, real = sample(composer, batch.condition, cfg.seed), [decode(roll) for roll in batch.roll.cpu().numpy()]
     card = {
@@ -139,7 +141,7 @@ def following(music: Sequence[Notes], real: Sequence[Notes]) -> dict[str, float]
 @torch.no_grad()
 def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     """The training loss of the segments, with and without their conditions, at times spread evenly over each band."""
-    network, schedule, objective = composer.network, composer.schedule, composer.objective
+    network, denoiser = composer.network, Denoiser(composer.network, composer.objective)
     encoded = network.encode(batch.condition)
     conditions = {"": encoded, ", no condition": network.conditioner.null(encoded)}
     count, shape = len(batch), batch.roll.shape[1:]
@@ -147,12 +149,9 @@ def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     for low, high in BANDS:
         numbers = draw(seed, low, range(count), count, shape, high - low, 0.0, stratified=True).to(batch.roll.device)
         t = low + numbers.t
-        x = schedule.q_sample(batch.roll, t, numbers.eps)
         for name, condition in conditions.items():
             parts = [
-                objective.loss(
-                    network(x[rows], t[rows], condition.rows(rows)), batch.roll[rows], numbers.eps[rows], t[rows]
-                )
+                denoiser.loss(batch.roll[rows], numbers.eps[rows], t[rows], condition.rows(rows))
                 for rows in torch.arange(count).split(8)
             ]
             found[f"{low}-{high}{name}"] = float(torch.cat(parts).mean())

@@ -21,7 +21,8 @@ from diffbgm.music.audio import (
     write_wav,
 )
 from diffbgm.music.midi import write_midi
-from diffbgm.music.mixing import blend, duck_gain
+from diffbgm.music.midi_score import Track, midi_bytes
+from diffbgm.music.mixing import blend, duck_gain, speech_presence
 from diffbgm.music.notes import Notes
 
 RATE = 48000
@@ -184,13 +185,46 @@ def test_fit_length_cuts_pads_and_fades() -> None:
     assert fit_length(ones, 0, fade=4).shape == (0, 2)
 
 
-def test_ducking_follows_the_original() -> None:
-    original = np.concatenate([np.zeros((2 * RATE, 2), np.float32), sine(2), np.zeros((2 * RATE, 2), np.float32)])
-    gain = duck_gain(original, RATE, loudness(sine(2), RATE))
+def babble(seconds: float, rate: int = RATE) -> np.ndarray:
+    """Something like speech: a buzz of 120 Hz through three formants that change four times a second, with pauses."""
+    t = np.arange(round(seconds * rate)) / rate
+    formants = np.random.default_rng(1).permutation([(730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240)] * 20)
+    syllable = (t * 4).astype(int) % len(formants)
+    harmonics = np.arange(1, 30) * 120.0
+    sound = np.zeros_like(t)
+    for number, hertz in enumerate(harmonics):
+        level = sum(np.exp(-(((hertz - formants[:, k]) / 150) ** 2)) for k in range(3))
+        sound += level[syllable] * np.sin(2 * np.pi * hertz * t + number)
+    sound *= np.sin(np.pi * (t * 4 % 1)) ** 1.5 * ((t * 4).astype(int) % 7 != 6)  # syllables, and a pause after six
+    return np.repeat((0.3 * sound / np.abs(sound).max())[:, None], 2, axis=1).astype(np.float32)
+
+
+SILENCE = np.zeros((2 * RATE, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("sound", "by", "decibels"), [("tone", "speech", 4), ("tone", "loudness", 12), ("voice", "speech", 12)]
+)
+def test_ducking_follows_the_original(sound: str, by: str, decibels: float) -> None:
+    loud = sine(3) if sound == "tone" else babble(3)
+    original = np.concatenate([SILENCE, loud, SILENCE])
+    gain = duck_gain(original, RATE, loudness(loud, RATE), by)
     seconds = np.arange(len(gain)) / RATE
-    np.testing.assert_allclose(gain[(seconds < 1.4) | (seconds > 4.6)], 1, atol=1e-5)
-    np.testing.assert_allclose(gain[(seconds > 2) & (seconds < 4)], 10 ** (-12 / 20), atol=0.02)
+    np.testing.assert_allclose(gain[(seconds < 1.4) | (seconds > 5.6)], 1, atol=1e-5)
+    np.testing.assert_allclose(gain[(seconds > 2.2) & (seconds < 4.8)], 10 ** (-decibels / 20), atol=0.03)
     assert np.abs(np.diff(gain)).max() < 12 / RATE  # it glides: from one level to the other in no less than a tenth
+
+
+def test_speech_is_told_from_tones_noise_and_music() -> None:
+    rng = np.random.default_rng(0)
+    noise = 0.1 * rng.standard_normal((3 * RATE, 2)).astype(np.float32)
+    rows = [(step, 48 + 7 * (step % 3) + step % 12, 4, 80, 0) for step in range(0, 48, 2)]
+    notes = notes_of(rows)
+    music = render_bytes(midi_bytes([Track("a", 0, notes, np.zeros(len(notes)))], 120), None, [0])[: 5 * RATE]
+    others = [speech_presence(sound, RATE).mean() for sound in (sine(3), noise, music)]
+    assert max(others) < 0.3, others
+    assert speech_presence(babble(3), RATE).mean() > 0.8
+    assert speech_presence(babble(3) + 0.3 * noise, RATE).mean() > 0.6
 
 
 def test_keep_is_both_and_as_loud_as_the_music() -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from diffbgm.app.cli import compose
+from diffbgm.app.cli import configure
 from diffbgm.app.command import beside, changed_settings, keep_and_redo, make_again
 
 
 def plain(overrides: list[str]) -> dict:
-    return OmegaConf.to_container(compose("sample", overrides), resolve=True)
+    return OmegaConf.to_container(configure("sample", overrides), resolve=True)
 
 
 GIVEN = [

@@ -8,8 +8,8 @@ from diffbgm.errors import InputError
 from diffbgm.music.arrange import arrange, in_range
 from diffbgm.music.instruments import PALETTES, Voice, palette, program_named
 from diffbgm.music.notes import Notes
+from diffbgm.music.parts import lead_of
 from diffbgm.music.performer import Performance
-from diffbgm.music.velocity import skyline
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ PIECE = notes_of(
 LEAD = np.array([False, False, False, True, True, True])
 
 
-def test_the_skyline_is_the_highest_line() -> None:
-    np.testing.assert_array_equal(skyline(PIECE), LEAD)
-    under = notes_of([(0, 76, 8, 90, 0), (2, 60, 1, 70, 0), (8, 60, 4, 70, 0)])  # an inner voice, then a low tune
-    np.testing.assert_array_equal(skyline(under), [True, False, True])
-    assert len(skyline(Notes.empty())) == 0
+def test_the_tune_is_the_highest_line_where_no_track_says_so() -> None:
+    np.testing.assert_array_equal(lead_of(PIECE), LEAD)
+    under = notes_of([(0, 76, 8, 90, 0), (2, 60, 1, 70, 0), (8, 66, 4, 70, 0)])  # an inner voice, then a low tune
+    np.testing.assert_array_equal(lead_of(under), [True, False, True])
+    assert len(lead_of(Notes.empty())) == 0
 
 
 def test_each_voice_gets_its_part_and_no_note_is_lost() -> None:

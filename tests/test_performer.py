@@ -6,8 +6,9 @@ from strategies import assert_same, notes_of
 
 from diffbgm.errors import InputError
 from diffbgm.music.notes import Notes
+from diffbgm.music.parts import lead_of
 from diffbgm.music.performer import Cue, Manner, pedals, perform, smooth, struck
-from diffbgm.music.velocity import note_features, rule_scores, skyline, velocity_scores
+from diffbgm.music.velocity import note_features, rule_scores, velocity_scores
 
 
 def tune_and_chords(bars: int = 8, velocity: int = 80) -> Notes:
@@ -61,7 +62,7 @@ def test_a_cut_is_louder_on_the_onset_nearest_to_it() -> None:
 
 
 def test_the_tune_lies_over_the_accompaniment() -> None:
-    lead = skyline(PIECE)
+    lead = lead_of(PIECE)
     for scores in (velocity_scores(PIECE), rule_scores(PIECE)):
         assert scores[lead].mean() > scores[~lead].mean() + 0.5
         assert scores.mean() == pytest.approx(0, abs=1e-6)
@@ -101,5 +102,5 @@ def test_what_is_outside_0_to_1_is_refused(dynamics: float, humanize: float) -> 
 def test_smoothing_keeps_a_level_and_features_are_finite() -> None:
     np.testing.assert_allclose(smooth(np.full(10, 0.4), 2.0), 0.4)
     assert len(smooth(np.zeros(0), 2.0)) == 0
-    assert np.isfinite(note_features(PIECE, skyline(PIECE))).all()
+    assert np.isfinite(note_features(PIECE, lead_of(PIECE))).all()
     assert note_features(Notes.empty(), np.zeros(0, bool)).shape[0] == 0

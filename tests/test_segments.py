@@ -10,7 +10,7 @@ import torch
 from diffbgm.datasets.batch import Batch
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.generated import GeneratedSongs
-from diffbgm.datasets.prepare import dynamic_windows, prepare, twins
+from diffbgm.datasets.prepare import prepare, twins
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.datasets.self_paired import BEAT_SECONDS, measures
 from diffbgm.datasets.splits import seeded_split
@@ -18,6 +18,7 @@ from diffbgm.errors import InputError
 from diffbgm.music.pianoroll import encode
 from diffbgm.video.captions import sentence_table
 from diffbgm.video.streams import Reference, describe, levels
+from diffbgm.video.windows import dynamic_windows
 
 SOURCE = GeneratedSongs(count=10, bars=20)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from diffbgm.app.cli import CONFIGS, compose, run
+from diffbgm.app.cli import CONFIGS, configure, run
 from diffbgm.app.completion import choices, main, script
 from diffbgm.app.settings_text import REQUIRED, Setting, first_comment, help_text, read_command
 
@@ -74,7 +74,7 @@ def test_every_setting_of_a_command_is_in_its_help(name: str):
     command = read_command(CONFIGS / f"{name}.yaml")
     known = {setting.key for setting in command.settings}
     groups = tuple(f"{group.name}." for group in command.groups)
-    composed = {key for key in leaves(compose(name)) if not key.startswith(groups) and "_target_" not in key}
+    composed = {key for key in leaves(configure(name)) if not key.startswith(groups) and "_target_" not in key}
     assert composed - known - {group.name for group in command.groups} == set()
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.music.notes import Notes
 from diffbgm.training import state as states
 from diffbgm.training.draws import draw, fixed
@@ -180,7 +181,9 @@ def test_differences_name_every_leaf_that_changed():
 class TimestepLoss:
     """An objective whose loss is t itself."""
 
-    def loss(self, prediction, x0, eps, t):
+    schedule = sqrt_linear()
+
+    def loss(self, prediction, x0, eps, x, t):
         return t.float()
 
 
@@ -194,7 +197,8 @@ def batches(sizes: list[int]) -> list[Batch]:
 def validated(parts: dict[str, list[Batch]]) -> dict[str, float]:
     AcceleratorState._reset_state(reset_partial_state=True)
     validation = Validation(parts, seed=0, switch=200)
-    return validation(lambda x, t, condition: x, TimestepLoss(), sqrt_linear(), Accelerator(cpu=True))
+    denoiser = Denoiser(lambda x, *_: x, TimestepLoss(), self_condition=False)
+    return validation(denoiser, Accelerator(cpu=True))
 
 
 def test_validation_splits_the_loss_by_band():

@@ -39,10 +39,10 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
     try:
         if any(argument.startswith("-") for argument in arguments):
             if {"-m", "--multirun"} & set(arguments):  # mistakes in what all jobs share: in one sentence, before Hydra
-                compose(config_name, [argument for argument in arguments if _fixed(argument)])
+                configure(config_name, [argument for argument in arguments if _fixed(argument)])
             _hydra_main(function, config_name)
             return 0
-        config = compose(config_name, arguments)
+        config = configure(config_name, arguments)
         _require(config)
         return function(config) or 0
     except (InputError, InstantiationException) as error:
@@ -56,7 +56,7 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
         return 130
 
 
-def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
+def configure(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """The composed configuration of configs/<config_name>.yaml; InputError where an override does not fit it."""
     with _set_aside(), hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from diffbgm.app.cli import CONFIGS, compose
+from diffbgm.app.cli import CONFIGS, configure
 
 # Where and how a run is made, not what is composed.
 OF_THE_RUN = frozenset(
@@ -18,7 +18,7 @@ OF_THE_RUN = frozenset(
 
 @lru_cache
 def _defaults() -> dict[str, Any]:
-    return OmegaConf.to_container(compose("sample", ["videos=-", "out=-"]))  # type: ignore[return-value]
+    return OmegaConf.to_container(configure("sample", ["videos=-", "out=-"]))  # type: ignore[return-value]
 
 
 def changed_settings(config: Mapping[str, Any]) -> dict[str, Any]:

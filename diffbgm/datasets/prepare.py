@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from diffbgm.datasets import cache, self_paired
-from diffbgm.datasets.song import WINDOWS, Song, Source
+from diffbgm.datasets.song import Song, Source
 from diffbgm.errors import InputError
 from diffbgm.files import sha256
 from diffbgm.music.notes import BEATS_PER_SEGMENT, PITCHES, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes, cut_overlaps
 from diffbgm.video.captions import sentence_table
-from diffbgm.video.streams import MEASURES, SENTENCES, STREAMS, Measures, Reference, describe, levels, spans
+from diffbgm.video.streams import MEASURES, SENTENCES, STREAMS, Measures, Reference, describe, levels
+from diffbgm.video.windows import dynamic_windows
 
 VERSION = 4  # raise it when the same files give another cache
 SONGS_A_TASK = 8
@@ -202,18 +203,3 @@ def _conditions(
     windows = [dynamic_windows(cut, song.starts) for cut, (song, _) in zip(cuts, songs, strict=True)]
     arrays |= {"cut": np.concatenate(cuts), "segment_window": np.concatenate(windows)}
     return {"self_paired": bool(measured), "reference": tables}, arrays
-
-
-def dynamic_windows(cut: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The allowed window (K,) closest to the median length of the shots a segment overlaps; ties go to the shorter.
-
-    `cut` (n,) bool marks beats in which a new shot begins, `starts` (K,) first beats of the segments. A shot counts at
-    its full length, even where it reaches out of the segment.
-    """
-    first, last = spans(cut)
-    choices = np.array(WINDOWS)
-    windows = np.zeros(len(starts), np.int64)
-    for k, start in enumerate(starts):
-        inside = (first < start + BEATS_PER_SEGMENT) & (last > start)
-        windows[k] = choices[np.abs(choices - np.median((last - first)[inside])).argmin()]
-    return windows

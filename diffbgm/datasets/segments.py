@@ -18,11 +18,11 @@ from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.hints import ReferenceHint, ThemeHint, likeness, reference_planes
 from diffbgm.datasets.perturb import Perturbation
-from diffbgm.datasets.song import WINDOWS
 from diffbgm.errors import InputError
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT
 from diffbgm.music.parts import PLANES, merged
 from diffbgm.music.pianoroll import encode_batch
+from diffbgm.video.windows import WINDOWS
 
 
 class SegmentLoader:

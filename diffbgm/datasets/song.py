@@ -12,8 +12,6 @@ import numpy as np
 
 from diffbgm.music.notes import BARS_PER_SEGMENT, BEATS_PER_BAR, Notes
 
-WINDOWS = (4, 8, 16, 32)  # beats; what a dynamic attention window may be (paper, table S2)
-
 
 @dataclass(frozen=True)
 class VideoTrack:

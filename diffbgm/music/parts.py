@@ -46,6 +46,13 @@ def by_highest_line(notes: Notes) -> np.ndarray:
     return part
 
 
+def lead_of(notes: Notes) -> np.ndarray:
+    """Which notes (N,) bool lead: those of the lead's track where the piece has both parts, else the highest line."""
+    if set(np.unique(notes.track)) == {LEAD, ACCOMPANIMENT}:
+        return notes.track == LEAD
+    return by_highest_line(notes) == LEAD
+
+
 def in_parts(notes: Notes, names: Sequence[str]) -> Notes:
     """The notes with lead or accompaniment as their track: by the names of their tracks, else by the highest line."""
     parts = parts_of(notes, names)

@@ -14,7 +14,8 @@ import numpy as np
 
 from diffbgm.errors import InputError
 from diffbgm.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT, Notes
-from diffbgm.music.velocity import skyline, velocity_scores
+from diffbgm.music.parts import lead_of
+from diffbgm.music.velocity import velocity_scores
 
 SOFTEST, LOUDEST = 24, 122  # velocities that a performance stays between
 SCORE, ENERGY, ACCENT = 12.0, 24.0, 20.0  # velocity at dynamics=1: a deviation of the network, full energy, a cut
@@ -66,12 +67,12 @@ class Performance:
 def perform(
     notes: Notes, manner: Manner, cue: Cue, seed: tuple[int, ...], tempo: float, lead: np.ndarray | None = None
 ) -> Performance:
-    """Play a piece whose step 0 is a bar line; `lead` (N,) bool is its tune, by default the skyline.
+    """Play a piece whose step 0 is a bar line; `lead` (N,) bool is its tune, by default `lead_of`.
 
     Velocity is what a note has plus, at full dynamics, 12 for each standard deviation of the network's score, up to 24
     for the picture's energy (smoothed over two beats) and 20 on a cut. `tempo` is in BPM, to hold timing to the grid.
     """
-    tune = skyline(notes) if lead is None else lead
+    tune = lead_of(notes) if lead is None else lead
     energy = smooth(cue.energy, SWELL_BEATS) * manner.dynamics
     loud = _velocities(notes, tune, manner.dynamics, energy, cue.accents)
     played = Notes(notes.onset, notes.pitch, notes.duration, loud, notes.track)

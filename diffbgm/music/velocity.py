@@ -14,32 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from diffbgm.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT, Notes
+from diffbgm.music.parts import lead_of
 
 WEIGHTS = Path(__file__).with_name("velocity.npz")
 PHRASE_BARS = 8
 LOUDEST, SOFTEST = 3.0, -3.0  # standard deviations; what the network says beyond is not believed
 DILATIONS = (1, 4)  # notes between the taps of the first and the second convolution
-
-
-def skyline(notes: Notes) -> np.ndarray:
-    """Which notes (N,) bool carry the tune where nobody says so: the highest at their onset, under no higher one.
-
-    A note that starts while a higher lead note still sounds is accompaniment.
-    """
-    lead = np.zeros(len(notes), bool)
-    held_pitch, held_until = -1, -1
-    order = np.lexsort((-notes.pitch, notes.onset))
-    previous = -1
-    for index in order.tolist():
-        onset, pitch = int(notes.onset[index]), int(notes.pitch[index])
-        if onset == previous:
-            continue
-        previous = onset
-        if onset < held_until and pitch < held_pitch:
-            continue
-        lead[index] = True
-        held_pitch, held_until = pitch, onset + int(notes.duration[index])
-    return lead
 
 
 def note_features(notes: Notes, lead: np.ndarray) -> np.ndarray:
@@ -123,7 +103,7 @@ def weights() -> dict[str, np.ndarray]:
 def velocity_scores(notes: Notes, lead: np.ndarray | None = None) -> np.ndarray:
     """How loud each note is played, (N,) in standard deviations of the piece, mean 0, by the trained network.
 
-    Notes may come in any order; step 0 is a bar line. `lead` (N,) bool: the tune; None: the skyline.
+    Notes may come in any order; step 0 is a bar line. `lead` (N,) bool: the tune; None: `lead_of`.
     """
     order, ordered, tune = _in_order(notes, lead)
     return _put_back(network_scores(note_features(ordered, tune), weights()), order)
@@ -162,7 +142,7 @@ def _convolve(values: np.ndarray, kernel: np.ndarray, dilation: int) -> np.ndarr
 def _in_order(notes: Notes, lead: np.ndarray | None) -> tuple[np.ndarray, Notes, np.ndarray]:
     """The order by onset and pitch, the notes in it and which of them carry the tune."""
     order = np.lexsort((notes.pitch, notes.onset))
-    tune = skyline(notes) if lead is None else lead
+    tune = lead_of(notes) if lead is None else lead
     return order, notes.select(order), tune[order]
 
 

@@ -15,7 +15,7 @@ from diffbgm.datasets.batch import Condition
 from diffbgm.diffusion.objective import Objective
 from diffbgm.diffusion.samplers import Sampler, SeededNoise
 from diffbgm.diffusion.schedule import Schedule
-from diffbgm.models.denoiser import denoiser
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.audio import render
 from diffbgm.music.midi import write_midi
@@ -45,7 +45,8 @@ class Preview:
         device = condition.visual.device
         noise = SeededNoise([(self.seed, row) for row in range(len(condition))], (network.planes, 128, 128), device)
         with torch.no_grad():
-            denoise = denoiser(network, self.objective, network.encode(condition), self.guidance, dtype=dtype)
+            denoiser = Denoiser(network, self.objective)
+            denoise = denoiser.conditioned(network.encode(condition), self.guidance, dtype=dtype)
             for state in self.sampler(denoise, noise(), schedule, noise):
                 roll = state.x0
         return roll
