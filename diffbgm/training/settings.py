@@ -35,3 +35,4 @@ class Settings:
     keep: int  # training states
     preview_every: int
     previews: int
+    tracker: str | tuple[str, ...] | None = "tensorboard"  # accelerate's names: tensorboard wandb trackio mlflow ...

@@ -379,7 +379,7 @@ function addresses() {
     inside.set(node.dataset.name, URL.createObjectURL(new Blob([bytes], { type: node.dataset.kind })));
     node.remove();
   }
-  return (name) => inside.get(name) ?? `./${name.split("/").map(encodeURIComponent).join("/")}`;
+  return (name) => inside.get(name) ?? `${document.body.dataset.base}${name.split("/").map(encodeURIComponent).join("/")}`;
 }
 
 const pieces = [];
