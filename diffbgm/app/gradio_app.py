@@ -151,7 +151,7 @@ def build(studio: Studio) -> "gradio.Blocks":
                         for label, value in (("take", 1), ("from bar", 1), ("to bar", 4))
                     ]
                 again = gr.Button("Redo the rest")
-        place = gr.Textbox(visible=False, label="result")
+        place = gr.Textbox("", visible=False, label="result")
         if examples := example_videos(studio.place):
             gr.Examples(examples, inputs=video, label="Examples")
         outputs = [frame, files, place]
@@ -165,18 +165,18 @@ def build(studio: Studio) -> "gradio.Blocks":
 def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
     """Names and components of the wishes that this version knows."""
     offered = {
-        "mood": lambda: gr.Textbox(label="Mood", placeholder="calm, hopeful"),
+        "mood": lambda: gr.Textbox("", label="Mood", placeholder="calm, hopeful"),
         "seed": lambda: gr.Number(0, label="Seed", precision=0, minimum=0),
         "variations": lambda: gr.Slider(1, bounds.takes, 1, step=1, label="Takes"),
         "tempo": lambda: gr.Dropdown(["auto", *range(60, 181, 10)], value="auto", label="Tempo (BPM)"),
         "key": lambda: gr.Dropdown(["", *KEYS], value="", label="Key"),
-        "form": lambda: gr.Textbox(label="Form: a letter for every eight bars", placeholder="AABA"),
+        "form": lambda: gr.Textbox("", label="Form: a letter for every eight bars", placeholder="AABA"),
         "intensity": lambda: gr.Slider(0, 2, 1, step=0.1, label="Intensity: how much the motion counts"),
-        "instruments": lambda: gr.Textbox(label="Instruments", placeholder="flute+piano"),
+        "instruments": lambda: gr.Textbox("", label="Instruments", placeholder="flute+piano"),
         "dynamics": lambda: gr.Slider(0, 1, 1, step=0.1, label="Dynamics"),
         "ending": lambda: gr.Radio(["fade", "resolve", "cut"], value="fade", label="Ending"),
         "mix": lambda: gr.Radio(["replace", "duck", "keep"], value="replace", label="The video's own sound"),
-        "caption": lambda: gr.Textbox(label="In your words", placeholder="A slow, dark scene in cool colours."),
+        "caption": lambda: gr.Textbox("", label="In your words", placeholder="A slow, dark scene in cool colours."),
     }
     known = [name for name in offered if name in known_wishes()]
     return known, [offered[name]() for name in known]

@@ -189,9 +189,16 @@ def _curve(name: str, values: np.ndarray, width: int = 600, height: int = 48) ->
 
 
 def _stages(tell: Tell) -> Callable[[str, int], Any]:
-    """Progress of a pipeline's stages as one share, in the order in which they come."""
+    """Progress of a pipeline's stages as one share that never falls, whatever number of takes there is."""
     shares = {"features": (0.0, 0.3), "compose": (0.3, 0.5), "sound": (0.8, 0.08), "mux": (0.88, 0.08)}
     words = {"features": "looking", "compose": "composing", "sound": "playing", "mux": "putting it under the video"}
+
+    reached = 0.0
+
+    def reach(share: float, name: str) -> None:
+        nonlocal reached
+        reached = max(reached, min(share, 1.0))
+        tell(reached, words.get(name, "drawing"))
 
     @contextmanager
     def stage(name: str, total: int) -> Iterator[Advance]:
@@ -201,9 +208,9 @@ def _stages(tell: Tell) -> Callable[[str, int], Any]:
         def advance(more: int) -> None:
             nonlocal done
             done += more
-            tell(begin + length * min(done / max(total, 1), 1.0), words.get(name, "drawing"))
+            reach(begin + length * min(done / max(total, 1), 1.0), name)
 
-        tell(begin, words.get(name, "drawing"))
+        reach(begin, name)
         yield advance
 
     return stage
