@@ -202,6 +202,7 @@ def _render(
             page=page,
             per_page=PER_PAGE,
             embedded=embedded,
+            base=base,
             preload="metadata" if len(pieces) <= FEW and not embedded else "none",
             data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
             style=_asset("page.css"),

@@ -89,9 +89,7 @@ class Studio:
         given = {name: value for name, value in wishes.items() if value not in (None, "")}
         settings = check(SampleSettings, given)
         if settings.variations > self.bounds.takes:
-            raise InputError(
-                f"{settings.variations} takes are more than the limit of {self.bounds.takes}; ask for fewer"
-            )
+            raise InputError(f"{settings.variations} takes are more than {self.bounds.takes}, the limit; ask for fewer")
         check_wishes(settings)
         self.sweep()
         folder = self.place / secrets.token_hex(16)

@@ -1,6 +1,6 @@
-"""The page as a visitor has it, in headless Chromium: `make browser`. Not part of `make test`.
+"""The page as a visitor has it, in headless Chromium: `make browser`; `make test` leaves it out.
 
-Needs playwright and axe-playwright-python, and a Chrome or Chromium that plays H.264 (CHROME=PATH, else the one on PATH).
+Needs playwright and axe-playwright-python, and a Chrome or Chromium that plays H.264 (CHROME=FILE, or on the path).
 """
 
 import os
@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from make_video import flat, ramp, write_video  # noqa: E402  # tests/ is not a package
-from test_page import report, results  # noqa: E402
+from make_video import flat, ramp, write_video  # tests/ is not a package
+from test_page import report, results
 
-from diffbgm.app.page import write_page, write_single_page  # noqa: E402
+from diffbgm.app.page import write_page, write_single_page
 
 pytestmark = pytest.mark.browser
 CHROME = os.environ.get("CHROME") or next(filter(None, map(shutil.which, ("google-chrome", "chromium"))), None)
