@@ -38,7 +38,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{arguments.target}: weights of {arguments.source} (sha256 {config['training']['sha256']})")
+    print(f"{arguments.target}: weights of {arguments.source} (sha256 {config.training['sha256']})")
     print(UNKNOWN)
     return 0
 

@@ -14,7 +14,16 @@ from diffbgm.models.conditioner import FeatureSelector
 from diffbgm.models.network import build_network
 
 ENTRIES = ("train", "sample", "evaluate")
-SCRIPTS = ("prepare", "extract_features", "prepare_bgm909", "card", "sample_songs", "reproduce", "bench_samplers")
+SCRIPTS = (
+    "prepare",
+    "extract_features",
+    "prepare_bgm909",
+    "card",
+    "sample_songs",
+    "reproduce",
+    "bench_samplers",
+    "fit_harmony",
+)
 
 
 def options(group: str) -> list[str]:

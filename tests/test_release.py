@@ -130,10 +130,10 @@ def test_import_down_to_a_prediction(
     assert command(source, target) == 0
     assert "window 16 beats" in capsys.readouterr().out
     checkpoint = load_checkpoint(target)
-    assert checkpoint.config["window"] == 16
-    assert checkpoint.config["objective"] == "eps"
-    assert checkpoint.config["sampling"]["guidance"] == 5
-    assert checkpoint.config["features"]["name"] == "clip"
+    assert checkpoint.config.window == 16
+    assert checkpoint.config.objective == "eps"
+    assert checkpoint.config.sampling.guidance == 5
+    assert checkpoint.config.features.name == "clip"
 
     # the same answer as the release's U-Net in 2 windows, with captions projected and gated as it does
     x, t = torch.randn(2, 2, 32, 16), torch.tensor([200, 201])

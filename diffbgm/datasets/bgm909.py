@@ -11,7 +11,6 @@ Object arrays and pickles pass the restricted unpickler (unpickle.py) unless `tr
 Shape legend: n beats of a song, T and T' feature rows.
 """
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,7 @@ import torch
 
 from diffbgm.datasets.song import Song, VideoTrack
 from diffbgm.datasets.splits import SHIPPED, Split, read_list
-from diffbgm.datasets.unpickle import load_npy, load_npz
+from diffbgm.datasets.unpickle import load_npy, load_npz, load_torch
 from diffbgm.errors import InputError
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.parts import ACCOMPANIMENT, LEAD
@@ -137,16 +136,7 @@ def _unusable() -> dict[str, str]:
 
 def _tensor(path: Path) -> np.ndarray:
     """A tensor file, by torch's own restricted unpickler whatever is trusted."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: fetch it") from error
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} holds more than a tensor, or is damaged: it was refused unread; fetch it again"
-        ) from error
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}): fetch it again") from error
+    content = load_torch(path)
     if not isinstance(content, torch.Tensor):
         raise InputError(f"{path} holds a {type(content).__name__} where a tensor is needed: fetch it again")
     return content.float().numpy()

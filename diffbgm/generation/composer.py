@@ -97,14 +97,14 @@ class Composer:
     def _ask(self, settings: ComposeSettings, sampler: Sampler) -> None:
         """Take settings on, with the checkpoint's own where they leave it open; InputError where they do not fit it."""
         config, themes = self.config, self.network.theme_condition
-        defaults = config["sampling"]
-        usual = defaults.get("form", FREE) if themes else FREE
+        defaults = config.sampling
+        usual = defaults.form if themes else FREE
         self.settings = replace(
             settings,
-            guidance=defaults["guidance"] if settings.guidance is None else settings.guidance,
-            threshold=defaults["threshold"] if settings.threshold is None else settings.threshold,
-            window=config["window"] if settings.window is None else settings.window,
-            temperature=defaults.get("temperature", 1.0) if settings.temperature is None else settings.temperature,
+            guidance=defaults.guidance if settings.guidance is None else settings.guidance,
+            threshold=defaults.threshold if settings.threshold is None else settings.threshold,
+            window=config.window if settings.window is None else settings.window,
+            temperature=defaults.temperature if settings.temperature is None else settings.temperature,
             form=usual if settings.form is None else settings.form,
         )
         check_form(self.form)
@@ -113,9 +113,9 @@ class Composer:
                 f"form={self.form} needs a network with theme_condition, which this is not; give form={FREE}"
             )
         self.sampler = sampler
-        self.schedule = sqrt_linear(**config["schedule"])
+        self.schedule = sqrt_linear(**vars(config.schedule))
         sampler.timesteps(self.schedule)  # refuses what the schedule does not have, before any work
-        self.objective = build_objective(config["objective"], self.schedule, self.settings.temperature)
+        self.objective = build_objective(config.objective, self.schedule, self.settings.temperature)
 
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
         """Generate all pieces together, a step at a time; the last yielded rolls are the music.
@@ -201,6 +201,8 @@ class Composer:
     def notes(self, roll: Tensor) -> Notes:
         """The notes of a finished roll (C, L, P); of four planes with lead or accompaniment as their track."""
         assert self.settings.threshold is not None
+        if not bool(torch.isfinite(roll).all()):
+            raise InputError("the network gave numbers that are not finite; use another checkpoint= or precision=fp32")
         return decode_parts(roll.float().cpu().numpy(), self.settings.threshold)
 
     def _cells(self, roll: Tensor) -> np.ndarray:

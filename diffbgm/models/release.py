@@ -5,8 +5,6 @@ under `ldm.`, and the projection of captions under `caption_enc.`. The release a
 self-attention and cross-attention alike, guides against a condition of -1, and pads with zeros.
 """
 
-import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffbgm.datasets.unpickle import load_torch
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.files import sha256
-from diffbgm.models.checkpoint import FORMAT, save_checkpoint
+from diffbgm.models.checkpoint import check_finite, save_checkpoint
+from diffbgm.models.config import CheckpointConfig, checkpoint_config
 from diffbgm.models.network import build_network
 from diffbgm.models.unet import UNet
 
@@ -75,7 +75,7 @@ def published_shapes() -> dict[str, tuple[int, ...]]:
     return shapes | {f"{CAPTION_PREFIX}weight": (width, LANGUAGE_WIDTH), f"{CAPTION_PREFIX}bias": (width,)}
 
 
-def import_release(source: str | Path, target: str | Path) -> dict[str, Any]:
+def import_release(source: str | Path, target: str | Path) -> CheckpointConfig:
     """Turn the authors' checkpoint `source` into ours at `target`; returns the config written with it.
 
     Nothing in `source` is executed. Raises InputError where it is missing, cut short, more than tensors and numbers,
@@ -88,25 +88,19 @@ def import_release(source: str | Path, target: str | Path) -> dict[str, Any]:
     }
     for name in ("weight", "bias"):
         weights[f"conditioner.language.{name}"] = model[CAPTION_PREFIX + name]
-    config = _config(source)
-    build_network(config["model"]).load_state_dict(weights)
+    config = checkpoint_config(_config(source))
+    build_network(config.model).load_state_dict(weights)
     save_checkpoint(target, weights, config)
     return config
 
 
 def _read(source: str | Path) -> dict[str, Tensor]:
     """The "model" entry of a pickled checkpoint, read without running anything in it."""
-    try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {source}; give the .pt that the authors published") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks for {asked[1]}, which is no tensor" if asked else "it is cut short or no PyTorch file"
-        raise InputError(f"{source} is refused unread: {reason}; fetch the authors' checkpoint again") from error
+    content = load_torch(source)
     model = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(model, Mapping) or not all(isinstance(value, Tensor) for value in model.values()):
         raise InputError(f'{source} has no "model" entry of tensors; give the .pt that the authors published')
+    check_finite(source, model)
     return dict(model)
 
 
@@ -144,17 +138,15 @@ def _config(source: str | Path) -> dict[str, Any]:
         "project_visual": False,
     }
     return {
-        "format": FORMAT,
         "model": {"unet": {**UNET, "mask_self_attention": True}, "conditioner": conditioner},
         "objective": "eps",
         "schedule": SCHEDULE,
         "features": {
             "name": "clip",
-            "extractor": None,
             "visual_width": UNET["d_cond"],
             "language_width": LANGUAGE_WIDTH,
         },
         "window": WINDOW,
-        "sampling": {"guidance": 5.0, "sampler": "ddpm", "steps": 1000, "threshold": 0.5},
+        "sampling": {"guidance": 5.0, "threshold": 0.5, "sampler": {"name": "ddpm", "steps": 1000}},
         "training": {"source": "the authors' release", "file": Path(source).name, "sha256": sha256(source)},
     }
