@@ -2,13 +2,14 @@
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from diffbgm.app.cli import CONFIGS, configure
+from diffbgm.app.main import COMMANDS
 from diffbgm.app.settings_text import read_command
-from diffbgm.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -25,11 +26,8 @@ CONFIGURED = {
     "songs": "sample_songs",
     "sample_songs": "sample_songs",
     "prepare": "prepare",
-    "prepare_pop909": "prepare",
-    "prepare_bgm909": "prepare_bgm909",
-    "make_card": "card",
+    "prepare-bgm909": "prepare_bgm909",
     "card": "card",
-    "bench_samplers": "bench_samplers",
     "reproduce": "reproduce",
 }
 START = re.compile(r"^ *(?:[\w/.]*python |[\w/.]*accelerate launch |torchrun |diffbgm |make |srun )")
@@ -91,16 +89,60 @@ def test_a_command_is_one_that_can_be_given(page: str, line: str):
         return
     if name.endswith(".py"):
         assert (ROOT / name).is_file(), f"no script {name}"
+    elif name:
+        assert name in {command.name for command in COMMANDS}, f"no command {name}"
     config = CONFIGURED.get(Path(name).stem)
-    if config is None:
-        return
-    settings = [word for word in settings if word != "key=value"]
-    if "-m" in line.split():  # a sweep: its values are checked where it starts each job
-        settings = [word for word in settings if "," not in word and "hydra" not in word]
-    try:
-        configure(config, settings)
-    except InputError as error:
-        pytest.fail(f"{page}: {line}: {error}")
+    if config is not None:
+        for word in settings:
+            assert is_setting(word, config), f"{page}: {word} is no setting of {name}"
+
+
+@cache
+def known(config: str) -> tuple[dict[str, list[str]], set[str]]:
+    """(options by group, keys of settings) of a command, those of every option of its groups among them."""
+    command = read_command(CONFIGS / f"{config}.yaml")
+    groups = {group.name: [*group.options, "null"] for group in command.groups}
+    keys = {setting.key for setting in command.settings}
+    for name in groups:
+        for path in (CONFIGS / name).rglob("*.yaml"):
+            inside = ".".join((CONFIGS / name / path.relative_to(CONFIGS / name)).parent.relative_to(CONFIGS).parts)
+            keys |= {f"{inside}.{setting.key}" for setting in read_command(path).settings}
+            if path.parent != CONFIGS / name:
+                groups.setdefault(path.parent.relative_to(CONFIGS).as_posix(), []).append(path.stem)
+    return groups, keys
+
+
+def is_setting(word: str, config: str) -> bool:
+    """Whether key=value names a setting or a choice of a command."""
+    key, _, value = word.partition("=")
+    groups, keys = known(config)
+    if key in groups and "{" not in value:
+        return set(value.strip("[]").split(",")) <= set(groups[key])
+    free = ("also.", "+data@also.", "hydra", "key")  # datasets by name, Hydra's own, the placeholder key=value
+    return key in keys or key in groups or any(other.startswith(f"{key}.") for other in keys) or key.startswith(free)
+
+
+def test_what_is_no_setting_is_noticed():
+    assert is_setting("sampler=ddim", "sample")
+    assert is_setting("sampler.eta=1", "sample")
+    assert is_setting("compose.form=AABA", "sample")
+    assert not is_setting("sampler=euler", "sample")
+    assert not is_setting("form=AABA", "sample")
+    assert not is_setting("trainer.speed=1", "train")
+
+
+@pytest.mark.parametrize(
+    ("config", "settings"),
+    [
+        ("sample", ["videos=a", "out=b", "seed=1", "tempo=98.5", "keep=takes/clip.mid", "keep_bars=[1,4]"]),
+        ("sample", ["videos=a", "out=b", "caption=A slow, dark scene in cool colours.", "page=single"]),
+        ("train", ["experiment=my_midi", "data.root=a", "init=pretrained/diffbgm-lite.safetensors", "trainer.steps=2"]),
+        ("train", ["experiment=pop909_lite", "trainer.tracker=[tensorboard,mlflow]"]),
+        ("evaluate", ["generated=a", "reference=b", "out=c", "metrics=[exact,rhythm,texture]"]),
+    ],
+)
+def test_some_of_them_as_the_command_reads_them(config: str, settings: list[str]):
+    assert configure(config, settings) is not None
 
 
 def test_links_inside_the_documentation_lead_somewhere():

@@ -13,11 +13,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffbgm.app.settings_text import read_command
+from diffbgm.shipped import CONFIGS
 
 SHELLS = ("bash", "zsh")
 # Commands with a config, and those that take no settings.
-CONFIGURED = {"sample": "sample", "train": "train", "evaluate": "evaluate", "features": "extract_features"}
-PLAIN = ("app", "doctor", "completion")
+CONFIGURED = {
+    "sample": "sample",
+    "train": "train",
+    "evaluate": "evaluate",
+    "features": "extract_features",
+    "songs": "sample_songs",
+    "prepare": "prepare",
+    "prepare-bgm909": "prepare_bgm909",
+    "card": "card",
+}
+PLAIN = ("app", "doctor", "completion", "fetch", "import", "export")
 
 _SCRIPT = r"""
 _diffbgm() {
@@ -39,7 +49,7 @@ complete -F _diffbgm diffbgm
 """
 
 
-def main(arguments: Sequence[str], configs: Path) -> int:
+def main(arguments: Sequence[str], configs: Path = CONFIGS) -> int:
     """Print the script for a shell; 1 with help where the argument names none."""
     if len(arguments) != 1 or arguments[0] not in SHELLS:
         print(__doc__, file=sys.stdout if set(arguments) & {"-h", "--help"} else sys.stderr)

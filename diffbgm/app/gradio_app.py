@@ -90,6 +90,7 @@ def launch(page: "gradio.Blocks", settings: AppSettings, wait: bool) -> str:
             allowed_paths=[str(page.studio.place)],  # type: ignore[attr-defined]
             max_file_size=int(settings.megabytes * 2**20),
             quiet=not wait,
+            show_error=True,
         )
     except OSError as error:
         raise InputError(f"cannot listen on {settings.host}:{settings.port} ({error}); give another port=") from error

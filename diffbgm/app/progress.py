@@ -1,61 +1,54 @@
-"""What a command says while it works: a first line at once, a bar a stage with real counts, one for the whole folder.
+"""What a command says while it works: a first line at once, a bar for each stage with real counts, one for all videos.
 
-Light to import, so that the first line comes before torch does. Everything goes to stderr; bars are drawn on terminals
-only. `quiet=true` says nothing but errors, `-v` tells of each stage in a line of its own as well.
+Light to import, so that the first line comes before torch does. Everything goes to stderr, and bars are drawn on
+terminals only. `quiet=true` leaves out the first line, the bars and all remarks but errors; `-v` tells of each stage.
 """
 
 import contextlib
+import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 Advance = Callable[[int], None]
-UNITS = {"features": "frames", "compose": "steps", "sound": "s", "mux": "s", "picture": "pictures"}
+UNITS = {"features": "frames", "compose": "steps", "sound": "seconds", "mux": "seconds", "picture": "pictures"}
 NAME_WIDTH = 24  # characters of a video's name that are shown
+LOADED = {
+    "sample": "torch and the checkpoint",
+    "train": "torch and the data",
+    "evaluate": "the metrics (compiled the first time, which takes a while)",
+    "app": "torch, the checkpoint and Gradio",
+}
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Voice:
-    """How much is said."""
+def begin(command: str, words: Sequence[str]) -> list[str]:
+    """Say what is being loaded, as loudly as the words ask for; returns those that are left for the command.
 
-    quiet: bool = False
-    verbose: bool = False
-
-    def say(self, text: str) -> None:
-        """A line on stderr, at once."""
-        if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
-
-
-def voice_of(words: Sequence[str]) -> tuple[Voice, list[str]]:
-    """The voice that a command line asks for, and the words that are left: -v, quiet=true."""
-    rest = [word for word in words if word not in ("-v", "--verbose")]
-    quiet = [word for word in rest if word.partition("=")[0] == "quiet"]
-    asked = bool(quiet) and quiet[-1].partition("=")[2].lower() in ("true", "1", "yes")
-    return Voice(asked, len(rest) < len(words)), [word for word in rest if word not in quiet]
-
-
-def first_line(command: str) -> str:
-    """What is said while the libraries load."""
-    what = {
-        "sample": "torch and the checkpoint",
-        "train": "torch and the data",
-        "evaluate": "the metrics (the first evaluation compiles them: up to two minutes)",
-        "app": "torch, the checkpoint and Gradio",
-    }
-    return f"diffbgm {command}: loading {what.get(command, 'what it needs')} ..."
+    `quiet=true` and `-v` (or `--verbose`) are taken out.
+    """
+    rest = [word for word in words if word not in ("-v", "--verbose") and not word.startswith("quiet=")]
+    asked = [word.partition("=")[2].lower() for word in words if word.startswith("quiet=")]
+    if asked and asked[-1] in ("true", "1", "yes"):
+        os.environ["TQDM_DISABLE"] = "1"
+        logging.basicConfig(level=logging.ERROR, format="%(message)s")
+        return rest
+    if {"-v", "--verbose"} & set(words):
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if command in LOADED:
+        print(f"diffbgm {command}: loading {LOADED[command]} ...", file=sys.stderr, flush=True)
+    return rest
 
 
 class FolderProgress:
     """Bars for a run over several videos."""
 
-    def __init__(self, total: int, voice: Voice) -> None:
+    def __init__(self, total: int) -> None:
         from tqdm import tqdm
 
-        self.voice, self.name = voice, ""
-        hidden = True if voice.quiet else None  # None: shown on a terminal only
-        self.whole = tqdm(total=total, desc="all videos", unit="video", disable=hidden, position=1, leave=False)
+        self.name = ""
+        self.whole = tqdm(total=total, desc="all videos", unit="video", disable=None, position=1, leave=False)
 
     @contextlib.contextmanager
     def video(self, name: str) -> Iterator[None]:
@@ -71,17 +64,15 @@ class FolderProgress:
         """A bar that counts to `total` of the stage's unit; advance(n) moves it on."""
         from tqdm import tqdm
 
-        begin, unit = time.perf_counter(), UNITS.get(stage, "it")
-        hidden = True if self.voice.quiet else None
+        started, unit = time.perf_counter(), UNITS.get(stage, "steps")
         title = f"{self.name:{NAME_WIDTH}s} {stage:9s}"
-        with tqdm(total=total, desc=title, unit=f" {unit}", disable=hidden, position=0, leave=False) as bar:
+        with tqdm(total=total, desc=title, unit=f" {unit}", disable=None, position=0, leave=False) as bar:
 
             def advance(done: int) -> None:
                 bar.update(done)
 
             yield advance
-        if self.voice.verbose:
-            self.voice.say(f"{self.name}: {stage}, {total} {unit} in {time.perf_counter() - begin:.1f} s")
+        log.info("%s: %s, %d %s in %.1f s", self.name, stage, total, unit, time.perf_counter() - started)
 
     def close(self) -> None:
         """Take the bars away."""

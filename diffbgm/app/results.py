@@ -16,6 +16,7 @@ import numpy as np
 from diffbgm.files import Staging, staged
 from diffbgm.generation.music import Music
 from diffbgm.generation.pipeline import Stage
+from diffbgm.music.audio import write_wav
 
 
 def write_takes(takes: Sequence[Music], name: str, out: Path, stage: Stage) -> list[dict[str, Any]]:
@@ -51,6 +52,8 @@ def _write(music: Music, staging: Staging, stage: Stage) -> dict[str, Any]:
     with timed("sound", length):
         music.save(staging / "mid")
         music.save(staging / "wav")
+        for part, sound in music.stems.items():
+            write_wav(staging / f"{part}.wav", sound, music.sample_rate)
     with timed("mux", length):
         mix = music.save_video(staging / "mp4")
     with timed("picture", 1):
@@ -58,4 +61,8 @@ def _write(music: Music, staging: Staging, stage: Stage) -> dict[str, Any]:
     if music.states is not None:
         times, rolls = music.states
         np.savez_compressed(staging / "states.npz", t=times, rolls=rolls)
-    return music.report() | {"mix": mix, "seconds": seconds | {"total": sum(seconds.values())}}
+    return music.report() | {
+        "mix": mix,
+        "stems": list(music.stems),
+        "seconds": seconds | {"total": sum(seconds.values())},
+    }

@@ -1,4 +1,4 @@
-"""What a run tells about itself: log.jsonl with a line a step, a progress bar, and accelerate's trackers.
+"""The log of a run: log.jsonl with a line per step, a progress bar, and accelerate's trackers.
 
 Numbers stay on the accelerator until `flush`, so that a step does not wait for them.
 """
@@ -50,11 +50,11 @@ class Tracker:
         self.bar.set_postfix(loss=f"{rows[-1]['loss']:.4f}", segments=f"{rate:.1f}/s", refresh=False)
 
     def pause(self) -> None:
-        """Do not count the time until `resume` as training."""
+        """Stop counting time as training until `resume`."""
         self.since -= time.perf_counter()
 
     def resume(self) -> None:
-        """Go on counting."""
+        """Count time as training again."""
         self.since += time.perf_counter()
 
     def previews(self, step: int, image: np.ndarray, sounds: list[np.ndarray], rate: int) -> None:

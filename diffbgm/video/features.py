@@ -91,7 +91,7 @@ class Extractor(Protocol):
 
 def extract(path: str | Path, extractor: Extractor, advance: Advance | None = None) -> VideoFeatures:
     """The features of a video."""
-    return extractor.extract(path, advance)
+    return extractor.extract(path) if advance is None else extractor.extract(path, advance)
 
 
 def cached(
