@@ -103,7 +103,7 @@ def known(config: str) -> tuple[dict[str, list[str]], set[str]]:
     command = read_command(CONFIGS / f"{config}.yaml")
     groups = {group.name: [*group.options, "null"] for group in command.groups}
     keys = {setting.key for setting in command.settings}
-    for name in groups:
+    for name in list(groups):
         for path in (CONFIGS / name).rglob("*.yaml"):
             inside = ".".join((CONFIGS / name / path.relative_to(CONFIGS / name)).parent.relative_to(CONFIGS).parts)
             keys |= {f"{inside}.{setting.key}" for setting in read_command(path).settings}
