@@ -23,6 +23,7 @@ SCRIPTS = (
     "reproduce",
     "bench_samplers",
     "fit_harmony",
+    "measure_harmony",
 )
 
 
