@@ -150,7 +150,7 @@ def test_the_served_app_composes(pipeline, video: Path, tmp_path: Path):
             for parameter in visitor.view_api(return_format="dict")["named_endpoints"]["/compose"]["parameters"]
         ]
         assert len(names) >= 9
-        frame, files, place = visitor.predict({"video": client.handle_file(str(video))}, api_name="/compose")
+        frame, files, place = visitor.predict(client.handle_file(str(video)), api_name="/compose")
         assert "srcdoc=" in frame
         assert {Path(name).suffix for name in files} == {".mid", ".mp4", ".png", ".wav"}
         assert json.loads((Path(place) / "music.json").read_text())["notes"] > 0
@@ -160,7 +160,7 @@ def test_the_served_app_composes(pipeline, video: Path, tmp_path: Path):
         )
         (tmp_path / "text.mp4").write_text("no video")
         with pytest.raises(Exception, match="not a video that can be read"):
-            visitor.predict({"video": client.handle_file(str(tmp_path / "text.mp4"))}, api_name="/look")
+            visitor.predict(client.handle_file(str(tmp_path / "text.mp4")), api_name="/look")
     finally:
         page.close()
         studio.close()

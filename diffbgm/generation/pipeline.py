@@ -197,6 +197,7 @@ class Pipeline:
                 "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
                 "shown": beats,
+                "sections": tuple((part.beat, part.letter) for part in composer.sections_of(beats)),
                 "tempo_score": chosen.score,
                 "seconds": clock.seconds,
                 "about": self.about,
