@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 Advance = Callable[[int], None]
 UNITS = {"features": "frames", "compose": "steps", "sound": "seconds", "mux": "seconds", "picture": "pictures"}
@@ -42,38 +43,37 @@ def begin(command: str, words: Sequence[str]) -> list[str]:
 
 
 class FolderProgress:
-    """Bars for a run over several videos."""
+    """Bars for a run over several videos: one for all of them, with the time left, one for the stage at hand."""
 
     def __init__(self, total: int) -> None:
         from tqdm import tqdm
 
-        self.name = ""
         self.whole = tqdm(total=total, desc="all videos", unit="video", disable=None, position=1, leave=False)
 
-    @contextlib.contextmanager
-    def video(self, name: str) -> Iterator[None]:
-        """Work on one video; the overall bar moves on at its end, whatever happened."""
-        self.name = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 3]}..."
-        try:
-            yield
-        finally:
-            self.whole.update(1)
+    def reach(self, videos: int) -> None:
+        """So many videos are finished, or have failed."""
+        self.whole.update(videos - self.whole.n)
 
-    @contextlib.contextmanager
-    def stage(self, stage: str, total: int) -> Iterator[Advance]:
-        """A bar that counts to `total` of the stage's unit; advance(n) moves it on."""
-        from tqdm import tqdm
-
-        started, unit = time.perf_counter(), UNITS.get(stage, "steps")
-        title = f"{self.name:{NAME_WIDTH}s} {stage:9s}"
-        with tqdm(total=total, desc=title, unit=f" {unit}", disable=None, position=0, leave=False) as bar:
-
-            def advance(done: int) -> None:
-                bar.update(done)
-
-            yield advance
-        log.info("%s: %s, %d %s in %.1f s", self.name, stage, total, unit, time.perf_counter() - started)
+    def stages(self, name: str) -> Callable[[str, int], AbstractContextManager[Advance]]:
+        """stage(name, total) for the work on one video: a bar that counts to `total` of the stage's unit."""
+        shown = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 3]}..."
+        return lambda stage, total: _stage(shown, stage, total)
 
     def close(self) -> None:
         """Take the bars away."""
         self.whole.close()
+
+
+@contextlib.contextmanager
+def _stage(name: str, stage: str, total: int) -> Iterator[Advance]:
+    from tqdm import tqdm
+
+    started, unit = time.perf_counter(), UNITS.get(stage, "steps")
+    title = f"{name:{NAME_WIDTH}s} {stage:9s}"
+    with tqdm(total=total, desc=title, unit=f" {unit}", disable=None, position=0, leave=False) as bar:
+
+        def advance(done: int) -> None:
+            bar.update(done)
+
+        yield advance
+    log.info("%s: %s, %d %s in %.1f s", name, stage, total, unit, time.perf_counter() - started)
