@@ -136,6 +136,7 @@ def test_settings_of_the_command(capsys):
     assert main(["--help"]) == 0
 
 
+@pytest.mark.slow
 def test_the_served_app_composes(pipeline, video: Path, tmp_path: Path):
     """Through the client, as a browser does it: an upload, takes, a message for a bad one."""
     client = pytest.importorskip("gradio_client")
