@@ -24,6 +24,7 @@ SCRIPTS = (
     "bench_samplers",
     "fit_harmony",
     "measure_harmony",
+    "measure_reprise",
 )
 
 
