@@ -91,7 +91,7 @@ def test_a_b_keeps_the_position(page):
     page.locator(".ab").click()
     page.wait_for_function("document.querySelector('video').readyState > 0")
     page.wait_for_function("Math.abs(document.querySelector('video').currentTime - 2) < 0.2")
-    assert page.locator("input[value='1']").is_checked()
+    assert page.locator("input[type=radio][value='1']").is_checked()
     assert page.locator(".links a").first.get_attribute("download") == "clip.take2.mp4"
 
 
