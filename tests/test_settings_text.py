@@ -100,7 +100,7 @@ def test_completion_offers_commands_settings_and_choices(tmp_path: Path):
         bash
         + """
 ask() { COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); COMPREPLY=(); _diffbgm; echo "${COMPREPLY[*]}"; }
-ask diffbgm sa
+ask diffbgm sam
 ask diffbgm sample endi
 ask diffbgm sample sampler=dd
 ask diffbgm evaluate reference_
