@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from diffbgm.cli import run
+from diffbgm.app.cli import run
 from diffbgm.evaluation.figures import draw_figures
 from diffbgm.evaluation.report import Evaluation, Summary, write_metrics, write_songs, write_table
 from diffbgm.evaluation.suite import Options, evaluate_run

@@ -19,14 +19,14 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 import diffbgm
-from diffbgm.cli import compose, run
-from diffbgm.compose import Composer, ComposeSettings
-from diffbgm.entry import autocast_dtype, device_named, typed
+from diffbgm.app.cli import compose, run
+from diffbgm.app.entry import autocast_dtype, device_named, typed
+from diffbgm.app.page import write_page
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, writable_folder
+from diffbgm.generation.composer import Composer, ComposeSettings
+from diffbgm.generation.pipeline import Advance, Pipeline, Settings
 from diffbgm.models.checkpoint import load_checkpoint
-from diffbgm.page import write_page
-from diffbgm.pipeline import Advance, Pipeline, Settings
 from diffbgm.video.features import Extractor
 from diffbgm.video.folder import find_videos, output_names
 

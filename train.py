@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from diffbgm.cli import run
+from diffbgm.app.cli import run
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader

@@ -1,6 +1,6 @@
 """diffbgm: background music for video by diffusion over piano rolls (Diff-BGM, CVPR 2024, re-implemented).
 
-Data flows one way through the rooms: music, video, datasets, diffusion, models, training, evaluation, pipeline.
+Data flows one way through the rooms: music, video, datasets, diffusion, models, generation, training, evaluation, app.
 A room imports only from rooms before it.
 """
 

@@ -26,7 +26,7 @@ from hydra.utils import instantiate
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from diffbgm.cli import compose  # noqa: E402
+from diffbgm.app.cli import compose  # noqa: E402
 from diffbgm.video.captions import MiniLMEmbedder  # noqa: E402
 from diffbgm.video.decode import decoded, probe  # noqa: E402
 from diffbgm.video.extractors import ClipExtractor, watch  # noqa: E402
@@ -37,7 +37,7 @@ DEMO = ROOT / "data" / "demo" / "bigbuckbunny.mp4"  # 1280 x 720, 25 frames a se
 MEMORY_CODE = """
 import resource, sys
 from hydra.utils import instantiate
-from diffbgm.cli import compose
+from diffbgm.app.cli import compose
 from diffbgm.video.features import extract
 extract(sys.argv[1], instantiate(compose("extract_features", ["videos=x", "out=y"]).features))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

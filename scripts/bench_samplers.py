@@ -27,13 +27,12 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffbgm.cli import run
-from diffbgm.compose import Composer, ComposeSettings
+from diffbgm.app.cli import run
+from diffbgm.app.entry import autocast_dtype, device_named, typed
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.diffusion.samplers import build_sampler
-from diffbgm.entry import autocast_dtype, device_named, typed
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import note_density
 from diffbgm.evaluation.musicnn import load_musicnn
@@ -42,6 +41,7 @@ from diffbgm.evaluation.retrieval import Segment, retrieve
 from diffbgm.evaluation.segment import segment_numbers
 from diffbgm.evaluation.structure import BANDS, fitness_of_midi, structureness
 from diffbgm.files import atomic
+from diffbgm.generation.composer import Composer, ComposeSettings
 from diffbgm.models.checkpoint import Checkpoint, load_checkpoint
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.network import DiffBGM

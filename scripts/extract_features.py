@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffbgm.cli import run
+from diffbgm.app.cli import run
 from diffbgm.errors import InputError
 from diffbgm.files import writable_folder
 from diffbgm.video.features import Extractor, cache_entry, cached

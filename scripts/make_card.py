@@ -27,17 +27,17 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffbgm.cli import run
-from diffbgm.compose import Composer, ComposeSettings
+from diffbgm.app.cli import run
+from diffbgm.app.entry import autocast_dtype, device_named, typed
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
-from diffbgm.entry import autocast_dtype, device_named, typed
 from diffbgm.evaluation.alignment import note_density
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import atomic, writable_folder
+from diffbgm.generation.composer import Composer, ComposeSettings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_SEGMENT, Notes

@@ -28,15 +28,15 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffbgm.cli import run
+from diffbgm.app.cli import run
 from diffbgm.errors import InputError
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.files import writable_folder
+from diffbgm.generation.pipeline import Pipeline
 from diffbgm.music.audio import fit_length, loudness
 from diffbgm.music.key import Key, estimate_key
 from diffbgm.music.midi import Score, read_midi, write_midi
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, STEPS_PER_BEAT, Notes
-from diffbgm.pipeline import Pipeline
 from diffbgm.video.decode import probe
 from diffbgm.video.folder import find_videos
 from diffbgm.video.mux import RATE

@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffbgm.cli import run
-from diffbgm.compose import Composer, Request
+from diffbgm.app.cli import run
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import follows, note_density
 from diffbgm.evaluation.report import Evaluation, bootstrap, write_songs
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import writable_folder
+from diffbgm.generation.composer import Composer, Request
 from diffbgm.music.ending import cut_at
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes

@@ -23,15 +23,15 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffbgm.cli import run
-from diffbgm.compose import Composer, ComposeSettings, Request
+from diffbgm.app.cli import run
+from diffbgm.app.entry import device_named, typed
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.diffusion.longform import METHODS
-from diffbgm.entry import device_named, typed
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.evaluation.structure import fitness_of_midi, si_bands
+from diffbgm.generation.composer import Composer, ComposeSettings, Request
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.key import pitch_class_weights
 from diffbgm.music.midi import write_midi

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffbgm.cli import run
+from diffbgm.app.cli import run
 from diffbgm.datasets.bgm909 import files_of
 from diffbgm.datasets.pop909 import Pop909
 from diffbgm.datasets.release_layout import write_features, write_song

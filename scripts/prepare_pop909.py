@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffbgm.cli import run
+from diffbgm.app.cli import run
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.prepare import prepare
 

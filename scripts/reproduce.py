@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffbgm.cli import compose, run
+from diffbgm.app.cli import compose, run
 from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import load_checkpoint
 from evaluate import evaluate

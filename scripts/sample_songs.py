@@ -18,14 +18,14 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffbgm.cli import run
-from diffbgm.compose import Composer, ComposeSettings, Request
+from diffbgm.app.cli import run
+from diffbgm.app.entry import autocast_dtype, device_named, typed
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import Piece, pieces
 from diffbgm.datasets.prepare import prepare
-from diffbgm.entry import autocast_dtype, device_named, typed
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, writable_folder
+from diffbgm.generation.composer import Composer, ComposeSettings, Request
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes

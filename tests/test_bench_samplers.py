@@ -8,12 +8,12 @@ import torch
 from hydra.utils import instantiate
 from tiny_checkpoint import save_tiny_checkpoint
 
-from diffbgm.cli import compose, run
-from diffbgm.compose import Composer, ComposeSettings
+from diffbgm.app.cli import compose, run
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.evaluation.segment import roll_numbers, segment_numbers
+from diffbgm.generation.composer import Composer, ComposeSettings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.notes import STEPS_PER_SEGMENT
 from scripts.bench_samplers import bench_samplers, overlap, restored, tables

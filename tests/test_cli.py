@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diffbgm import cli
+from diffbgm.app import cli
 from diffbgm.errors import InputError
 
 

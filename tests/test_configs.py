@@ -6,7 +6,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from diffbgm.cli import CONFIGS, compose
+from diffbgm.app.cli import CONFIGS, compose
 from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.samplers import Sampler
 from diffbgm.diffusion.schedule import sqrt_linear

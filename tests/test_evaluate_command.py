@@ -7,7 +7,7 @@ import numpy as np
 import pretty_midi
 import pytest
 
-from diffbgm.cli import run
+from diffbgm.app.cli import run
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes

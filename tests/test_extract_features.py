@@ -11,7 +11,7 @@ import pytest
 from make_video import flat, ramp, write_video
 from tiny_models import BERT_WIDTH, CLIP_WIDTH, save_bert, save_blip, save_clip
 
-from diffbgm.cli import compose
+from diffbgm.app.cli import compose
 from diffbgm.errors import InputError
 from diffbgm.video.extractors import LiteExtractor
 from diffbgm.video.features import VideoFeatures

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from make_video import flat, ramp, write_video
 
-from diffbgm.cli import compose
+from diffbgm.app.cli import compose
 from diffbgm.errors import InputError
 from diffbgm.video.captions import sentence_table
 from diffbgm.video.encoders import LiteEncoder

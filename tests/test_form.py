@@ -5,7 +5,7 @@ import pytest
 from rolls import roll_of
 
 from diffbgm.errors import InputError
-from diffbgm.form import Section, check_form, first_sections, key_of, laid_out, sections, theme_of
+from diffbgm.generation.form import Section, check_form, first_sections, key_of, laid_out, sections, theme_of
 from diffbgm.music.theme import GROOVE, THEME_WIDTH
 
 C, G = 0, 7

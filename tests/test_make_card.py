@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_checkpoint import save_tiny_checkpoint
 
-from diffbgm.cli import run
+from diffbgm.app.cli import run
 from diffbgm.datasets.generated import GeneratedSongs
 from scripts.make_card import following, make_card
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_checkpoint import save_tiny_checkpoint
 
-from diffbgm.cli import run
+from diffbgm.app.cli import run
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.generated import GeneratedSongs
 from diffbgm.datasets.pieces import pieces

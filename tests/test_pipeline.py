@@ -12,7 +12,7 @@ import torch
 from make_video import flat, ramp, write_sound, write_video
 from tiny_checkpoint import save_tiny_checkpoint
 
-from diffbgm.cli import run
+from diffbgm.app.cli import run
 from diffbgm.music.midi import read_midi, write_midi
 from diffbgm.music.notes import Notes
 from diffbgm.music.pianoroll import decode

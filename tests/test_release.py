@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffbgm.compose import Composer, ComposeSettings, Request
 from diffbgm.datasets.batch import Condition
 from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
+from diffbgm.generation.composer import Composer, ComposeSettings, Request
 from diffbgm.models.checkpoint import Checkpoint, load_checkpoint
 from diffbgm.models.release import UNET, build_unet, import_release, published_shapes
 from diffbgm.models.unet import UNet

@@ -8,10 +8,10 @@ import torch
 from accelerate.state import AcceleratorState
 from omegaconf import DictConfig, OmegaConf
 
-from diffbgm.cli import CONFIGS, compose, run
-from diffbgm.compose import Composer
+from diffbgm.app.cli import CONFIGS, compose, run
 from diffbgm.datasets.bgm909 import Bgm909
 from diffbgm.errors import InputError
+from diffbgm.generation.composer import Composer
 from diffbgm.training.trainer import Trainer
 from scripts.reproduce import TABLES, find_data, reproduce, sampling, training, variant_of
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from diffbgm.cli import compose
+from diffbgm.app.cli import compose
 from diffbgm.models.checkpoint import FORMAT, save_checkpoint
 from diffbgm.models.network import build_network
 

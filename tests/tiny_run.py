@@ -6,7 +6,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 import train as entry
-from diffbgm import cli
+from diffbgm.app import cli
 from diffbgm.training.tracking import read_log
 
 SETTINGS = [

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from diffbgm.compose import Composer, ComposeSettings, Request
 from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.errors import InputError
-from diffbgm.form import key_of, theme_of
+from diffbgm.generation.composer import Composer, ComposeSettings, Request
+from diffbgm.generation.form import key_of, theme_of
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.network import build_network
 from diffbgm.video.features import BeatFeatures

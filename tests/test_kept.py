@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from diffbgm.errors import InputError
-from diffbgm.keep import keep_bars, keep_melody
+from diffbgm.generation.kept import keep_bars, keep_melody
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
 from diffbgm.music.pianoroll import decode

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from diffbgm.errors import InputError
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def run(function: Callable[[DictConfig], int | None], config_name: str, arguments: Sequence[str] | None = None) -> int:

@@ -20,19 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from diffbgm.compose import Composer, Request
 from diffbgm.diffusion.inpainting import Known
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import follows, note_density
 from diffbgm.files import Staging, staged
-from diffbgm.keep import keep_bars, keep_melody
+from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.kept import keep_bars, keep_melody
+from diffbgm.generation.picture import draw_roll
 from diffbgm.music.audio import fit_length, normalise_loudness, render, write_wav
 from diffbgm.music.ending import cut_at, resolve
 from diffbgm.music.key import Key, estimate_key, into_key
 from diffbgm.music.midi import read_midi, write_midi
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.tempo import TempoChoice, beat_score, choose_tempo
-from diffbgm.page import draw_roll
 from diffbgm.video.features import BeatFeatures, Extractor, VideoFeatures, cached, on_beats
 from diffbgm.video.mux import MIXES, RATE, mux
 from diffbgm.video.steer import pace, with_accents_on_cuts, with_caption, with_intensity

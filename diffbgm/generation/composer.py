@@ -24,7 +24,7 @@ from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.samplers import Sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
-from diffbgm.form import FREE, Section, check_form, first_sections, key_of, laid_out, sections, theme_of
+from diffbgm.generation.form import FREE, Section, check_form, first_sections, key_of, laid_out, sections, theme_of
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.denoiser import denoiser

@@ -1,0 +1,1 @@
+"""What people touch: commands and their configuration, folders of results, the HTML page."""
