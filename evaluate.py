@@ -15,8 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from diffbgm.app.cli import run
+from diffbgm.app.entry import typed
 from diffbgm.evaluation.figures import draw_figures
 from diffbgm.evaluation.report import Evaluation, Summary, write_metrics, write_songs, write_table
+from diffbgm.evaluation.rhythm import AdvSettings
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import writable_folder
 
@@ -69,7 +71,10 @@ def _options(cfg: DictConfig) -> Options:
         cache=Path(cfg.cache),
         training=path(cfg.training),
         musicnn=Path(cfg.musicnn),
+        repeated_rows=cfg.repeated_rows,
         soundfont=cfg.soundfont,
+        adv=typed(AdvSettings, cfg.adv),
+        numbers=path(cfg.numbers),
         workers=cfg.workers or len(os.sched_getaffinity(0)),
         seed=cfg.seed,
     )

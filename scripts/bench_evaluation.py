@@ -25,7 +25,7 @@ from diffbgm.evaluation.groove import gps  # noqa: E402
 from diffbgm.evaluation.musicnn import load_musicnn  # noqa: E402
 from diffbgm.evaluation.paper_protocol import gps_paper, import_score, pche_paper  # noqa: E402
 from diffbgm.evaluation.pitch import pche  # noqa: E402
-from diffbgm.evaluation.retrieval import embed_segment, published, segments_of  # noqa: E402
+from diffbgm.evaluation.retrieval import drawn, embed_segment, segments_of  # noqa: E402
 from diffbgm.evaluation.rhythm import adv  # noqa: E402
 from diffbgm.evaluation.songs import Song, find_songs  # noqa: E402
 from diffbgm.evaluation.structure import fitness_of_midi  # noqa: E402
@@ -80,7 +80,7 @@ def main() -> None:
     for name, taken in rows.items():
         print(f"{name:34} {np.median(taken):10.5f} {np.mean(taken):10.5f} {SONGS * np.mean(taken):10.1f}")
     similarity = np.random.default_rng(0).standard_normal((900, 900)).astype(np.float32)
-    draws = seconds(lambda own: published(similarity, own, np.random.default_rng(0)), [np.arange(900)])[0]
+    draws = seconds(lambda own: drawn(similarity, own, np.random.default_rng(0)), [np.arange(900)])[0]
     print(f"{'P@K of 900 segments, 1,000 draws':34} {draws:10.5f}")
     fast = sum(float(np.mean(rows[name])) for name in ("read MIDI", "exact PCHE", "exact GPS", "ADV"))
     print(f"{'read, exact PCHE, GPS and ADV':34} {'':10} {fast:10.5f} {SONGS * fast:10.1f}")

@@ -30,7 +30,7 @@ from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.diffusion.longform import METHODS
 from diffbgm.evaluation.report import bootstrap
-from diffbgm.evaluation.structure import fitness_of_midi, si_bands
+from diffbgm.evaluation.structure import fitness_of_midi, si_columns
 from diffbgm.generation.composer import Composer, ComposeSettings, Request
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.key import pitch_class_weights
@@ -84,7 +84,7 @@ def _si(music: Notes) -> float:
     """Highest fitness of any part from 3 s on, of the piece played at 120 BPM; NaN for silence."""
     with TemporaryDirectory() as folder:
         write_midi(music, path := Path(folder) / "piece.mid")
-        found = si_bands(fitness_of_midi(path))["si_3"]
+        found = si_columns(fitness_of_midi(path))["si_3"]
     return np.nan if found is None else found
 
 

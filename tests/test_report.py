@@ -22,7 +22,7 @@ from diffbgm.evaluation.report import (
     write_songs,
     write_table,
 )
-from diffbgm.evaluation.retrieval import published
+from diffbgm.evaluation.retrieval import drawn
 from diffbgm.music.notes import Notes
 from diffbgm.music.pianoroll import encode
 
@@ -75,8 +75,8 @@ def test_alignment_carries_chance_and_p():
 
 
 def test_retrieval_carries_chance_and_how_many():
-    result = published(np.eye(80), np.arange(80), np.random.default_rng(0), draws=10)
-    summary = retrieval_summaries(result, None)["p_5"]
+    result = drawn(np.eye(80), np.arange(80), np.random.default_rng(0), draws=10)
+    summary = retrieval_summaries(result, "segment_p_{}", "segment_mean_rank")["segment_p_5"]
     assert (summary["mean"], summary["n"], summary["candidates"]) == (100.0, 80, 60)
     assert summary["chance"] == pytest.approx(100 * 5 / 60)
 
@@ -123,11 +123,11 @@ def test_the_table_is_written_for_people_and_for_programs(tmp_path):
 def test_the_details_show_chance_and_why_a_number_is_missing(tmp_path):
     metrics = {
         "motion_density": {"mean": 0.5, "ci95": [0.25, 0.75], "n": 3, "chance": 0.01, "p": 0.002},
-        "p_20": unknown("no reference music was given"),
+        "p_at_20": unknown("no reference music was given"),
     }
     text = write_table(TABLE, {"mine": Evaluation([], metrics, None, ())}, tmp_path)
     assert "| motion_density | 0.500 [0.250, 0.750] | 3 | 0.010 | 0.002 | – |" in text
-    assert "| p_20 | null: no reference music was given | 0 | – | – | – |" in text
+    assert "| p_at_20 | null: no reference music was given | 0 | – | – | – |" in text
 
 
 def states(tmp_path) -> States:

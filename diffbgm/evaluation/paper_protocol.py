@@ -8,8 +8,8 @@ Checked against per-song values of the release's notebook to 1e-6, with music21 
 Percussion has onsets but no pitch: it counts for GPS and for where the last bar and the last window begin, and never
 for PCHE. That is what the notebook does, and other systems' files have drum tracks.
 
-Shape legend: N notes (a tied note is one for each of its pieces), D strokes of percussion. Times are in quarter notes of
-the imported score.
+Shape legend: N notes (a tied note is one for each of its pieces), D strokes of percussion. Times are in quarter
+notes of the imported score.
 """
 
 from collections.abc import Iterator
@@ -107,7 +107,8 @@ def pche_paper(score: Imported) -> float | None:
 def gps_paper(score: Imported) -> float | None:
     """GPS by the release's notebook: positions floor(4 offset) of each 4-beat bar, 1 - XOR / 16, mean over all pairs.
 
-    Drums are onsets like any other. The bar of the last onset is dropped, full or not. None where fewer than two bars are left.
+    Drums are onsets like any other. The bar of the last onset is dropped, full or not. None where fewer than two bars
+    are left.
     """
     bars = _complete(score.onsets, BEATS_PER_BAR)
     position = np.floor(score.onsets * STEPS_PER_BEAT).astype(np.int64)
