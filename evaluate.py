@@ -15,11 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from diffbgm.app.cli import run
-from diffbgm.app.entry import typed
 from diffbgm.evaluation.figures import draw_figures
+from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.report import Evaluation, Summary, write_metrics, write_songs, write_table
 from diffbgm.evaluation.rhythm import AdvSettings
 from diffbgm.evaluation.suite import Options, evaluate_run
+from diffbgm.fields import check
 from diffbgm.files import writable_folder
 
 
@@ -70,10 +71,10 @@ def _options(cfg: DictConfig) -> Options:
         extractor=None if cfg.videos is None else instantiate(cfg.features),
         cache=Path(cfg.cache),
         training=path(cfg.training),
-        musicnn=Path(cfg.musicnn),
+        musicnn=path(cfg.musicnn) or WEIGHTS,
         repeated_rows=cfg.repeated_rows,
         soundfont=cfg.soundfont,
-        adv=typed(AdvSettings, cfg.adv),
+        adv=check(AdvSettings, dict(cfg.adv), "adv"),
         numbers=path(cfg.numbers),
         workers=cfg.workers or len(os.sched_getaffinity(0)),
         seed=cfg.seed,

@@ -31,7 +31,7 @@ from diffbgm.models.network import DiffBGM, build_network, check_objective
 from diffbgm.training import state as states
 from diffbgm.training.preview import Preview
 from diffbgm.training.settings import Settings
-from diffbgm.training.trainer import PRECISIONS, Trainer
+from diffbgm.training.trainer import Trainer
 from diffbgm.training.validation import Validation
 
 STOPPED = 143  # exit code after SIGTERM, as a shell reports it
@@ -118,8 +118,10 @@ def build_accelerator(settings: Settings) -> Accelerator:
     """Devices, precision and processes as launcher and settings say. InputError where they do not go together."""
     share, rest = divmod(settings.batch_size, settings.accumulate)
     precision = settings.precision
-    if precision not in PRECISIONS:
-        raise InputError(f"trainer.precision is {precision!r}; give one of {', '.join(PRECISIONS)}")
+    if precision not in ("auto", "fp32", "bf16", "fp16"):
+        raise InputError(f"trainer.precision is {precision!r}; give one of auto, fp32, bf16, fp16")
+    if precision == "auto":
+        precision = "bf16" if torch.cuda.is_available() else "fp32"
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # selectors leave a modality out
     try:
         accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision, kwargs_handlers=[unused])
@@ -155,6 +157,8 @@ def build_loader(config: DictConfig, cache: Cache, settings: Settings, accelerat
         tuple(config.data.transpose),
         config.data.perturb,
         config.model.unet.get("theme_condition", False),
+        config.model.unet.get("reference_condition", False),
+        config.model.unet.in_channels,
         accelerator.process_index,
         accelerator.num_processes,
         config.data.window,
@@ -173,6 +177,7 @@ def build_validation(config: DictConfig, caches: dict[str, Cache], settings: Set
             config.seed,
             transpose=(0, 0),
             perturb=False,
+            planes=config.model.unet.in_channels,
             window=config.data.window,
             limit=settings.validation_segments,
         )

@@ -56,7 +56,6 @@ def main() -> None:
     parser.add_argument("--songs", type=int, default=60)
     parser.add_argument("--slow", type=int, default=5)
     parser.add_argument("--segments", type=int, default=10)
-    parser.add_argument("--musicnn", type=Path, default=ROOT / "pretrained" / "musicnn-0.1.0-py3-none-any.whl")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -73,8 +72,8 @@ def main() -> None:
         "SI (render, chroma, scape plot)": seconds(lambda song: fitness_of_midi(song.path), slow),
     }
     parts = segments_of((song.name, song.score.notes) for song in slow)[: arguments.segments]
-    if arguments.musicnn.exists():
-        network = load_musicnn(arguments.musicnn)
+    if arguments.segments:
+        network = load_musicnn()
         rows["musicnn embedding of a segment"] = seconds(lambda part: embed_segment(network, part.notes), parts)
     print(f"{'':34} {'median s':>10} {'mean s':>10} {'per 909':>10}")
     for name, taken in rows.items():

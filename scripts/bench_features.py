@@ -26,7 +26,7 @@ from hydra.utils import instantiate
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from diffbgm.app.cli import compose  # noqa: E402
+from diffbgm.app.cli import configure  # noqa: E402
 from diffbgm.video.captions import MiniLMEmbedder  # noqa: E402
 from diffbgm.video.decode import decoded, probe  # noqa: E402
 from diffbgm.video.extractors import ClipExtractor, watch  # noqa: E402
@@ -37,9 +37,9 @@ DEMO = ROOT / "data" / "demo" / "bigbuckbunny.mp4"  # 1280 x 720, 25 frames a se
 MEMORY_CODE = """
 import resource, sys
 from hydra.utils import instantiate
-from diffbgm.app.cli import compose
+from diffbgm.app.cli import configure
 from diffbgm.video.features import extract
-extract(sys.argv[1], instantiate(compose("extract_features", ["videos=x", "out=y"]).features))
+extract(sys.argv[1], instantiate(configure("extract_features", ["videos=x", "out=y"]).features))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
@@ -96,7 +96,7 @@ def networks(path: Path, clip: ClipExtractor) -> list[dict[str, Any]]:
 
 def extractor(features: str) -> Any:
     """The extractor that a config describes."""
-    return instantiate(compose("extract_features", ["videos=x", "out=y", f"features={features}"]).features)
+    return instantiate(configure("extract_features", ["videos=x", "out=y", f"features={features}"]).features)
 
 
 def random_clip(device: torch.device) -> ClipExtractor:

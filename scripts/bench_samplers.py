@@ -28,20 +28,21 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.app.cli import run
-from diffbgm.app.entry import autocast_dtype, device_named, typed
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import note_density
-from diffbgm.evaluation.musicnn import load_musicnn
+from diffbgm.evaluation.musicnn import WEIGHTS, load_musicnn
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.evaluation.retrieval import Segment, retrieve
 from diffbgm.evaluation.segment import segment_numbers
 from diffbgm.evaluation.structure import BANDS, fitness_of_midi, structureness
 from diffbgm.files import atomic
-from diffbgm.generation.composer import Composer, ComposeSettings
+from diffbgm.generation.composer import Composer
+from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import Checkpoint, load_checkpoint
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.network import DiffBGM
@@ -117,7 +118,7 @@ def composed(
 ) -> Row:
     """One piece for each row of the condition, and what it took."""
     rows = min(cfg.batch, len(condition))
-    compose = typed(ComposeSettings, OmegaConf.create({**vars(ComposeSettings()), **asked["compose"], "rows": rows}))
+    compose = compose_settings({**asked["compose"], "rows": rows})
     dtype = autocast_dtype(asked["precision"], device)
     composer = Composer(checkpoint, build_sampler(**asked["sampler"]), compose, device, dtype)
     composer.network = network = Counted(composer.network, 2 * rows if asked["halves"] else None)  # type: ignore[assignment]
@@ -167,7 +168,7 @@ def numbers(
             for part in (music, real)
         )
         heard = [query for query in queries if len(query.notes)]
-        result, _ = retrieve(load_musicnn(cfg.musicnn), heard, reference, cfg.seed)
+        result, _ = retrieve(load_musicnn(cfg.musicnn or WEIGHTS), heard, reference, cfg.seed)
         p_20 = result.precision[20]
         found["segment_p_20"] = {
             "mean": p_20.value,

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("losses", "wishes", "songs", "sample")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WISHES = ["seed=3", "variations=2", "ending=resolve", "key=A minor", "intensity=1.5", "tempo=104", "compose.form=AB"]
 TRAINING = [
@@ -37,23 +38,25 @@ TRAINING = [
 ]
 
 
-def outputs(videos: Path, pop909: Path | None) -> dict[str, str]:
-    """What this version of the code makes: SHA-256 of every MIDI file and the losses, by name."""
-    found: dict[str, str] = {}
+def outputs(part: str, videos: Path, pop909: Path | None) -> dict[str, str]:
+    """What this version of the code makes: SHA-256 of every MIDI file or the losses, by name."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        _run("sample.py", f"videos={videos}", f"out={out / 'plain'}", f"cache={out / 'features'}")
-        found |= _digests("sample", out / "plain")
-        shortest = min(videos.glob("*.mp4"), key=lambda video: video.stat().st_size)
-        _run("sample.py", f"videos={shortest}", f"out={out / 'wishes'}", f"cache={out / 'features'}", *WISHES)
-        found |= _digests("wishes", out / "wishes")
-        if pop909 is not None:
-            _run("scripts/sample_songs.py", f"data.root={pop909}", f"out={out / 'songs'}", "songs=1", "bars=16")
-            found |= _digests("songs", out / "songs" / "generated")
+        if part == "sample":
+            _run("sample.py", f"videos={videos}", f"out={out / 'music'}", f"cache={out / 'features'}")
+            return _digests(part, out / "music")
+        if part == "wishes":
+            shortest = min(videos.glob("*.mp4"), key=lambda video: video.stat().st_size)
+            _run("sample.py", f"videos={shortest}", f"out={out / 'music'}", f"cache={out / 'features'}", *WISHES)
+            return _digests(part, out / "music")
+        if part == "songs":
+            if pop909 is None:
+                return {}
+            _run("scripts/sample_songs.py", f"data.root={pop909}", f"out={out}", "songs=1", "bars=16")
+            return _digests(part, out / "generated")
         _run("train.py", *TRAINING, f"out={out / 'run'}", f"data.cache={out / 'data'}")
         rows = [json.loads(line) for line in (out / "run" / "log.jsonl").read_text().splitlines()]
-        found |= {f"loss {row['step']}": repr(row["loss"]) for row in rows if "loss" in row}
-    return found
+        return {f"loss {row['step']}": repr(row["loss"]) for row in rows if "loss" in row}
 
 
 def _run(*command: str) -> None:
@@ -75,17 +78,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, help="the .json file of the outputs before the change")
     parser.add_argument("--videos", type=Path, default=ROOT / "data" / "demo")
     parser.add_argument("--pop909", type=Path, default=os.environ.get("POP909_DIR"))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     given = parser.parse_args(arguments)
-    now = outputs(given.videos, given.pop909)
-    if given.task == "record":
-        given.file.write_text(json.dumps(now, indent=1))
-        print(f"{len(now)} outputs recorded in {given.file}")
-        return 0
-    before = json.loads(given.file.read_text())
-    different = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
-    for name in different:
-        print(f"{name}: was {before.get(name, 'not there')}, is {now.get(name, 'not there')}")
-    print(f"{len(before) - len(different)} of {len(before)} outputs are as before")
+    known = json.loads(given.file.read_text()) if given.file.exists() else {}
+    different = 0
+    for part in given.parts:
+        now = outputs(part, given.videos, given.pop909)
+        if given.task == "record":
+            known[part] = now
+            given.file.write_text(json.dumps(known, indent=1))
+            print(f"{part}: {len(now)} outputs recorded in {given.file}")
+            continue
+        before = known.get(part, {})
+        changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+        for name in changed:
+            print(f"{name}: was {before.get(name, 'not there')}, is {now.get(name, 'not there')}")
+        print(f"{part}: {len(before) - len(changed)} of {len(before)} outputs are as before")
+        different += len(changed)
     return 1 if different else 0
 
 

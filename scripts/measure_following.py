@@ -9,7 +9,6 @@ stream alone, and without any condition. Beside every number stands the chance o
 pieces and each video's numbers (songs.csv) stay in `out`. Overrides are those of sample.py.
 """
 
-import copy
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,19 +23,20 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.app.cli import run
+from diffbgm.app.sample import build_pipeline
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import follows, note_density
 from diffbgm.evaluation.report import Evaluation, bootstrap, write_songs
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import writable_folder
 from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.pipeline import tempo_of
 from diffbgm.music.ending import cut_at
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
-from diffbgm.video.features import BeatFeatures, cached
+from diffbgm.video.features import BeatFeatures
 from diffbgm.video.folder import find_videos, output_names
 from diffbgm.video.steer import pace
-from sample import build_pipeline
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "as shipped": {},
@@ -52,12 +52,12 @@ NONE = {"mean": None, "ci95": None}
 def measure_following(cfg: DictConfig) -> int:
     """Compose, measure, print."""
     out, videos = Path(cfg.out), find_videos(cfg.videos)
-    pipeline = build_pipeline(cfg)
+    pipeline, settings = build_pipeline(cfg)
     names, tempi, pieces = output_names(videos), [], []
     for video in tqdm(videos, "features", disable=None):
-        features = cached(video, pipeline.extractor, pipeline.cache)
-        tempi.append(pipeline.tempo(features).bpm)
-        pieces.append(pipeline.beats(features, tempi[-1]))
+        features = pipeline.features(video)
+        tempi.append(tempo_of(features, settings).bpm)
+        pieces.append(pipeline.beats(features, tempi[-1], settings))
     motion = [values for beats in pieces if (values := pace(beats)) is not None]
     if len(motion) < len(pieces):
         raise InputError("motion is what following is measured by, and features=clip has none; use a lite checkpoint")
@@ -68,7 +68,7 @@ def measure_following(cfg: DictConfig) -> int:
         music = composed(pipeline.composer, pieces, cfg.seed, changes)
         for name, bpm, notes in zip(names, tempi, music, strict=True):
             write_midi(notes, folder / f"{name}.mid", bpm)
-        options = Options(("alignment",), videos=Path(cfg.videos), extractor=pipeline.extractor, cache=pipeline.cache)
+        options = Options(("alignment",), videos=Path(cfg.videos), extractor=pipeline.extractor, cache=Path(cfg.cache))
         evaluation, _ = evaluate_run(folder, options, lambda items, total, name: items)
         write_songs(evaluation, folder / "songs.csv")
         rows[variant] = summary(evaluation, music, pieces, motion)
@@ -81,8 +81,7 @@ def measure_following(cfg: DictConfig) -> int:
 
 def composed(composer: Composer, pieces: Sequence[BeatFeatures], seed: int, changes: Mapping[str, Any]) -> list[Notes]:
     """Music for all pieces with changed settings, cut where each video ends."""
-    changed = copy.copy(composer)
-    changed.settings = replace(composer.settings, rows=8, **changes)
+    changed = composer.asked(replace(composer.settings, rows=8, **changes))
     steps = changed.compose([Request(beats, (seed, index)) for index, beats in enumerate(pieces)])
     for progress in tqdm(steps, str(dict(changes)), changed.sampler.steps, disable=None):
         rolls = progress.rolls

@@ -24,14 +24,15 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.app.cli import run
-from diffbgm.app.entry import device_named, typed
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.diffusion.longform import METHODS
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.evaluation.structure import fitness_of_midi, si_columns
-from diffbgm.generation.composer import Composer, ComposeSettings, Request
+from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.loading import device_named
+from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.key import pitch_class_weights
 from diffbgm.music.midi import write_midi
@@ -49,7 +50,7 @@ def measure_seams(cfg: DictConfig) -> int:
     checkpoint = load_checkpoint(cfg.checkpoint)
     found = {"real": [distances(song.notes) for song in songs]}
     for method in METHODS:
-        settings = replace(typed(ComposeSettings, cfg.compose), longform=method)
+        settings = replace(compose_settings(cfg.compose), longform=method)
         composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device_named(cfg.device))
         found[method] = []
         for index, song in enumerate(tqdm(songs, method, disable=None)):

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffbgm.app.cli import compose, run
+from diffbgm.app.cli import configure, run
 from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import load_checkpoint
 from evaluate import evaluate
@@ -46,7 +46,7 @@ def find_data(choices: Sequence[str]) -> str:
     reasons = []
     for name in choices:
         try:
-            instantiate(compose("train", [f"data={name}"]).data.source).songs()
+            instantiate(configure("train", [f"data={name}"]).data.source).songs()
             return name
         except InputError as error:
             reasons.append(f"{name}: {error}")
@@ -64,13 +64,13 @@ def follow(cfg: DictConfig, data: str, folder: Path) -> int:
 def training(budget: DictConfig, variant: str, data: str, folder: Path) -> DictConfig:
     """What train.py is given: the budget's settings, and of the variant the one that is ablated."""
     experiments = f"experiment=[{budget.experiment},{variant}]"
-    return compose("train", [experiments, f"data={data}", f"out={folder}/runs/{variant}", *budget.train])
+    return configure("train", [experiments, f"data={data}", f"out={folder}/runs/{variant}", *budget.train])
 
 
 def sampling(budget: DictConfig, variant: str, data: str, folder: Path) -> DictConfig:
     """What scripts/sample_songs.py is given: the same songs and seeds for every variant."""
     files = [f"checkpoint={checkpoint(folder, variant)}", f"out={folder}/music/{variant}"]
-    return compose("sample_songs", [f"data={data}", *files, *budget.sample])
+    return configure("sample_songs", [f"data={data}", *files, *budget.sample])
 
 
 def checkpoint(folder: Path, variant: str) -> Path:
@@ -89,7 +89,7 @@ def write_tables(budget: DictConfig, data: str, folder: Path) -> int:
     codes = []
     for name, table in TABLES.items():
         files = [f"out={folder}/{name}", f"generated={folder}/music", f"reference={folder}/music/{first}/real"]
-        cfg = compose("evaluate", [f"table={table}", *files, *budget.evaluate])
+        cfg = configure("evaluate", [f"table={table}", *files, *budget.evaluate])
         variants = {row.key: variant_of(row.key, name) for row in cfg.table.rows}
         cfg.generated = {key: str(music[variant]) for key, variant in variants.items() if variant in music}
         cfg.table.remarks = [*about, *cfg.table.remarks]

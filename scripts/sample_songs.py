@@ -19,13 +19,14 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.app.cli import run
-from diffbgm.app.entry import autocast_dtype, device_named, typed
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import Piece, pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, writable_folder
-from diffbgm.generation.composer import Composer, ComposeSettings, Request
+from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
@@ -42,7 +43,7 @@ def sample_songs(cfg: DictConfig) -> int:
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     chosen = pieces(cache, cfg.split, cfg.bars, cfg.songs)
     device = device_named(cfg.device)
-    settings = typed(ComposeSettings, cfg.compose)
+    settings = compose_settings(cfg.compose)
     composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, autocast_dtype(cfg.precision, device))
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)

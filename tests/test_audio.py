@@ -8,9 +8,21 @@ import pytest
 from strategies import notes_of
 
 from diffbgm.errors import InputError
-from diffbgm.music.audio import fit_length, limit, loudness, normalise_loudness, render, resample, write_wav
+from diffbgm.music import audio
+from diffbgm.music.audio import (
+    fit_length,
+    limit,
+    loudness,
+    normalise_loudness,
+    render,
+    render_bytes,
+    resample,
+    true_peak_db,
+    write_wav,
+)
 from diffbgm.music.midi import write_midi
-from diffbgm.music.mixing import blend, duck_gain
+from diffbgm.music.midi_score import Track, midi_bytes
+from diffbgm.music.mixing import blend, duck_gain, speech_presence
 from diffbgm.music.notes import Notes
 
 RATE = 48000
@@ -115,6 +127,38 @@ def test_peaks_stay_under_the_ceiling_at_the_asked_loudness() -> None:
     assert loudness(loud, RATE) == pytest.approx(-14.0, abs=0.5)
 
 
+def test_true_peaks_lie_between_samples() -> None:
+    # A quarter of the sample rate at 45 degrees: every sample is at 0.707 of the peak (ITU-R BS.1770-4, annex 2).
+    t = np.arange(RATE)
+    tone = np.repeat(np.sin(np.pi / 2 * t + np.pi / 4)[:, None], 2, axis=1).astype(np.float32)
+    assert np.abs(tone).max() == pytest.approx(0.7071, abs=1e-4)
+    assert true_peak_db(0.5 * tone) == pytest.approx(-6.02, abs=0.2)
+    assert true_peak_db(limit(tone, RATE, -1.0)) <= -1.0
+    assert true_peak_db(np.zeros((100, 2), np.float32)) == -np.inf
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_true_peaks_stay_under_the_ceiling_and_loudness_within_a_tenth(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((3 * RATE, 2)).astype(np.float32)
+    noise *= (0.1 + (np.arange(3 * RATE) % 12000 < 600))[:, None].astype(np.float32)  # bursts
+    loud = normalise_loudness(noise, RATE, -13.0)
+    assert true_peak_db(loud) <= -1.0 + 1e-3
+    assert loudness(loud, RATE) == pytest.approx(-13.0, abs=0.1)
+
+
+def test_a_renderer_that_panics_is_one_sentence(a440: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):  # what Rust's panics become
+        pass
+
+    def panics(font: bytes, midi: bytes) -> bytes:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr(audio.midirenderer, "render_wave_from", panics)
+    with pytest.raises(InputError, match=r"TimGM6mb\.sf2 cannot be rendered \(index out of bounds\); give an"):
+        render_bytes(a440.read_bytes())
+
+
 def test_the_limiter_leaves_soft_sound_alone_and_turns_down_only_near_peaks() -> None:
     soft = sine(1, level=0.5)
     assert limit(soft, RATE, -1.0) is soft
@@ -141,13 +185,46 @@ def test_fit_length_cuts_pads_and_fades() -> None:
     assert fit_length(ones, 0, fade=4).shape == (0, 2)
 
 
-def test_ducking_follows_the_original() -> None:
-    original = np.concatenate([np.zeros((2 * RATE, 2), np.float32), sine(2), np.zeros((2 * RATE, 2), np.float32)])
-    gain = duck_gain(original, RATE, loudness(sine(2), RATE))
+def babble(seconds: float, rate: int = RATE) -> np.ndarray:
+    """Something like speech: a buzz of 120 Hz through three formants that change four times a second, with pauses."""
+    t = np.arange(round(seconds * rate)) / rate
+    formants = np.random.default_rng(1).permutation([(730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240)] * 20)
+    syllable = (t * 4).astype(int) % len(formants)
+    harmonics = np.arange(1, 30) * 120.0
+    sound = np.zeros_like(t)
+    for number, hertz in enumerate(harmonics):
+        level = sum(np.exp(-(((hertz - formants[:, k]) / 150) ** 2)) for k in range(3))
+        sound += level[syllable] * np.sin(2 * np.pi * hertz * t + number)
+    sound *= np.sin(np.pi * (t * 4 % 1)) ** 1.5 * ((t * 4).astype(int) % 7 != 6)  # syllables, and a pause after six
+    return np.repeat((0.3 * sound / np.abs(sound).max())[:, None], 2, axis=1).astype(np.float32)
+
+
+SILENCE = np.zeros((2 * RATE, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("sound", "by", "decibels"), [("tone", "speech", 4), ("tone", "loudness", 12), ("voice", "speech", 12)]
+)
+def test_ducking_follows_the_original(sound: str, by: str, decibels: float) -> None:
+    loud = sine(3) if sound == "tone" else babble(3)
+    original = np.concatenate([SILENCE, loud, SILENCE])
+    gain = duck_gain(original, RATE, loudness(loud, RATE), by)
     seconds = np.arange(len(gain)) / RATE
-    np.testing.assert_allclose(gain[(seconds < 1.4) | (seconds > 4.6)], 1, atol=1e-5)
-    np.testing.assert_allclose(gain[(seconds > 2) & (seconds < 4)], 10 ** (-12 / 20), atol=0.02)
+    np.testing.assert_allclose(gain[(seconds < 1.4) | (seconds > 5.6)], 1, atol=1e-5)
+    np.testing.assert_allclose(gain[(seconds > 2.2) & (seconds < 4.8)], 10 ** (-decibels / 20), atol=0.03)
     assert np.abs(np.diff(gain)).max() < 12 / RATE  # it glides: from one level to the other in no less than a tenth
+
+
+def test_speech_is_told_from_tones_noise_and_music() -> None:
+    rng = np.random.default_rng(0)
+    noise = 0.1 * rng.standard_normal((3 * RATE, 2)).astype(np.float32)
+    rows = [(step, 48 + 7 * (step % 3) + step % 12, 4, 80, 0) for step in range(0, 48, 2)]
+    notes = notes_of(rows)
+    music = render_bytes(midi_bytes([Track("a", 0, notes, np.zeros(len(notes)))], 120), None, [0])[: 5 * RATE]
+    others = [speech_presence(sound, RATE).mean() for sound in (sine(3), noise, music)]
+    assert max(others) < 0.3, others
+    assert speech_presence(babble(3), RATE).mean() > 0.8
+    assert speech_presence(babble(3) + 0.3 * noise, RATE).mean() > 0.6
 
 
 def test_keep_is_both_and_as_loud_as_the_music() -> None:

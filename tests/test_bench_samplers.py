@@ -8,7 +8,7 @@ import torch
 from hydra.utils import instantiate
 from tiny_checkpoint import save_tiny_checkpoint
 
-from diffbgm.app.cli import compose, run
+from diffbgm.app.cli import configure, run
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.diffusion.samplers import build_sampler
@@ -39,7 +39,7 @@ def call(tmp_path_factory):
 def test_rows_are_the_composers_music_and_the_real_segments(call):
     assert call("only=[ddpm_1000]") == 0
     bench = json.loads(call.out.read_text())
-    cache = prepare(instantiate(compose("bench_samplers", ["data=generated"]).data.source), call.cache, 1)
+    cache = prepare(instantiate(configure("bench_samplers", ["data=generated"]).data.source), call.cache, 1)
     batch = SegmentLoader(cache, "val", SEGMENTS, limit=SEGMENTS).batch(0, 0)
     real = bench["rows"]["real"]["numbers"]
     for name in ("pche", "gps", "onsets", "polyphony"):
@@ -64,12 +64,12 @@ def test_rows_are_the_composers_music_and_the_real_segments(call):
 def test_finished_rows_stay_and_others_join_them(call, capsys):
     assert call("only=[ddpm_1000]") == 0
     before = json.loads(call.out.read_text())["rows"]["ddpm_1000"]
-    more = "+samplers.mine={sampler:{name:dpm,steps:3,sde:true},compose:{guidance_interval:[300,1000]}}"
+    more = "+samplers.mine={sampler:{name:dpm,steps:3,sde:true},compose:{guidance:3}}"
     assert call("only=[ddpm_1000,mine]", more, "structure=true") == 0
     rows = json.loads(call.out.read_text())["rows"]
     assert rows["ddpm_1000"]["seconds"] == before["seconds"], "it was not composed again"
     assert "si" in rows["ddpm_1000"]["numbers"], "what is asked for later is measured later"
-    assert rows["mine"]["evaluations"] == 2 * 2 + 1, "of 999, 666 and 200 the last is not guided"
+    assert rows["mine"]["evaluations"] == 2 * 3
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert list(last["rows"]) == ["real", "ddpm_1000", "mine"]
     assert call("only=[ddpm_1000]", "seed=1") == 1

@@ -28,17 +28,17 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ["plain", "with space", "a,b", "Vidéos (1)", "it's [x]", "a=b", "-dash", "~/home", "back\\slash", "ünï/{x}", "x'"],
 )
 def test_any_path_is_a_value(configs: Path, path: str):
-    assert cli.compose("job", [f"out={path}"]).out == path
+    assert cli.configure("job", [f"out={path}"]).out == path
 
 
 def test_values_keep_their_types(configs: Path):
-    config = cli.compose("job", ["nest.alpha=2.5", "nest.beta=[1,2]", "out=null", "+nest.gamma=true"])
+    config = cli.configure("job", ["nest.alpha=2.5", "nest.beta=[1,2]", "out=null", "+nest.gamma=true"])
     assert (config.nest.alpha, list(config.nest.beta), config.out, config.nest.gamma) == (2.5, [1, 2], None, True)
 
 
 @pytest.mark.parametrize("override", ["experiment=big", "+experiment=big"])
 def test_experiments_override_groups_and_keys(configs: Path, override: str):
-    config = cli.compose("job", [override])
+    config = cli.configure("job", [override])
     assert (config.size.width, config.out) == (9, "big")
 
 
@@ -77,7 +77,7 @@ def test_jobs_of_a_sweep_may_compose(configs: Path, monkeypatch):
     found = []
 
     def job(config):
-        found.append((config.nest.alpha, cli.compose("job", ["size=large", "out=x"]).size.width))
+        found.append((config.nest.alpha, cli.configure("job", ["size=large", "out=x"]).size.width))
 
     given = ["-m", "out=x", "nest.alpha=1,2", f"hydra.sweep.dir={configs}/sweep"]
     monkeypatch.setattr("sys.argv", ["job", *given])
@@ -102,4 +102,4 @@ def test_exit_codes(configs: Path, capsys):
 
 def test_a_setting_of_another_option_is_told_from_an_unknown_one():
     with pytest.raises(InputError, match=r"'sampler.sde' is a setting of another option than the one chosen"):
-        cli.compose("sample", ["videos=a", "out=b", "sampler=ddim", "sampler.sde=true"])
+        cli.configure("sample", ["videos=a", "out=b", "sampler=ddim", "sampler.sde=true"])

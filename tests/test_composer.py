@@ -18,11 +18,12 @@ from diffbgm.video.features import BeatFeatures
 STEPS = 2
 
 
-def composer(form: str | None, longform: str = "joint", themes: bool = True) -> Composer:
+def composer(form: str | None, longform: str = "joint", themes: bool = True, planes: int = 2) -> Composer:
     """A narrow network with random weights, loud enough to play notes."""
     torch.manual_seed(0)
     unet = {"channels": 32, "attention_levels": [1], "n_res_blocks": 1, "channel_multipliers": [1, 2], "n_heads": 2}
     unet |= {"d_cond": 32, "pack": [4, 4], "theme_condition": themes}
+    unet |= {"in_channels": planes, "out_channels": planes}
     conditioner = {"visual_width": 9, "language_width": 12, "selector": {"strategy": "language_video"}}
     network = build_network({"unet": unet, "conditioner": conditioner}).eval()
     for parameter in network.parameters():
@@ -130,3 +131,14 @@ def test_a_form_needs_a_network_that_can_be_told():
 @pytest.mark.parametrize(("themes", "form"), [(True, "AAB"), (False, "free")])
 def test_the_form_is_the_checkpoints_where_its_network_can_be_told(themes, form):
     assert composer(None, themes=themes).form == form
+
+
+@pytest.mark.parametrize("longform", ["joint", "outpaint", "independent"])
+def test_a_network_with_parts_composes_both(longform):
+    machine = composer("AB", longform, planes=4)
+    *_, progress = machine.compose([request(2 * 32)])
+    roll = progress.rolls[0]
+    assert roll.shape == (4, 2 * 128, 128)
+    notes = machine.notes(roll)
+    assert set(notes.track.tolist()) == {0, 1}
+    assert len(notes.select(notes.track == 0)) == int((roll[0] > 0.5).sum())

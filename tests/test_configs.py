@@ -6,7 +6,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from diffbgm.app.cli import CONFIGS, compose
+from diffbgm.app.cli import CONFIGS, configure
 from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.samplers import Sampler
 from diffbgm.diffusion.schedule import sqrt_linear
@@ -35,12 +35,12 @@ def test_no_config_file_is_left_out_of_these_tests():
 
 @pytest.mark.parametrize("entry", [*ENTRIES, *SCRIPTS])
 def test_entries_compose(entry):
-    assert OmegaConf.is_config(compose(entry))
+    assert OmegaConf.is_config(configure(entry))
 
 
 @pytest.mark.parametrize("name", options("model"))
 def test_models_are_built(name):
-    config = compose("train", [f"model={name}"])
+    config = configure("train", [f"model={name}"])
     model = OmegaConf.to_container(config.model, resolve=True)
     model["conditioner"] |= {"visual_width": 9, "language_width": 384}
     network = build_network(model)
@@ -52,19 +52,19 @@ def test_models_are_built(name):
 
 @pytest.mark.parametrize("name", options("objective"))
 def test_objectives_are_built(name):
-    assert build_objective(compose("train", [f"objective={name}"]).objective.name, sqrt_linear())
+    assert build_objective(configure("train", [f"objective={name}"]).objective.name, sqrt_linear())
 
 
 @pytest.mark.parametrize("name", options("selector"))
 def test_selectors_are_built(name):
-    selector = compose("train", [f"selector={name}"]).selector
+    selector = configure("train", [f"selector={name}"]).selector
     assert FeatureSelector(**selector, width=8).strategy == name
 
 
 @pytest.mark.parametrize("name", options("sampler"))
 @pytest.mark.parametrize("entry", ["train", "sample"])
 def test_samplers_are_built(entry, name):
-    sampler = instantiate(compose(entry, [f"sampler={name}"]).sampler)
+    sampler = instantiate(configure(entry, [f"sampler={name}"]).sampler)
     assert isinstance(sampler, Sampler)
     assert sampler.name == name
     assert 200 in sampler.timesteps(sqrt_linear())
@@ -72,7 +72,7 @@ def test_samplers_are_built(entry, name):
 
 @pytest.mark.parametrize("name", options("features"))
 def test_extractors_are_built(name):
-    extractor = instantiate(compose("sample", [f"features={name}"]).features)
+    extractor = instantiate(configure("sample", [f"features={name}"]).features)
     assert extractor.id
     assert extractor.visual_width > 0
     assert extractor.language_width > 0
@@ -80,7 +80,7 @@ def test_extractors_are_built(name):
 
 @pytest.mark.parametrize("name", options("data"))
 def test_data_sources_compose(name, tmp_path):
-    data = compose(
+    data = configure(
         "train", [f"data={name}", f"data.root={tmp_path}"] if name != "generated" else ["data=generated"]
     ).data
     assert "_target_" in data.source
@@ -88,22 +88,22 @@ def test_data_sources_compose(name, tmp_path):
 
 @pytest.mark.parametrize("name", options("trainer"))
 def test_trainers_compose(name):
-    assert compose("train", [f"trainer={name}"]).trainer.batch_size > 0
+    assert configure("train", [f"trainer={name}"]).trainer.batch_size > 0
 
 
 @pytest.mark.parametrize("name", options("experiment"))
 def test_experiments_compose_and_say_how_to_run_them(name):
-    assert compose("train", [f"experiment={name}"]).out
+    assert configure("train", [f"experiment={name}"]).out
     text = (CONFIGS / "experiment" / f"{name}.yaml").read_text()
     assert f"experiment={name}" in text
 
 
 @pytest.mark.parametrize("name", options("table"))
 def test_tables_compose(name):
-    assert compose("evaluate", [f"table={name}"])
+    assert configure("evaluate", [f"table={name}"])
 
 
 @pytest.mark.parametrize("name", options("budget"))
 def test_budgets_compose_and_say_how_to_run_them(name):
-    assert compose("reproduce", [f"budget={name}"]).budget.name == name
+    assert configure("reproduce", [f"budget={name}"]).budget.name == name
     assert f"make reproduce BUDGET={name}" in (CONFIGS / "budget" / f"{name}.yaml").read_text()

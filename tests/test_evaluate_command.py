@@ -64,14 +64,14 @@ def test_the_same_command_gives_the_same_files_over_one_process_or_two(folder):
 
 
 def test_everything_at_once_with_a_reference(folder):
-    """No metric is asked for by name, so what cannot be had (retrieval without musicnn) is null with a reason."""
+    """No metric is asked for by name, so what cannot be had (retrieval without its tagger) is null with a reason."""
     assert command(folder, f"reference={folder}/generated", f"musicnn={folder}/none.whl", "figures=1") == 0
     found = metrics(folder)
     for name in ("pche_paper", "gps_paper", "si_3_8", "si_15", "adv", "h4", "polyphony"):
         assert found["metrics"][name]["n"] == 2
         assert found["reference"][name]["mean"] == found["metrics"][name]["mean"]
     assert found["metrics"]["p_at_20"]["mean"] is None
-    assert "download_assets.py musicnn" in found["metrics"]["p_at_20"]["reason"]
+    assert "does not hold the weights of musicnn" in found["metrics"]["p_at_20"]["reason"]
     assert (folder / "out" / "scape_one.png").exists()
 
 

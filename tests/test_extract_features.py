@@ -11,7 +11,7 @@ import pytest
 from make_video import flat, ramp, write_video
 from tiny_models import BERT_WIDTH, CLIP_WIDTH, save_bert, save_blip, save_clip
 
-from diffbgm.app.cli import compose
+from diffbgm.app.cli import configure
 from diffbgm.errors import InputError
 from diffbgm.video.extractors import LiteExtractor
 from diffbgm.video.features import VideoFeatures
@@ -26,7 +26,7 @@ def lines(path: Path) -> list[dict]:
 
 
 def extract(videos: Path, out: Path, *overrides: str) -> int:
-    return main(compose("extract_features", [f"videos={videos}", f"out={out}", "device=cpu", *overrides]))
+    return main(configure("extract_features", [f"videos={videos}", f"out={out}", "device=cpu", *overrides]))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from make_video import flat, ramp, write_video
 
-from diffbgm.app.cli import compose
+from diffbgm.app.cli import configure
 from diffbgm.errors import InputError
 from diffbgm.video.captions import sentence_table
 from diffbgm.video.encoders import LiteEncoder
@@ -255,7 +255,7 @@ def test_configs_build_the_extractors() -> None:
     from hydra.utils import instantiate
 
     def build(*overrides: str):
-        return instantiate(compose("extract_features", ["videos=x", "out=y", *overrides]).features)
+        return instantiate(configure("extract_features", ["videos=x", "out=y", *overrides]).features)
 
     lite = build("features=lite")
     assert lite.id == LiteExtractor(LiteEncoder(), AdaptiveShots()).id

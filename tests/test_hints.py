@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rolls import roll_of
 
-from diffbgm.datasets.hints import ThemeHint
+from diffbgm.datasets.hints import ReferenceHint, ThemeHint, likeness, reference_planes
 from diffbgm.music.theme import GROOVE, HARMONY, THEME_WIDTH, groove_of, harmony_of
 
 
@@ -39,3 +39,37 @@ def test_what_a_segment_is_told_depends_on_its_generator_alone() -> None:
     together = ThemeHint()(music, [np.random.default_rng(k) for k in range(4)])
     alone = ThemeHint()(music[2:3], [np.random.default_rng(2)])
     np.testing.assert_array_equal(together[2:3], alone)
+
+
+SONGS = {"segment_song": np.array([0, 0, 0, 0, 1]), "segment_beat": np.array([0, 4, 32, 64, 0])}
+SONGS["segment_twin"] = np.array([3, 2, 0, 0, -1])
+
+
+def test_references_are_of_the_same_song_and_eight_bars_away() -> None:
+    hint = ReferenceHint(told=1.0)
+    drawn = np.array([hint.choose(3, SONGS, np.random.default_rng([2, k])) for k in range(1000)])
+    assert set(drawn.tolist()) == {0, 1, 2}  # of its song, and 32 beats away or more
+    shares = [(drawn == segment).mean() for segment in range(3)]
+    # half the most similar one (0), a quarter the one before (2), a quarter any of the three
+    assert shares == pytest.approx([0.5 + 0.25 / 3, 0.25 / 3, 0.25 + 0.25 / 3], abs=0.05)  # 3.2 standard errors
+
+
+def test_some_segments_are_told_no_reference() -> None:
+    told = [ReferenceHint().choose(3, SONGS, np.random.default_rng([3, k])) >= 0 for k in range(1000)]
+    assert np.mean(told) == pytest.approx(0.7, abs=0.05)
+    assert ReferenceHint(told=1.0).choose(4, SONGS, np.random.default_rng(0)) == -1, "a song of one segment"
+
+
+def test_likeness_is_the_share_of_common_onsets() -> None:
+    one = roll_of((0, 60, 4), (4, 62, 4), (8, 64, 4))
+    two = roll_of((0, 60, 2), (4, 62, 8), (12, 64, 4))
+    assert likeness(one, two) == pytest.approx(2 / 4)
+    assert likeness(one, one) == 1
+    assert likeness(np.zeros_like(one), np.zeros_like(one)) == 0
+    apart = np.concatenate([one, np.zeros_like(one)])
+    swapped = np.concatenate([np.zeros_like(one), one])
+    assert likeness(apart, swapped) == 1, "whichever part has them"
+    planes = reference_planes(one, 0.25)
+    assert planes.shape == (3, *one.shape[1:])
+    assert np.array_equal(planes[:2], one)
+    assert (planes[2] == 0.25).all()

@@ -1,5 +1,7 @@
 """Music brought along comes out unchanged, whatever the model adds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from diffbgm.errors import InputError
 from diffbgm.generation.kept import keep_bars, keep_melody
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
+from diffbgm.music.parts import ACCOMPANIMENT, LEAD, decode_parts
 from diffbgm.music.pianoroll import decode
 
 
@@ -55,3 +58,24 @@ def test_what_does_not_fit_is_refused_in_a_sentence(melody, tmp_path):
     write_midi(Notes.empty(), tmp_path / "empty.mid")
     with pytest.raises(InputError, match="no notes"):
         keep_melody(tmp_path / "empty.mid", 64)
+
+
+@pytest.mark.parametrize("fill", [0.0, 1.0])
+def test_with_parts_the_melody_is_the_whole_lead_until_it_ends(melody, fill):
+    known = keep_melody(melody, 48, planes=4)
+    assert not known.mask[2:].any(), "the accompaniment is free"
+    completed = decode_parts(torch.where(known.mask, known.roll, torch.full_like(known.roll, fill)).numpy())
+    lead = completed.select((completed.track == LEAD) & (completed.onset < MELODY.end))
+    for name in ("onset", "pitch", "duration"):
+        assert getattr(lead, name).tolist() == getattr(MELODY, name).tolist()
+
+
+def test_kept_bars_come_back_in_their_parts(tmp_path):
+    both = Notes.concatenate([MELODY, replace(notes([(0, 48, 16), (16, 50, 16)]), track=np.ones(2, np.int64))])
+    write_midi(both, tmp_path / "both.mid")
+    known = keep_bars(tmp_path / "both.mid", 1, 2, 64, planes=4)
+    kept = decode_parts(known.roll.numpy())
+    parts = kept.select(kept.track == LEAD), kept.select(kept.track == ACCOMPANIMENT)
+    assert [part.pitch.tolist() for part in parts] == [[72, 72, 76, 79], [48, 50]]
+    assert known.mask[:, :32].all()
+    assert not known.mask[:, 32:].any()

@@ -12,7 +12,7 @@ from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.samplers import SeededNoise, build_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
-from diffbgm.models.denoiser import denoiser
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.network import build_network
 
 SCHEDULE = sqrt_linear()
@@ -224,7 +224,7 @@ def small_network(**options):
 def test_the_networks_answer_for_a_row_does_not_depend_on_how_many_rows_there_are(size):
     """Bit for bit, through convolutions, attention and both halves of guidance."""
     network, encoded = small_network()
-    denoise = chunked(denoiser(network, build_objective("x0_logits", SCHEDULE), encoded, 3.0), size)
+    denoise = chunked(Denoiser(network, build_objective("x0_logits", SCHEDULE)).conditioned(encoded, 3.0), size)
     x, t = torch.randn(6, 2, 128, 128), torch.full((6,), 300)
     whole = denoise(x, t, torch.arange(6))
     for rows in ([0], [5], [1, 4], [3, 2, 1], [5, 0, 1, 2, 3]):
@@ -239,11 +239,11 @@ def test_rows_remember_their_own_x0_however_they_are_grouped(size):
     rows, early, late = torch.arange(3), torch.full((3,), 300), torch.full((3,), 250)
     answers = []
     for limit in (size, 3):
-        denoise = chunked(denoiser(network, objective, encoded, 2.0), limit)
+        denoise = chunked(Denoiser(network, objective).conditioned(encoded, 2.0), limit)
         denoise(x, early, rows)
         answers.append(denoise(x, late, rows))
     torch.testing.assert_close(*answers, atol=1e-5, rtol=1e-5)
-    fresh = denoiser(network, objective, encoded, 2.0)(x, late, rows)
+    fresh = Denoiser(network, objective).conditioned(encoded, 2.0)(x, late, rows)
     assert (answers[0] - fresh).abs().amax(dim=(1, 2, 3)).min() > 1e-5
 
 

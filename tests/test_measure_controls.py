@@ -28,7 +28,7 @@ def measured(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         printed: list[str] = []
         patch.setattr("builtins.print", lambda text: printed.append(text))
-        patch.setattr("diffbgm.generation.pipeline.draw_roll", lambda *given: None)  # slow, and not measured
+        patch.setattr("diffbgm.generation.picture.draw_roll", lambda *given: None)  # slow, and not measured
         assert main(["--seeds", "2", "--controls", CONTROLS, *settings, "sampler.steps=2", "device=cpu"]) == 0
     rows = json.loads(printed[-1])["rows"]
     assert len(printed) == len(rows) + 2, "a head, a line a row, and JSON"

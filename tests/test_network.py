@@ -1,5 +1,6 @@
 """Network and conditioner together, built from the project's own configs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,22 @@ def test_self_condition_and_rhythm_begin_without_effect() -> None:
     x, t = torch.randn(2, 2, 128, 128), torch.tensor([900, 100])
     with torch.no_grad():
         assert torch.equal(model(x, t, condition(), estimate=torch.rand_like(x)), without(x, t, condition()))
+
+
+def test_a_reference_is_heard_and_begins_without_effect() -> None:
+    settings = config("tiny")
+    without = awake(build_network(settings))
+    settings["unet"] |= {"reference_condition": True}
+    model = build_network(settings).eval()
+    assert model.load_state_dict(without.state_dict(), strict=False).missing_keys == ["unet.reference.weight"]
+    x, t = torch.randn(2, 2, 128, 128), torch.tensor([900, 100])
+    told = replace(condition(), reference=torch.rand(2, 3, 128, 128))
+    with torch.no_grad():
+        assert torch.equal(model(x, t, told), without(x, t, condition()))
+        torch.nn.init.normal_(model.unet.reference.weight)
+        assert not torch.equal(model(x, t, told), model(x, t, condition()))
+        silent = replace(told, reference=torch.zeros(2, 3, 128, 128))
+        assert torch.equal(model(x, t, silent), model(x, t, condition())), "zeros say nothing"
 
 
 def test_rhythm_carries_a_beat_to_all_beats_and_to_every_pitch_alike() -> None:

@@ -14,6 +14,10 @@ SCHEDULE = sqrt_linear()
 T = torch.tensor([3, 200, 999])
 
 
+def loss(objective, prediction, x0, eps, t=T):
+    return objective.loss(prediction, x0, eps, SCHEDULE.q_sample(x0, t, eps), t)
+
+
 @pytest.fixture
 def sample():
     """x0, eps and x_t of three rows."""
@@ -39,8 +43,8 @@ def test_the_right_prediction_costs_nothing_and_gives_eps(name, sample):
     x0, eps, x = sample
     objective = build_objective(name, SCHEDULE)
     prediction = true_prediction(name, x0, eps)
-    assert objective.loss(prediction, x0, eps, T).shape == (3,)
-    assert objective.loss(prediction, x0, eps, T).max() < 1e-10
+    assert loss(objective, prediction, x0, eps).shape == (3,)
+    assert loss(objective, prediction, x0, eps).max() < 1e-10
     assert (objective.eps(prediction, x, T) - eps).abs().max() < 1e-4
 
 
@@ -50,7 +54,7 @@ def test_eps_loss_is_the_mean_square_per_sample(sample):
     off[1] += 3.0
     off[2, 0] += 2.0  # half of the cells
     torch.testing.assert_close(
-        build_objective("eps", SCHEDULE).loss(off, x0, eps, T), torch.tensor([0.0, 9.0, 2.0]), atol=1e-5, rtol=1e-5
+        loss(build_objective("eps", SCHEDULE), off, x0, eps), torch.tensor([0.0, 9.0, 2.0]), atol=1e-5, rtol=1e-5
     )
 
 
@@ -59,8 +63,8 @@ def test_x0_logits_loss_is_torchs_cross_entropy(sample):
     logits = torch.randn(3, 2, 8, 16, generator=torch.Generator().manual_seed(1))
     objective = build_objective("x0_logits", SCHEDULE)
     expected = torch.stack([F.binary_cross_entropy(p.sigmoid(), y) for p, y in zip(logits, x0, strict=True)])
-    torch.testing.assert_close(objective.loss(logits, x0, eps, T), expected)
-    undecided = objective.loss(torch.zeros_like(x0), x0, eps, T)
+    torch.testing.assert_close(loss(objective, logits, x0, eps), expected)
+    undecided = loss(objective, torch.zeros_like(x0), x0, eps)
     torch.testing.assert_close(undecided, torch.full((3,), math.log(2)))
 
 
@@ -87,7 +91,7 @@ def test_x0_posterior_is_bayes_rule_for_a_cell(sample):
 def test_x0_posterior_needs_no_network_where_there_is_no_noise(sample):
     x0, eps, _ = sample
     t = torch.zeros(3, dtype=torch.long)
-    assert build_objective("x0_posterior", SCHEDULE).loss(torch.zeros_like(x0), x0, eps, t).max() < 1e-10
+    assert loss(build_objective("x0_posterior", SCHEDULE), torch.zeros_like(x0), x0, eps, t).max() < 1e-10
 
 
 def test_a_temperature_moves_what_the_network_says_away_from_the_pivot(sample):
@@ -98,7 +102,7 @@ def test_a_temperature_moves_what_the_network_says_away_from_the_pivot(sample):
     cold, plain = build_objective("x0_posterior", SCHEDULE, 0.5), build_objective("x0_posterior", SCHEDULE)
     torch.testing.assert_close(cold.eps(prediction, x, T), plain.eps(2 * prediction - pivot, x, T))
     assert build_objective("eps", SCHEDULE, 1.0) == build_objective("eps", SCHEDULE)
-    assert torch.equal(cold.loss(prediction, sample[0], sample[1], T), plain.loss(prediction, sample[0], sample[1], T))
+    assert torch.equal(*(loss(objective, prediction, *sample[:2]) for objective in (cold, plain)))
 
 
 @pytest.mark.parametrize(("name", "value", "message"), [("x0_posterior", 0.0, "above 0"), ("eps", 0.8, "x0_posterior")])
@@ -121,7 +125,7 @@ def test_half_precision_predictions_are_judged_in_float32(name, sample):
     x0, eps, x = sample
     objective = build_objective(name, SCHEDULE)
     prediction = true_prediction(name, x0, eps).bfloat16()
-    assert objective.loss(prediction, x0, eps, T).dtype == torch.float32
+    assert loss(objective, prediction, x0, eps).dtype == torch.float32
     assert objective.eps(prediction, x, T).dtype == torch.float32
 
 
@@ -129,7 +133,7 @@ def test_half_precision_predictions_are_judged_in_float32(name, sample):
 def test_the_loss_has_a_gradient(name, sample):
     x0, eps, _ = sample
     prediction = torch.zeros_like(x0, requires_grad=True)
-    build_objective(name, SCHEDULE).loss(prediction, x0, eps, T).mean().backward()
+    loss(build_objective(name, SCHEDULE), prediction, x0, eps).mean().backward()
     assert prediction.grad is not None
     assert prediction.grad.abs().sum() > 0
 

@@ -8,7 +8,7 @@ import torch
 from accelerate.state import AcceleratorState
 from omegaconf import DictConfig, OmegaConf
 
-from diffbgm.app.cli import CONFIGS, compose, run
+from diffbgm.app.cli import CONFIGS, configure, run
 from diffbgm.datasets.bgm909 import Bgm909
 from diffbgm.errors import InputError
 from diffbgm.generation.composer import Composer
@@ -35,7 +35,7 @@ def changed(one: DictConfig, other: DictConfig) -> set[str]:
 
 @pytest.mark.parametrize("name", BUDGETS)
 def test_variants_differ_in_what_is_ablated_alone(name: str):
-    budget = compose("reproduce", [f"budget={name}"]).budget
+    budget = configure("reproduce", [f"budget={name}"]).budget
     base, *others = VARIANTS
     trained, composed = (step(budget, base, "pop909", Path("x")) for step in (training, sampling))
     for variant in others:
@@ -45,7 +45,7 @@ def test_variants_differ_in_what_is_ablated_alone(name: str):
 
 
 def test_every_row_of_both_tables_is_a_variant_and_every_variant_a_row():
-    rows = {name: compose("evaluate", [f"table={table}"]).table.rows for name, table in TABLES.items()}
+    rows = {name: configure("evaluate", [f"table={table}"]).table.rows for name, table in TABLES.items()}
     assert {variant_of(row.key, name) for name in TABLES for row in rows[name]} == set(VARIANTS)
     assert variant_of("window_8", "s2") == variant_of("language_video", "s1"), "trained once"
 
@@ -71,7 +71,7 @@ def test_the_data_are_the_first_that_are_here(tmp_path: Path, monkeypatch, capsy
 
 def test_tables_before_there_is_music_are_one_sentence(tmp_path: Path):
     with pytest.raises(InputError, match="there is no music in .*; first: python scripts/reproduce.py -m budget=smoke"):
-        reproduce(compose("reproduce", [f"out={tmp_path}", "budget.data=[generated]"]))
+        reproduce(configure("reproduce", [f"out={tmp_path}", "budget.data=[generated]"]))
 
 
 @pytest.fixture

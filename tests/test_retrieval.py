@@ -1,25 +1,19 @@
 """Retrieval with known answers, and the embedding network against TensorFlow's numbers."""
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.musicnn import PATCH, embed, load_musicnn, log_mel
 from diffbgm.evaluation.retrieval import RANKS, drawn, embed_segment, segments, strict
-from diffbgm.evaluation.tf_bundle import read_bundle
 from diffbgm.music.notes import STEPS_PER_SEGMENT, Notes
 
-ROOT = Path(__file__).resolve().parents[1]
-WHEEL = ROOT / "pretrained" / "musicnn-0.1.0-py3-none-any.whl"
 GOLDEN = Path(__file__).with_name("golden") / "musicnn.json"
-needs_wheel = pytest.mark.skipif(
-    not WHEEL.exists(), reason="no musicnn wheel; `python scripts/download_assets.py musicnn` fetches it"
-)
 
 
 def rng() -> np.random.Generator:
@@ -85,38 +79,29 @@ def test_segments_are_full_have_notes_and_lose_their_velocities():
     assert list(segments(notes.select(np.array([0, 3])))) == [0]  # segments 1 and 2 are silent; 3 is partial
 
 
-def test_a_wheel_that_is_none_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match=r"download_assets\.py musicnn"):
-        load_musicnn(tmp_path / "musicnn.whl")
-    (tmp_path / "broken.whl").write_bytes(b"PK but not a wheel")
-    with pytest.raises(InputError, match="is not the musicnn"):
-        load_musicnn(tmp_path / "broken.whl")
-    with zipfile.ZipFile(tmp_path / "other.whl", "w") as archive:
-        archive.writestr("musicnn/MTT_musicnn/.index", b"nothing")
-        archive.writestr("musicnn/MTT_musicnn/.data-00000-of-00001", b"")
-    with pytest.raises(InputError, match="is not the musicnn"):
-        load_musicnn(tmp_path / "other.whl")
+def test_weights_of_something_else_are_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="does not hold the weights of musicnn"):
+        load_musicnn(tmp_path / "missing.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(InputError, match="does not hold the weights of musicnn"):
+        load_musicnn(tmp_path / "broken.safetensors")
+    save_file({"output.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="does not hold the weights of musicnn"):
+        load_musicnn(tmp_path / "other.safetensors")
 
 
-def test_a_checkpoint_index_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="not a TensorFlow checkpoint"):
-        read_bundle(b"\0" * 100, b"")
-
-
-@needs_wheel
 def test_tags_and_embedding_equal_tensorflows():
     """See golden/make_musicnn.py."""
     golden = json.loads(GOLDEN.read_text())
     patches = (4 * np.random.default_rng(0).random((2, 187, 96)) ** 2).astype(np.float32)
     with torch.no_grad():
-        tags, penultimate = load_musicnn(WHEEL)(torch.from_numpy(patches))
+        tags, penultimate = load_musicnn()(torch.from_numpy(patches))
     assert tags.numpy() == pytest.approx(np.array(golden["tags"]), abs=1e-5)
     assert penultimate.numpy() == pytest.approx(np.array(golden["penultimate"]), abs=1e-4)
 
 
-@needs_wheel
 def test_piano_sounds_like_a_piano_and_an_embedding_has_unit_length():
-    network = load_musicnn(WHEEL)
+    network = load_musicnn()
     onset = np.arange(0, STEPS_PER_SEGMENT, 4)
     pitch = np.tile([60, 64, 67, 72], 8)
     notes = Notes(onset, pitch, onset * 0 + 4, onset * 0 + 80, onset * 0)
@@ -127,8 +112,7 @@ def test_piano_sounds_like_a_piano_and_an_embedding_has_unit_length():
     assert 0 < vector @ other < 1
 
 
-@needs_wheel
 def test_loud_and_short_sound_stays_finite():
     loud = 30 * np.sin(np.arange(8000) / 10).astype(np.float32)
     assert log_mel(loud).shape == (1, PATCH, 96)
-    assert np.isfinite(embed(load_musicnn(WHEEL), loud)).all()
+    assert np.isfinite(embed(load_musicnn(), loud)).all()

@@ -13,6 +13,7 @@ from diffbgm.evaluation.rhythm import (
     relative_variance,
     volume,
 )
+from diffbgm.fields import check
 from diffbgm.music.notes import Notes
 
 
@@ -82,7 +83,7 @@ def test_echoes_are_deleted():
 def test_settings_that_make_no_sense_are_refused():
     for wrong in ({"norm": "median"}, {"shortest": 2.0}, {"segments": 0}):
         with pytest.raises(InputError, match=r"adv\."):
-            AdvSettings(**wrong)
+            check(AdvSettings, wrong, "adv")
 
 
 def test_fewer_than_three_accents_have_no_number():

@@ -10,7 +10,7 @@ import torch
 from diffbgm.datasets.batch import Batch
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.generated import GeneratedSongs
-from diffbgm.datasets.prepare import dynamic_windows, prepare
+from diffbgm.datasets.prepare import prepare, twins
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.datasets.self_paired import BEAT_SECONDS, measures
 from diffbgm.datasets.splits import seeded_split
@@ -18,6 +18,7 @@ from diffbgm.errors import InputError
 from diffbgm.music.pianoroll import encode
 from diffbgm.video.captions import sentence_table
 from diffbgm.video.streams import Reference, describe, levels
+from diffbgm.video.windows import dynamic_windows
 
 SOURCE = GeneratedSongs(count=10, bars=20)
 
@@ -194,3 +195,40 @@ def test_a_cache_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot write the data cache.*data\.cache"):
         prepare(SOURCE, tmp_path / "file", workers=1)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_planes_apart_are_the_notes_of_both_parts(cache: Cache) -> None:
+    two, four = (SegmentLoader(cache, "train", 8, seed=3, planes=planes).batch(0, 0) for planes in (2, 4))
+    assert four.roll.shape == (8, 4, 128, 128)
+    assert torch.equal(torch.maximum(four.roll[:, 0], four.roll[:, 2]), two.roll[:, 0])
+    assert four.roll[:, 0].sum() > 0
+    assert four.roll[:, 2].sum() > 0
+    assert torch.equal(four.condition.visual, two.condition.visual)
+
+
+def test_a_told_segment_sees_another_of_its_song_moved_alike(cache: Cache) -> None:
+    loader = SegmentLoader(cache, "train", 32, seed=4, reference=True, planes=4)
+    batch = loader.batch(0, 0)
+    assert batch.condition.reference is not None
+    passage, asked = batch.condition.reference[:, :4], batch.condition.reference[:, 4]
+    told = passage.flatten(1).any(1)
+    assert 0 < told.sum() < 32
+    assert (asked[~told] == 0).all()
+    a, b = (torch.maximum(roll[:, 0], roll[:, 2]) > 0 for roll in (batch.roll, passage))
+    common = (a & b).sum((1, 2)) / (a | b).sum((1, 2))
+    torch.testing.assert_close(asked[told][:, 0, 0], common[told])
+    again = SegmentLoader(cache, "train", 32, seed=4, planes=4).batch(0, 0)
+    assert torch.equal(again.roll, batch.roll), "being told changes no music"
+
+
+def test_other_splits_are_told_nothing(cache: Cache) -> None:
+    assert SegmentLoader(cache, "val", 4, reference=True).batch(0, 0).condition.reference is None
+
+
+def test_twins_share_the_most_onsets_eight_bars_away() -> None:
+    onset = np.concatenate([np.arange(0, 128, 4), np.arange(128, 256, 4), np.arange(256, 384, 4)])
+    pitch = np.concatenate([np.full(32, 60), np.full(32, 62), np.append(np.full(31, 60), 62)])
+    starts = np.array([0, 32, 64])
+    bounds = np.array([[0, 32], [32, 64], [64, 96]])
+    assert twins(onset, pitch, starts, bounds).tolist() == [2, 2, 0]
+    assert twins(onset[:32], pitch[:32], starts[:1], bounds[:1]).tolist() == [-1]

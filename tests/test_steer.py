@@ -10,10 +10,11 @@ from diffbgm.video.streams import SENTENCES, STREAMS
 MOTION, ACCENT = STREAMS.index("motion"), STREAMS.index("motion_onset")
 
 
-def beats(width: int = len(STREAMS)) -> BeatFeatures:
-    visual = np.random.default_rng(0).random((16, width)).astype(np.float32)
+def beats(streams: bool = True) -> BeatFeatures:
+    visual = np.random.default_rng(0).random((16, len(STREAMS))).astype(np.float32)
     cut = np.isin(np.arange(16), [4, 9])
-    return BeatFeatures(visual, np.zeros((16, 384), np.float32), np.arange(16) < 14, ("",) * 16, cut)
+    language = np.zeros((16, 384), np.float32)
+    return BeatFeatures(visual, language, np.arange(16) < 14, ("",) * 16, cut, STREAMS if streams else ())
 
 
 def test_accents_are_asked_for_on_cuts_and_nothing_else_changes():
@@ -23,8 +24,8 @@ def test_accents_are_asked_for_on_cuts_and_nothing_else_changes():
     assert set(zip(*changed, strict=True)) == {(4, ACCENT), (9, ACCENT)}
 
 
-def test_image_embeddings_have_no_accents_to_ask_for():
-    given = beats(width=512)
+def test_image_embeddings_have_no_accents_to_ask_for_whatever_their_width():
+    given = beats(streams=False)
     assert with_accents_on_cuts(given) is given
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.music.notes import Notes
 from diffbgm.training import state as states
 from diffbgm.training.draws import draw, fixed
@@ -80,7 +81,7 @@ def test_learning_rate_has_the_shapes_its_names_promise():
 
 def test_unknown_optimizer_is_named():
     with pytest.raises(InputError, match="sgd"):
-        build_optimizer(nn.Linear(1, 1).parameters(), "sgd", 1.0, (0.9, 0.99), 0.0)
+        build_optimizer(nn.Linear(1, 1), "sgd", 1.0, (0.9, 0.99), 0.0)
 
 
 def test_moving_average_follows_its_formula():
@@ -119,7 +120,7 @@ def a_state(steps: int) -> states.RunState:
     """A convolution in channels_last after `steps` steps."""
     torch.manual_seed(0)
     network, average = (nn.Conv2d(3, 2, 2).to(memory_format=torch.channels_last) for _ in range(2))
-    optimizer = build_optimizer(network.parameters(), "adamw", 0.1, (0.9, 0.99), 0.01)
+    optimizer = build_optimizer(network, "adamw", 0.1, (0.9, 0.99), 0.01)
     for _ in range(steps):
         network(INPUT).square().sum().backward()
         optimizer.step()
@@ -180,7 +181,9 @@ def test_differences_name_every_leaf_that_changed():
 class TimestepLoss:
     """An objective whose loss is t itself."""
 
-    def loss(self, prediction, x0, eps, t):
+    schedule = sqrt_linear()
+
+    def loss(self, prediction, x0, eps, x, t):
         return t.float()
 
 
@@ -194,7 +197,8 @@ def batches(sizes: list[int]) -> list[Batch]:
 def validated(parts: dict[str, list[Batch]]) -> dict[str, float]:
     AcceleratorState._reset_state(reset_partial_state=True)
     validation = Validation(parts, seed=0, switch=200)
-    return validation(lambda x, t, condition: x, TimestepLoss(), sqrt_linear(), Accelerator(cpu=True))
+    denoiser = Denoiser(lambda x, *_: x, TimestepLoss(), self_condition=False)
+    return validation(denoiser, Accelerator(cpu=True))
 
 
 def test_validation_splits_the_loss_by_band():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from diffbgm.app.cli import compose
+from diffbgm.app.cli import configure
 from diffbgm.models.checkpoint import FORMAT, save_checkpoint
 from diffbgm.models.network import build_network
 
@@ -12,7 +12,7 @@ from diffbgm.models.network import build_network
 def save_tiny_checkpoint(path: Path, seed: int = 0, **changes: object) -> Path:
     """Write it. `changes` replace entries of the checkpoint's config."""
     torch.manual_seed(seed)
-    group = compose("train", ["model=tiny", "selector=language_video", "data=generated", "out=unused"])
+    group = configure("train", ["model=tiny", "selector=language_video", "data=generated", "out=unused"])
     model = {"unet": dict(group.model.unet), "conditioner": dict(group.model.conditioner)}
     model["unet"] = {key: list(value) if hasattr(value, "__iter__") else value for key, value in model["unet"].items()}
     model["conditioner"] |= {"visual_width": 9, "language_width": 384, "selector": dict(group.selector)}

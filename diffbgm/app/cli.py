@@ -4,7 +4,8 @@
         sys.exit(run(train, "train"))
 
 Overrides are Hydra's (`key=value group=option`). A plain run composes in-process and leaves none of Hydra's folders.
-Anything that starts with a dash (`--help`, `--cfg job`, `-m` for sweeps and launchers) is handed to `hydra.main`.
+`--help` prints the settings with their comments. Anything else that starts with a dash (`--cfg job`, `-m` for sweeps
+and launchers) is handed to `hydra.main`.
 """
 
 import difflib
@@ -12,7 +13,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -21,9 +21,9 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from diffbgm.app.settings_text import help_text
 from diffbgm.errors import InputError
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+from diffbgm.shipped import CONFIGS
 
 
 def run(function: Callable[[DictConfig], int | None], config_name: str, arguments: Sequence[str] | None = None) -> int:
@@ -33,13 +33,16 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
     does an unknown key, group or option; any other exception is a defect and keeps its traceback.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if {"-h", "--help"} & set(arguments):
+        print(help_text(config_name, CONFIGS), end="")
+        return 0
     try:
         if any(argument.startswith("-") for argument in arguments):
             if {"-m", "--multirun"} & set(arguments):  # mistakes in what all jobs share: in one sentence, before Hydra
-                compose(config_name, [argument for argument in arguments if _fixed(argument)])
+                configure(config_name, [argument for argument in arguments if _fixed(argument)])
             _hydra_main(function, config_name)
             return 0
-        config = compose(config_name, arguments)
+        config = configure(config_name, arguments)
         _require(config)
         return function(config) or 0
     except (InputError, InstantiationException) as error:
@@ -53,7 +56,7 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
         return 130
 
 
-def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
+def configure(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """The composed configuration of configs/<config_name>.yaml; InputError where an override does not fit it."""
     with _set_aside(), hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         try:
@@ -131,7 +134,7 @@ def _keys(tree: object, prefix: str = "") -> list[str]:
 
 
 def _hydra_main(function: Callable[[DictConfig], int | None], config_name: str) -> None:
-    """Sweeps, launchers, --help and --cfg, as Hydra does them; a failed job ends the run with its code."""
+    """Sweeps, launchers and --cfg, as Hydra does them; a failed job ends the run with its code."""
 
     def job(config: DictConfig) -> None:
         OmegaConf.resolve(config)

@@ -1,61 +1,215 @@
-"""The HTML page of a folder of results."""
+"""The page of a folder of results, to judge takes by: video and notes in step, takes side by side, commands to go on.
 
-import html
-from collections.abc import Mapping, Sequence
+`index.html` (with `index-2.html` and so on for large folders) refers to the files beside it; `NAME.html` holds one
+video with everything in it and can be sent to somebody. Both need no network and open from a disk (`file://`).
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from diffbgm.app.command import keep_and_redo, make_again
+from diffbgm.app.piece_data import take_data
+from diffbgm.app.poster import data_uri, poster
+from diffbgm.errors import InputError
 from diffbgm.files import atomic
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-weight: 600; } h2 { margin: 2.5rem 0 .5rem; font-size: 1.2rem; overflow-wrap: anywhere; }
-video, img, audio { width: 100%; border-radius: 6px; display: block; }
-.pair { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); gap: 1rem; align-items: start; }
-video { background: #000; max-height: 26rem; } audio { margin-top: .6rem; }
-.facts { color: #777; font-size: .9rem; } .failed { border-left: 4px solid #c8553d; padding: .3rem 1rem; }
-@media (max-width: 48rem) { .pair { grid-template-columns: 1fr; } }
-"""
+PAGES = ("folder", "single")
+PER_PAGE = 50  # videos
+FEW = 3  # up to so many videos, browsers read the start of each file at once
+LARGEST = 300 * 2**20  # bytes of video that one self-contained page holds
+_KINDS = {".mp4": "video/mp4", ".mid": "audio/midi"}
 
 
-def _entry(report: Mapping) -> str:
-    name = str(report["name"])
-    url = quote(name)
-    text = html.escape(name)
-    captions = "".join(f"<li>{html.escape(caption)}</li>" for caption in report["captions"][:12])
-    if len(report["captions"]) > 12:
-        captions += f"<li>and {len(report['captions']) - 12} more shots</li>"
-    facts = (
-        f"{report['duration']:.1f} s of video, {report['notes']} notes, {report['tempo']:g} BPM, "
-        f"seed {report['seed']}, made in {report['seconds']['total']:.1f} s"
-    )
-    return f"""<section><h2>{text}</h2><div class="pair">
-<div><video controls preload="metadata" src="./{url}.mp4"></video>
-<audio controls preload="none" src="./{url}.wav"></audio></div>
-<div><img alt="Piano roll of {text}" src="./{url}.png"><p class="facts">{facts}<br>
-<a href="./{url}.mid">MIDI</a> · <a href="./{url}.wav">WAV</a> · <a href="./{url}.json">all settings</a></p>
-<details><summary>What the model read from the picture</summary><ol>{captions}</ol></details></div>
-</div></section>"""
+@dataclass(frozen=True)
+class Take:
+    """One take of a video."""
+
+    name: str
+    report: Mapping[str, Any]
+    data: dict[str, Any]  # for the script
+    again: str  # command
+    redo: str  # command with {first} and {last}
+
+    @property
+    def url(self) -> str:
+        """The start of its files' addresses."""
+        return f"./{quote(self.name)}"
+
+    @property
+    def number(self) -> int:
+        """1 for the take that follows the picture best, then 2, 3, ..."""
+        match = re.search(r"\.take(\d+)$", self.name)
+        return int(match[1]) if match else 1
+
+    @property
+    def description(self) -> str:
+        """The roll in words, for people who do not see it."""
+        parts = [f"{self.report['notes']} notes", f"{self.data['bars']} bars", f"{self.report['tempo']:g} BPM"]
+        if self.report.get("key"):
+            parts.append(self.report["key"])
+        cuts = len(self.data["cuts"])
+        parts.append(f"{cuts} cut{'' if cuts == 1 else 's'}")
+        if self.data["sections"]:
+            parts.append("sections " + " ".join(letter for _, letter in self.data["sections"]))
+        return f"Piano roll of {self.name}: {', '.join(parts)}."
 
 
-def write_page(reports: Sequence[Mapping], failed: Sequence[Mapping], path: Path) -> None:
-    """Write `index.html`: every finished video with its music, picture and links, then what failed and why.
+@dataclass(frozen=True)
+class Piece:
+    """A video and its takes, the best first."""
 
-    reports: what `clip.json` holds, with "name" (output stem); failed: {"video", "error"}.
+    title: str
+    takes: tuple[Take, ...]
+    poster: str  # data: address, or "" where the video has no picture
+
+    @property
+    def shots(self) -> list[tuple[float, str]]:
+        """Start and caption of every shot."""
+        report = self.takes[0].report
+        captions = list(report["captions"])
+        captions += captions[-1:] * (len(report["shots"]) - len(captions))
+        return [(start, caption) for (start, _), caption in zip(report["shots"], captions, strict=False)]
+
+
+def write_page(reports: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write `index.html` and, beyond 50 videos, `index-2.html`, ...: every video with its takes, then what failed.
+
+    reports: what each NAME.json holds, with "name" (output stem); their files lie beside `path`. failed: {"video",
+    "error"}. Pages left over from a larger run are removed.
     """
-    entries = "\n".join(_entry(report) for report in reports)
-    problems = "".join(
-        f"<p class='failed'><b>{html.escape(item['video'])}</b>: {html.escape(item['error'])}</p>" for item in failed
+    groups = _grouped(reports)
+    parts = [groups[first : first + PER_PAGE] for first in range(0, len(groups), PER_PAGE)] or [[]]
+    names = [path.name if k == 0 else f"{path.stem}-{k + 1}{path.suffix}" for k in range(len(parts))]
+    for number, (name, part) in enumerate(zip(names, parts, strict=True)):
+        pieces = [_piece(group, path.parent) for group in part]
+        text = _render(
+            pieces, failed if number == len(parts) - 1 else (), total=len(groups), pages=names, page=number, embedded={}
+        )
+        _write(path.with_name(name), text)
+    for old in path.parent.glob(f"{path.stem}-*{path.suffix}"):
+        if re.fullmatch(rf"{re.escape(path.stem)}-\d+", old.stem) and old.name not in names and _is_ours(old):
+            old.unlink()
+
+
+def write_single_pages(reports: Sequence[Mapping[str, Any]], out: Path) -> list[str]:
+    """Write NAME.html for every video; returns a sentence for each that is too large for a page of its own."""
+    problems = []
+    for group in _grouped(reports):
+        try:
+            write_single_page(group, out / f"{_base(group[0]['name'])}.html")
+        except InputError as error:
+            problems.append(str(error))
+    return problems
+
+
+def write_single_page(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write one video with all of its takes as one file that needs no other: pictures, sound, notes and MIDI inside.
+
+    reports: those of the takes, whose files lie beside `path`. InputError where the takes are too large for a page.
+    """
+    names = [f"{report['name']}{ending}" for report in reports for ending in _KINDS]
+    size = sum((path.parent / name).stat().st_size for name in names)
+    if size > LARGEST:
+        raise InputError(
+            f"{path} would hold {size / 2**20:.0f} MB of video, more than browsers open ({LARGEST // 2**20} MB); "
+            "share the folder, or make fewer variations"
+        )
+    embedded = {name: (_KINDS[Path(name).suffix], _base64(path.parent / name)) for name in names}
+    _write(path, _render([_piece(list(reports), path.parent)], (), 1, [path.name], 0, embedded))
+
+
+def _grouped(reports: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """The reports of each video, in the order given."""
+    return [list(group) for _, group in groupby(reports, key=lambda report: (report["video"], _base(report["name"])))]
+
+
+def _base(name: str) -> str:
+    return re.sub(r"\.take\d+$", "", name)
+
+
+def _piece(reports: list[Mapping[str, Any]], out: Path) -> Piece:
+    takes = tuple(
+        Take(report["name"], report, take_data(report, out), make_again(report, out), keep_and_redo(report, out))
+        for report in reports
     )
-    heading = f"<h2>Not done ({len(failed)})</h2>{problems}" if failed else ""
-    page = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>diffbgm: {len(reports)} video{"s" if len(reports) != 1 else ""} with music</title><style>{_STYLE}</style></head>
-<body><h1>Background music by diffbgm</h1>
-{entries}
-{heading}
-</body></html>
-"""
+    picture = poster(out / f"{takes[0].name}.mp4")
+    return Piece(_base(takes[0].name), takes, data_uri(picture, "image/jpeg") if picture else "")
+
+
+@lru_cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("diffbgm.app"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["clock"] = clock
+    return environment
+
+
+def _render(
+    pieces: Sequence[Piece],
+    failed: Sequence[Mapping[str, Any]],
+    total: int,
+    pages: Sequence[str],
+    page: int,
+    embedded: Mapping[str, tuple[str, str]],
+) -> str:
+    data = [
+        [take.data | {"again": take.again, "redo": take.redo, "about": take.description} for take in piece.takes]
+        for piece in pieces
+    ]
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            pieces=pieces,
+            failed=failed,
+            total=total,
+            pages=pages,
+            page=page,
+            per_page=PER_PAGE,
+            embedded=embedded,
+            preload="metadata" if len(pieces) <= FEW and not embedded else "none",
+            data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+            style=_asset("page.css"),
+            script=_asset("page.js"),
+        )
+    )
+
+
+def _asset(name: str) -> str:
+    return files("diffbgm.app").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _write(path: Path, text: str) -> None:
     with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _is_ours(path: Path) -> bool:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return '<meta name="generator" content="diffbgm' in file.read(1000)
+
+
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, such as 1:05."""
+    whole = int(seconds)
+    return f"{whole // 60}:{whole % 60:02d}"

@@ -1,6 +1,7 @@
 """What passes from the data to the model.
 
-Shape legend: B batch, T beats of a segment (32), Dv width of visual and Dl of language features, S steps, P pitches.
+Shape legend: B batch, T beats of a segment (32), Dv width of visual and Dl of language features, C planes,
+S steps, P pitches.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ class Condition:
     valid: Tensor  # (B, T) bool; False where the video has ended and features are zero
     window: Tensor  # (B,) long, beats per attention window (k of the paper)
     theme: Tensor | None = None  # (B, T, 16) float, what is wished of the music (music/theme.py); zeros: no wish
+    reference: Tensor | None = None  # (B, C + 1, S, P) float, a passage to be like and, last, the likeness; zeros: none
 
     def __len__(self) -> int:
         return len(self.visual)
@@ -32,15 +34,15 @@ class Condition:
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Condition":
-        theme = None if self.theme is None else change(self.theme)
-        return Condition(change(self.visual), change(self.language), change(self.valid), change(self.window), theme)
+        hints = [None if hint is None else change(hint) for hint in (self.theme, self.reference)]
+        return Condition(change(self.visual), change(self.language), change(self.valid), change(self.window), *hints)
 
 
 @dataclass(frozen=True)
 class Batch:
     """B training segments of 8 bars."""
 
-    roll: Tensor  # (B, 2, S, P) float in {0, 1}: onset, sustain
+    roll: Tensor  # (B, C, S, P) float in {0, 1}: onset and sustain, of both parts together or of each (music/parts.py)
     condition: Condition
     songs: tuple[str, ...]  # (B,) the song each segment was cut from
 

@@ -24,6 +24,7 @@ from diffbgm.datasets.splits import SHIPPED, Split, read_list
 from diffbgm.datasets.unpickle import load_npy, load_npz
 from diffbgm.errors import InputError
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
+from diffbgm.music.parts import ACCOMPANIMENT, LEAD
 
 SONGS, VISUAL, CAPTIONS, SHOTS = (
     "POP909_4_bin_pnt_8bar",
@@ -162,15 +163,16 @@ def _checked(features: np.ndarray, width: int, path: Path) -> np.ndarray:
 
 
 def _notes(tracks: np.ndarray, path: Path) -> Notes:
-    """The notes of all tracks in one table."""
+    """The notes of all tracks in one table, with lead or accompaniment as their track."""
     parts = []
     for number, track in enumerate(tracks):
+        part = LEAD if number < 2 else ACCOMPANIMENT  # melody, bridge, piano
         try:
             rows = np.asarray(list(track), np.float64).reshape(len(track), 5).astype(np.int64)
         except (TypeError, ValueError) as error:
             raise InputError(f"{path} has notes that are not rows of five numbers: fetch it again") from error
         onset, pitch, duration, velocity, _ = rows.T
-        parts.append(Notes(onset, pitch, np.maximum(duration, 1), velocity, np.full(len(rows), number)))
+        parts.append(Notes(onset, pitch, np.maximum(duration, 1), velocity, np.full(len(rows), part)))
     notes = Notes.concatenate(parts).sorted()
     if len(notes) and not (notes.onset.min() >= 0 and notes.pitch.min() >= 0 and notes.pitch.max() < 128):
         raise InputError(f"{path} has notes outside pitches 0 to 127 or before the song: fetch it again")

@@ -21,12 +21,14 @@ import numpy as np
 from diffbgm.errors import InputError
 from diffbgm.video.streams import Reference
 
-FORMAT = 2
+FORMAT = 3
 ARRAYS = (
     "note_start",  # (M + 1,)
     "onset",  # (N,) sixteenth steps from the song's first beat, rising within a song
     "pitch",  # (N,)
-    "duration",  # (N,) steps, at most a segment
+    "duration",  # (N,) steps, at most a segment, with all notes in one roll; 0 where another part's note hides this one
+    "part",  # (N,) lead or accompaniment (music/parts.py)
+    "part_duration",  # (N,) steps, with each part in a roll of its own
     "beat_start",  # (M + 1,)
     "visual_row",  # (n,) row of `visual`; -1 where there is no video
     "language_row",  # (n,)
@@ -36,6 +38,7 @@ ARRAYS = (
     "segment_song",  # (G,)
     "segment_beat",  # (G,) first beat within its song
     "segment_window",  # (G,) beats of a dynamic attention window
+    "segment_twin",  # (G,) the segment of the same song, 8 bars away or more, with the most onsets in common; -1: none
     "segment_notes",  # (G, 2) first note and note after the last, in the flat arrays
 )
 

@@ -11,6 +11,7 @@ import numpy as np
 from diffbgm.datasets.song import Song, segment_starts
 from diffbgm.datasets.splits import seeded_split
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, STEPS_PER_BEAT, Notes
+from diffbgm.music.parts import ACCOMPANIMENT, LEAD
 
 _MAJOR, _MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
 _PROGRESSIONS = ((0, 4, 5, 3), (5, 3, 0, 4), (0, 5, 3, 4), (0, 3, 4, 0))  # scale degrees, one a bar
@@ -49,7 +50,7 @@ class GeneratedSongs:
         progression = _PROGRESSIONS[rng.integers(len(_PROGRESSIONS))]
         beats = self.bars * BEATS_PER_BAR
         chords = np.zeros((beats, 12), bool)
-        rows: list[tuple[int, int, int, int]] = []  # onset, pitch, duration, track
+        rows: list[tuple[int, int, int, int]] = []  # onset, pitch, duration, part
         for bar in range(self.bars):
             degrees = progression[bar % len(progression)] + np.array([0, 2, 4])
             triad = tonic + scale[degrees % 7] + 12 * (degrees // 7)
@@ -65,13 +66,13 @@ class GeneratedSongs:
 def _bar(
     start: int, triad: np.ndarray, scale: np.ndarray, energy: float, rng: np.random.Generator
 ) -> list[tuple[int, int, int, int]]:
-    """One bar of bass (track 2), broken chord (1) and melody (0); more notes, and higher ones, with more energy."""
-    bass = [(start, 36 + int(triad[0]) % 12, STEPS_PER_BAR, 2)]
+    """One bar of bass and broken chord (accompaniment) and melody (lead); more and higher notes with more energy."""
+    bass = [(start, 36 + int(triad[0]) % 12, STEPS_PER_BAR, ACCOMPANIMENT)]
     step = 2 if energy > 0.5 else STEPS_PER_BEAT
-    broken = [(start + s, 48 + int(triad[s // step % 3]), step, 1) for s in range(0, STEPS_PER_BAR, step)]
+    broken = [(start + s, 48 + int(triad[s // step % 3]), step, ACCOMPANIMENT) for s in range(0, STEPS_PER_BAR, step)]
     melody = []
     for s in range(0, STEPS_PER_BAR, 2):
         if rng.random() < energy:
             tones = triad if s % STEPS_PER_BEAT == 0 else scale
-            melody.append((start + s, 60 + 12 * (energy > 0.5) + int(rng.choice(tones)) % 12, 2, 0))
+            melody.append((start + s, 60 + 12 * (energy > 0.5) + int(rng.choice(tones)) % 12, 2, LEAD))
     return bass + broken + melody

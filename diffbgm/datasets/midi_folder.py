@@ -4,6 +4,7 @@ Beats and bars come from each file's own tempo map and time signatures. Two bars
 other meters, without notes, too short, or damaged are skipped, each with its reason.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,9 @@ from diffbgm.datasets.song import Song, segment_starts
 from diffbgm.datasets.splits import Split
 from diffbgm.errors import InputError
 from diffbgm.music.midi import read_midi
+from diffbgm.music.parts import in_parts, parts_of
+
+logger = logging.getLogger(__name__)
 
 ENDINGS = (".mid", ".midi")
 
@@ -63,7 +67,10 @@ class MidiFolder:
         if len(starts) == 0 and len(score.downbeats) >= 8:
             meters = ", ".join(f"{meter:g}" for meter in sorted(set(score.meters.tolist())))
             raise InputError(f"{path} has bars of {meters} beats, and segments need eight bars of 4/4 in a row")
-        return Song(song, score.notes, beats, downbeats, starts)
+        if parts_of(score.notes, score.track_names) is None:
+            logger.info("%s names no track a melody: the highest line is taken for the lead", path)
+        notes = in_parts(score.notes, score.track_names)
+        return Song(song, notes, beats, downbeats, starts)
 
 
 def paired(downbeats: np.ndarray, meters: np.ndarray) -> np.ndarray:

@@ -60,7 +60,8 @@ def _piece(cache: Cache, song: int, first: int, length: int) -> Piece:
     language = np.where(valid[:, None], arrays["language"][language_row], 0).astype(np.float32)
     low, high = (int(arrays["note_start"][song + k]) for k in (0, 1))
     onset, pitch, duration = (np.asarray(arrays[name][low:high], np.int64) for name in ("onset", "pitch", "duration"))
-    music = Notes(onset, pitch, duration, np.full(high - low, 80), np.zeros(high - low, np.int64))
+    part = np.asarray(arrays["part"][low:high], np.int64)
+    music = Notes(onset, pitch, duration, np.full(high - low, 80), part).select(duration > 0)
     return Piece(
         cache.songs[song],
         music.window(first * STEPS_PER_BEAT, (first + length) * STEPS_PER_BEAT),

@@ -22,6 +22,7 @@ from diffbgm.datasets.splits import Split, read_excluded
 from diffbgm.errors import InputError
 from diffbgm.music.midi import read_midi
 from diffbgm.music.notes import STEPS_PER_BEAT
+from diffbgm.music.parts import in_parts
 
 _FILES = ("{}.mid", "beat_midi.txt", "chord_midi.txt", "key_audio.txt")
 _TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -84,7 +85,8 @@ class Pop909:
         midi, beat_file, chord_file, key_file = _files(self._top() / song)
         times, downbeats = read_beats(beat_file)
         beats = len(times)
-        notes = read_midi(midi, beats=times).notes
+        score = read_midi(midi, beats=times)
+        notes = in_parts(score.notes, score.track_names)
         notes = notes.select(notes.onset < STEPS_PER_BEAT * beats)
         middles = _middles(times)
         chords, mode = read_chords(chord_file, middles)[:, 1:13] > 0, read_mode(key_file, middles)

@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 
 from diffbgm.datasets import cache, self_paired
-from diffbgm.datasets.song import WINDOWS, Song, Source
+from diffbgm.datasets.song import Song, Source
 from diffbgm.errors import InputError
 from diffbgm.files import sha256
-from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, cut_overlaps
+from diffbgm.music.notes import BEATS_PER_SEGMENT, PITCHES, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes, cut_overlaps
 from diffbgm.video.captions import sentence_table
-from diffbgm.video.streams import MEASURES, SENTENCES, STREAMS, Measures, Reference, describe, levels, spans
+from diffbgm.video.streams import MEASURES, SENTENCES, STREAMS, Measures, Reference, describe, levels
+from diffbgm.video.windows import dynamic_windows
 
-VERSION = 3  # raise it when the same files give another cache
+VERSION = 4  # raise it when the same files give another cache
 SONGS_A_TASK = 8
+NOTE_COLUMNS = ("onset", "pitch", "duration", "part", "part_duration")
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]  # wraps an iteration of known length, e.g. with a bar
 
@@ -117,26 +119,59 @@ def _read(source: Source, name: str) -> str | tuple[Song, Measures | None]:
 
 def _music(songs: Sequence[Song]) -> dict[str, np.ndarray]:
     """The arrays of notes and segments."""
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("onset", "pitch", "duration")}
-    segments: dict[str, list[np.ndarray]] = {name: [] for name in ("song", "beat", "notes")}
-    note_start = [0]
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in NOTE_COLUMNS}
+    segments: dict[str, list[np.ndarray]] = {name: [] for name in ("song", "beat", "notes", "twin")}
+    note_start, segment_count = [0], 0
     for number, song in enumerate(songs):
-        notes = song.notes
-        kept, duration = cut_overlaps(notes.pitch, notes.onset, notes.duration)
-        order = np.lexsort((notes.pitch[kept], notes.onset[kept]))
-        onset = notes.onset[kept][order]
-        columns["onset"].append(onset)
-        columns["pitch"].append(notes.pitch[kept][order])
-        columns["duration"].append(np.minimum(duration[order], STEPS_PER_SEGMENT))
-        starts = song.starts
-        bounds = np.stack([starts, starts + BEATS_PER_SEGMENT], axis=1) * STEPS_PER_BEAT
+        table = _notes_of(song.notes)
+        for name, column in table.items():
+            columns[name].append(column)
+        onset, starts = table["onset"], song.starts
+        bounds = np.searchsorted(onset, np.stack([starts, starts + BEATS_PER_SEGMENT], axis=1) * STEPS_PER_BEAT)
         segments["song"].append(np.full(len(starts), number))
         segments["beat"].append(starts)
-        segments["notes"].append(note_start[-1] + np.searchsorted(onset, bounds))
+        segments["notes"].append(note_start[-1] + bounds)
+        twin = twins(onset, table["pitch"], starts, bounds)
+        segments["twin"].append(np.where(twin < 0, -1, segment_count + twin))
         note_start.append(note_start[-1] + len(onset))
+        segment_count += len(starts)
     arrays = {name: np.concatenate(parts) for name, parts in columns.items()}
     arrays |= {f"segment_{name}": np.concatenate(parts) for name, parts in segments.items()}
     return arrays | {"note_start": np.array(note_start)}
+
+
+def _notes_of(notes: Notes) -> dict[str, np.ndarray]:
+    """Columns of a song's notes, sorted by onset and pitch: no part holds a pitch twice, and nor does the whole."""
+    apart, part_duration = cut_overlaps(notes.track * PITCHES + notes.pitch, notes.onset, notes.duration)
+    together, duration = cut_overlaps(notes.pitch, notes.onset, notes.duration)
+    whole = np.zeros(len(notes), np.int64)
+    whole[together] = duration
+    order = np.lexsort((notes.pitch[apart], notes.onset[apart]))
+    chosen = apart[order]
+    return {
+        "onset": notes.onset[chosen],
+        "pitch": notes.pitch[chosen],
+        "duration": np.minimum(whole[chosen], STEPS_PER_SEGMENT),
+        "part": notes.track[chosen],
+        "part_duration": np.minimum(part_duration[order], STEPS_PER_SEGMENT),
+    }
+
+
+def twins(onset: np.ndarray, pitch: np.ndarray, starts: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Of each segment (K,) the other one, 8 bars away or more, that shares the most onsets with it; -1 without any.
+
+    `onset` and `pitch` (N,) are a song's, `starts` (K,) the segments' first beats, `bounds` (K, 2) their first note and
+    the one after their last. What is compared is the share of onsets in common (Jaccard).
+    """
+    cells = np.zeros((len(starts), STEPS_PER_SEGMENT * PITCHES), np.float32)
+    for k, (first, stop) in enumerate(bounds):
+        cells[k, (onset[first:stop] - STEPS_PER_BEAT * starts[k]) * PITCHES + pitch[first:stop]] = 1
+    used = cells.any(0)
+    shared = cells[:, used] @ cells[:, used].T
+    count = cells.sum(1)
+    share = shared / np.maximum(count[:, None] + count - shared, 1)
+    share[np.abs(starts[:, None] - starts) < BEATS_PER_SEGMENT] = 0
+    return np.where(share.max(1, initial=0) > 0, share.argmax(1), -1)
 
 
 def _conditions(
@@ -168,18 +203,3 @@ def _conditions(
     windows = [dynamic_windows(cut, song.starts) for cut, (song, _) in zip(cuts, songs, strict=True)]
     arrays |= {"cut": np.concatenate(cuts), "segment_window": np.concatenate(windows)}
     return {"self_paired": bool(measured), "reference": tables}, arrays
-
-
-def dynamic_windows(cut: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The allowed window (K,) closest to the median length of the shots a segment overlaps; ties go to the shorter.
-
-    `cut` (n,) bool marks beats in which a new shot begins, `starts` (K,) first beats of the segments. A shot counts at
-    its full length, even where it reaches out of the segment.
-    """
-    first, last = spans(cut)
-    choices = np.array(WINDOWS)
-    windows = np.zeros(len(starts), np.int64)
-    for k, start in enumerate(starts):
-        inside = (first < start + BEATS_PER_SEGMENT) & (last > start)
-        windows[k] = choices[np.abs(choices - np.median((last - first)[inside])).argmin()]
-    return windows

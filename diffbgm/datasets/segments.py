@@ -3,7 +3,8 @@
 The k-th segment of epoch e and all chance about it depend on (seed, e, k) alone. So with W processes of batch size b,
 the batches of ranks 0 to W-1 laid end to end are the batch of one process with batch size W b.
 
-Shape legend: B segments of a batch, T = 32 beats, N notes of a batch, S steps, P pitches.
+Shape legend: B segments of a batch, T = 32 beats, N notes of a batch, C planes,
+S steps, P pitches.
 """
 
 from collections.abc import Iterator
@@ -15,12 +16,13 @@ import torch
 
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.cache import Cache
-from diffbgm.datasets.hints import ThemeHint
+from diffbgm.datasets.hints import ReferenceHint, ThemeHint, likeness, reference_planes
 from diffbgm.datasets.perturb import Perturbation
-from diffbgm.datasets.song import WINDOWS
 from diffbgm.errors import InputError
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT
+from diffbgm.music.parts import PLANES, merged
 from diffbgm.music.pianoroll import encode_batch
+from diffbgm.video.windows import WINDOWS
 
 
 class SegmentLoader:
@@ -29,6 +31,8 @@ class SegmentLoader:
     transpose     range of semitones by which the music (not its conditions) is moved, both ends included
     perturb       noise on self-paired conditions (perturb.py); features of a real video are never touched
     theme         tell training segments of their own theme, as ThemeHint draws it; no other split is told
+    reference     tell training segments of another segment of their song, as ReferenceHint draws it
+    planes        2: all notes in one roll; 4: lead and accompaniment apart (music/parts.py)
     window        beats per attention window, or "dynamic": the one closest to the segment's median shot
     limit         at most this many segments, spread evenly over the split
     """
@@ -42,6 +46,8 @@ class SegmentLoader:
         transpose: tuple[int, int] = (-6, 5),
         perturb: bool = True,
         theme: bool = False,
+        reference: bool = False,
+        planes: int = 2,
         rank: int = 0,
         world_size: int = 1,
         window: int | str = 8,
@@ -49,6 +55,8 @@ class SegmentLoader:
     ) -> None:
         assert 0 <= rank < world_size
         assert batch_size > 0
+        if planes not in PLANES:
+            raise InputError(f"model.unet.in_channels is {planes}: rolls have 2 planes, or 4 with the parts apart")
         if window != "dynamic" and window not in WINDOWS:
             raise InputError(f"the attention window is {window!r}: choose 4, 8, 16, 32 or dynamic")
         self.cache = cache if isinstance(cache, Cache) else Cache.open(cache)
@@ -57,6 +65,8 @@ class SegmentLoader:
         self.transpose = tuple(transpose) if self.training else (0, 0)
         self.perturbation = Perturbation() if perturb and self.training and self.cache.self_paired else None
         self.hint = ThemeHint() if theme and self.training else None
+        self.referred = ReferenceHint() if reference and self.training else None
+        self.planes = planes
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.segments = self.cache.segments(split)
         if limit is not None and limit < len(self.segments):
@@ -76,7 +86,7 @@ class SegmentLoader:
         array = self.cache.arrays[name]
         if name in ("visual", "language"):
             return np.array(array, np.float32) if self.cache.self_paired else array
-        return np.array(array, np.int32 if name in ("onset", "pitch", "duration") else np.int64)
+        return np.array(array, np.int32 if name in ("onset", "pitch", "duration", "part_duration") else np.int64)
 
     @property
     def global_batch(self) -> int:
@@ -111,25 +121,48 @@ class SegmentLoader:
         slots = range(first, first + len(segments))
         generators = [np.random.default_rng([self.seed, epoch, slot]) for slot in slots] if self.training else []
         names = [self.cache.songs[song] for song in self._arrays["segment_song"][segments]]
-        rolls, condition = self._rolls(segments, generators), self._conditions(segments, generators)
+        low, high = self.transpose
+        semitones = np.array([int(g.integers(low, high, endpoint=True)) for g in generators], np.int64)
+        rolls, condition = self._rolls(segments, semitones), self._conditions(segments, generators)
         if self.hint is not None:
-            condition = replace(condition, theme=torch.from_numpy(self.hint(rolls, generators)))
+            condition = replace(condition, theme=torch.from_numpy(self.hint(merged(rolls), generators)))
+        if self.referred is not None:
+            condition = replace(condition, reference=self._reference(segments, rolls, semitones, generators))
         return Batch(torch.from_numpy(rolls), condition, tuple(names))
 
-    def _rolls(self, segments: np.ndarray, generators: list[np.random.Generator]) -> np.ndarray:
-        """Onset and sustain of the segments (B, 2, S, P), each transposed by what its generator draws."""
-        low, high = self.transpose
-        semitones = [int(generator.integers(low, high, endpoint=True)) for generator in generators]
+    def _rolls(self, segments: np.ndarray, semitones: np.ndarray) -> np.ndarray:
+        """The rolls of segments (B, C, S, P), each transposed by its number of `semitones` (empty: none)."""
         first, stop = self._arrays["segment_notes"][segments].T
         count = stop - first
         index = np.repeat(np.arange(len(segments)), count)
         note = np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
+        if self.planes == 2:
+            seen = self._arrays["duration"][note] > 0
+            note, index = note[seen], index[seen]
         onset = self._arrays["onset"][note] - STEPS_PER_BEAT * self._arrays["segment_beat"][segments][index]
         pitch = self._arrays["pitch"][note]
-        if semitones:
-            pitch = pitch + np.array(semitones)[index]
-        duration = self._arrays["duration"][note]
-        return encode_batch(onset, pitch, duration, index, len(segments), STEPS_PER_SEGMENT)
+        if len(semitones):
+            pitch = pitch + semitones[index]
+        if self.planes == 2:
+            duration = self._arrays["duration"][note]
+            return encode_batch(onset, pitch, duration, index, len(segments), STEPS_PER_SEGMENT)
+        duration, line = self._arrays["part_duration"][note], 2 * index + self._arrays["part"][note]
+        rolls = encode_batch(onset, pitch, duration, line, 2 * len(segments), STEPS_PER_SEGMENT)
+        return rolls.reshape(len(segments), 4, *rolls.shape[2:])
+
+    def _reference(
+        self, segments: np.ndarray, rolls: np.ndarray, semitones: np.ndarray, generators: list[np.random.Generator]
+    ) -> torch.Tensor:
+        """What each segment is told of another one of its song (B, C + 1, S, P), moved by the same semitones."""
+        assert self.referred is not None
+        pairs = zip(segments, generators, strict=True)
+        chosen = np.array([self.referred.choose(int(segment), self._arrays, g) for segment, g in pairs], np.int64)
+        planes = np.zeros((len(rolls), rolls.shape[1] + 1, *rolls.shape[2:]), np.float32)
+        told = np.flatnonzero(chosen >= 0)
+        others = self._rolls(chosen[told], semitones[told]) if len(told) else []
+        for row, other in zip(told, others, strict=True):
+            planes[row] = reference_planes(other, likeness(rolls[row], other))
+        return torch.from_numpy(planes)
 
     def _conditions(self, segments: np.ndarray, generators: list[np.random.Generator]) -> Condition:
         """What belongs to the segments, with noise on it in self-paired training."""

@@ -12,8 +12,6 @@ import numpy as np
 
 from diffbgm.music.notes import BARS_PER_SEGMENT, BEATS_PER_BAR, Notes
 
-WINDOWS = (4, 8, 16, 32)  # beats; what a dynamic attention window may be (paper, table S2)
-
 
 @dataclass(frozen=True)
 class VideoTrack:
@@ -48,7 +46,7 @@ class Song:
     """One song on the sixteenth grid; beat 0 is the first beat of its beat track."""
 
     id: str
-    notes: Notes  # all tracks in one table, onsets from 0 on
+    notes: Notes  # onsets from 0 on; the track of a note is its part (music/parts.py)
     beats: int  # n
     downbeats: np.ndarray  # (D,) int, beats that begin a bar
     starts: np.ndarray  # (K,) int, beats at which a segment may begin

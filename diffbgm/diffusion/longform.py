@@ -4,7 +4,7 @@
     outpaint      one window after the other; the overlap with the one before is known and inpainted
     joint         all windows at once on one shared noise field; where they overlap their predictions are blended
 
-All three are generators over `denoise(x (R, 2, W, P), t (R,), rows (R,)) -> eps`, in which rows says which window each
+All three are generators over `denoise(x (R, C, W, P), t (R,), rows (R,)) -> eps`, in which rows says which window each
 of the R belongs to, counted through all windows of all pieces; so several pieces share a batch. They yield
 `Progress` at every step; the rolls of the last one are the music. Randomness depends on a piece's own seed alone.
 
@@ -24,10 +24,9 @@ from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
 from diffbgm.music.notes import PITCHES, STEPS_PER_SEGMENT
 
-CHANNELS = 2  # onset, sustain
 HOPS = {"independent": STEPS_PER_SEGMENT, "outpaint": STEPS_PER_SEGMENT // 2, "joint": STEPS_PER_SEGMENT // 2}
 
-RowDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # x (R, 2, W, P), t (R,), rows (R,) -> eps (R, 2, W, P)
+RowDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # x (R, C, W, P), t (R,), rows (R,) -> eps (R, C, W, P)
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Plan:
     total: int  # steps of the piece
     hop: int  # steps from a window to the next
     window: int = STEPS_PER_SEGMENT
+    planes: int = 2  # C, onset and sustain, of all notes or of each part
 
     @property
     def count(self) -> int:
@@ -60,7 +60,7 @@ class Piece:
 
     plan: Plan
     seed: tuple[int, ...]
-    known: Known | None = None  # roll and mask (2, total, P)
+    known: Known | None = None  # roll and mask (C, total, P)
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ class Progress:
     step: int  # 0, 1, ... steps - 1
     steps: int
     t: int
-    rolls: tuple[Tensor, ...]  # (2, total, P) for each piece; zeros where outpaint has not been yet
+    rolls: tuple[Tensor, ...]  # (C, total, P) for each piece; zeros where outpaint has not been yet
     sketch: bool = False  # of a section whose theme is wanted, before the piece itself
 
 
-def plan(total: int, method: str) -> Plan:
+def plan(total: int, method: str, planes: int = 2) -> Plan:
     """The windows of a piece of `total` steps for a method: eight bars each, overlapping by half or (independent)
     not at all. InputError for an unknown method or a piece without steps."""
     if method not in HOPS:
         raise InputError(f"longform is {method!r}; give one of {', '.join(HOPS)}.")
     if total < 1:
         raise InputError(f"The piece has {total} steps; a piece needs at least 1.")
-    return Plan(total, HOPS[method])
+    return Plan(total, HOPS[method], planes=planes)
 
 
 def chunked(denoise: RowDenoise, size: int) -> RowDenoise:
@@ -111,7 +111,7 @@ def independent(
 ) -> Iterator[Progress]:
     """Every window on its own, kept up to where the next one starts. Window k has the noise of seed (*seed, k)."""
     seeds = [(*piece.seed, k) for piece in pieces for k in range(piece.plan.count)]
-    noise, fresh = _streams(seeds, (CHANNELS, pieces[0].plan.window, PITCHES), device)
+    noise, fresh = _streams(seeds, (pieces[0].plan.planes, pieces[0].plan.window, PITCHES), device)
     rows = torch.arange(len(seeds), device=device)
     canvas = [_padded(piece, device) for piece in pieces]
     known = _gathered([_windows(part, piece.plan) for part, piece in zip(canvas, pieces, strict=True)], dim=0)
@@ -161,13 +161,13 @@ def joint(
     schedule: Schedule,
     device: torch.device | str | None = None,
 ) -> Iterator[Progress]:
-    """All windows on one noise field per piece, (2, L, P) of seed (*seed, 0); overlapping predictions are blended.
+    """All windows on one noise field per piece, (C, L, P) of seed (*seed, 0); overlapping predictions are blended.
 
     MultiDiffusion (Bar-Tal et al. 2023, eq. 5) with a smooth weight: there is one x for every step of the piece, so
     that neither notes nor noise know where windows begin.
     """
     lengths = [piece.plan.length for piece in pieces]
-    shapes = [(CHANNELS, length, PITCHES) for length in lengths]
+    shapes = [(piece.plan.planes, piece.plan.length, PITCHES) for piece in pieces]
     streams = [_streams([(*piece.seed, 0)], shape, device) for piece, shape in zip(pieces, shapes, strict=True)]
     noise, fresh = (_end_to_end(parts) for parts in zip(*streams, strict=True))
     known = _gathered([_padded(piece, device)[None] for piece in pieces], dim=2)
@@ -184,7 +184,7 @@ METHODS: dict[str, Callable[..., Iterator[Progress]]] = {
 
 
 def blended(denoise: RowDenoise, plans: Sequence[Plan], device: torch.device | str | None = None) -> Denoise:
-    """A denoise for windows as one for a field x (1, 2, sum of L, P) of whole pieces, laid end to end along the steps.
+    """A denoise for windows as one for a field x (1, C, sum of L, P) of whole pieces, laid end to end along the steps.
 
     Windows are cut from the field; their eps are added with a raised-cosine weight that is normalised to sum to one
     at every step (at the ends of a piece, where there is one window only, its weight is 1).
@@ -203,7 +203,7 @@ def blended(denoise: RowDenoise, plans: Sequence[Plan], device: torch.device | s
     apart = math.ceil(plans[0].window / plans[0].hop)  # windows k and k + apart do not overlap
 
     def field_denoise(x: Tensor, t: Tensor) -> Tensor:
-        windows = x[0][:, index].transpose(0, 1)  # (R, 2, W, P)
+        windows = x[0][:, index].transpose(0, 1)  # (R, C, W, P)
         eps = weight * denoise(windows, t.expand(len(rows)), rows)
         mixed = torch.zeros_like(x[0])
         for group in range(apart):  # one add per cell and group: the same order, hence the same sum, on any device
@@ -232,7 +232,7 @@ def _streams(
 
 
 def _end_to_end(parts: Sequence[Noise]) -> Noise:
-    """Noise of several fields (1, 2, L, P), laid end to end along the steps."""
+    """Noise of several fields (1, C, L, P), laid end to end along the steps."""
     return lambda: torch.cat([part() for part in parts], dim=2)
 
 
@@ -247,8 +247,8 @@ def _span(plan: Plan, k: int) -> slice:
 
 
 def _padded(piece: Piece, device: torch.device | str | None) -> Known:
-    """What is known of a piece, (2, L, P): nothing where nothing was given, and zeros where nothing is known."""
-    roll = torch.zeros(CHANNELS, piece.plan.length, PITCHES, device=device)
+    """What is known of a piece, (C, L, P): nothing where nothing was given, and zeros where nothing is known."""
+    roll = torch.zeros(piece.plan.planes, piece.plan.length, PITCHES, device=device)
     mask = torch.zeros_like(roll, dtype=torch.bool)
     if piece.known is not None:
         mask[:, : piece.plan.total] = piece.known.mask.to(mask.device)
@@ -257,7 +257,7 @@ def _padded(piece: Piece, device: torch.device | str | None) -> Known:
 
 
 def _windows(known: Known, plan: Plan) -> Known:
-    """(2, L, P) -> (R, 2, W, P), a row for each window of the plan."""
+    """(C, L, P) -> (R, C, W, P), a row for each window of the plan."""
     return _gathered([known.cut(_span(plan, k))[None] for k in range(plan.count)], dim=0)
 
 
@@ -267,10 +267,10 @@ def _gathered(parts: Sequence[Known], dim: int) -> Known:
 
 
 def _joined(windows: Tensor, plan: Plan) -> Tensor:
-    """(R, 2, W, P) -> (2, L, P), each window up to where the next one starts, the last one whole."""
+    """(R, C, W, P) -> (C, L, P), each window up to where the next one starts, the last one whole."""
     return torch.cat([*windows[:-1, :, : plan.hop], windows[-1]], dim=1)
 
 
 def _cropped(rolls: Sequence[Tensor], pieces: Sequence[Piece]) -> tuple[Tensor, ...]:
-    """(2, L, P) -> (2, total, P) for each piece."""
+    """(C, L, P) -> (C, total, P) for each piece."""
     return tuple(roll[:, : piece.plan.total] for roll, piece in zip(rolls, pieces, strict=True))

@@ -28,8 +28,8 @@ class Objective(Protocol):
     @property
     def schedule(self) -> Schedule: ...
 
-    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """Mean loss per sample (B,) of a prediction (B, ...) made from x_t = q_sample(x0, t, eps)."""
+    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """Mean loss per sample (B,) of a prediction (B, ...) made from x = q_sample(x0, t, eps)."""
         ...
 
     def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class EpsObjective:
 
     schedule: Schedule
 
-    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
         return _mean(F.mse_loss(prediction.float(), eps.float(), reduction="none"))
 
     def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class X0LogitsObjective:
 
     schedule: Schedule
 
-    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
         return _mean(F.binary_cross_entropy_with_logits(prediction.float(), x0.float(), reduction="none"))
 
     def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
@@ -78,12 +78,13 @@ class X0PosteriorObjective:
     schedule: Schedule
     temperature: float = 1.0  # of `eps` alone; below 1 cells likelier than PIVOTS get likelier, the others rarer
 
-    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        logits = prediction.float() + self._evidence(self.schedule.q_sample(x0.float(), t, eps), t)
+    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        logits = prediction.float() + self._evidence(x, t)
         return _mean(F.binary_cross_entropy_with_logits(logits, x0.float(), reduction="none"))
 
     def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        pivot = torch.logit(torch.tensor(PIVOTS, device=x.device)).reshape(-1, 1, 1)
+        pivots = torch.tensor(PIVOTS * (x.shape[-3] // len(PIVOTS)), device=x.device)
+        pivot = torch.logit(pivots).reshape(-1, 1, 1)
         sure = pivot + (prediction.float() - pivot) / self.temperature
         return self.schedule.eps_from_x0((sure + self._evidence(x, t)).sigmoid(), x.float(), t)
 
@@ -99,7 +100,7 @@ class VObjective:
 
     schedule: Schedule
 
-    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
         signal, noise = self.schedule.coefficients(t, x0)
         return _mean(F.mse_loss(prediction.float(), signal * eps - noise * x0, reduction="none"))
 

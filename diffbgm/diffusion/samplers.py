@@ -11,6 +11,7 @@ In the formulas t is the step of x, s the next one of the walk; alpha_bar at the
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -149,6 +150,19 @@ class Sampler:
 
 
 SAMPLERS: dict[str, Callable[..., Iterator[State]]] = {"ddpm": ddpm, "ddim": ddim, "dpm": dpm_solver_pp}
+
+
+DEFAULT_SAMPLER = "dpm"
+_USUAL: dict[str, dict[str, Any]] = {
+    "ddpm": {"steps": 1000},
+    "ddim": {"steps": 50, "eta": 1.0},
+    "dpm": {"steps": 10, "sde": True},
+}
+
+
+def default_sampler(name: str = DEFAULT_SAMPLER) -> "Sampler":
+    """The sampler `name` with the settings of configs/sampler/NAME.yaml. InputError for an unknown name."""
+    return build_sampler(name, **_USUAL.get(name, {"steps": 1}), clip=(0.0, 1.0))
 
 
 def build_sampler(

@@ -14,10 +14,11 @@ import numpy as np
 from diffbgm.errors import InputError
 from diffbgm.evaluation.rhythm import accents, volume
 from diffbgm.evaluation.songs import Song
+from diffbgm.music.density import FEWEST_BEATS, note_density, rank, standardised
 from diffbgm.music.midi import Score
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.video.features import Extractor, cached, on_beats
-from diffbgm.video.streams import STREAMS, rank
+from diffbgm.video.streams import STREAMS
 
 TURNS = 1000
 
@@ -28,12 +29,6 @@ class Aligned:
 
     value: float
     turned: np.ndarray  # (R,)
-
-
-def note_density(notes: Notes, beats: int) -> np.ndarray:
-    """Notes that start in each beat, (T,) float."""
-    beat = notes.onset // STEPS_PER_BEAT
-    return np.bincount(beat[beat < beats], minlength=beats).astype(np.float64)
 
 
 def register(notes: Notes, beats: int) -> np.ndarray:
@@ -53,20 +48,13 @@ def follows(music: np.ndarray, picture: np.ndarray, rng: np.random.Generator) ->
     """
     assert len(music) == len(picture), f"{len(music)} beats of music, {len(picture)} of picture"
     known = np.flatnonzero(~np.isnan(music))
-    if len(known) < 4 or np.ptp(music[known]) == 0 or np.ptp(picture[known]) == 0:
+    if len(known) < FEWEST_BEATS or np.ptp(music[known]) == 0 or np.ptp(picture[known]) == 0:
         return None
     turns = np.concatenate([[0], rng.integers(0, len(picture), TURNS)])
     seen = picture[(known + turns[:, None]) % len(picture)]  # (1 + R, known beats)
-    heard = _standardised(rank(music[known]))
-    found = np.array([_standardised(rank(row)) @ heard for row in seen])
+    heard = standardised(rank(music[known]))
+    found = np.array([standardised(rank(row)) @ heard for row in seen])
     return Aligned(float(found[0]), found[1:])
-
-
-def _standardised(values: np.ndarray) -> np.ndarray:
-    """Values of mean 0 and length 1; zeros where they do not change."""
-    centred = values - values.mean()
-    length = np.linalg.norm(centred)
-    return centred / length if length > 0 else centred
 
 
 def cuts_on_accents(

@@ -1,31 +1,32 @@
 """musicnn, an audio tagger, in torch: the embedding of the retrieval metric.
 
 The network is Pons & Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019 (ISC
-licence), the model trained on MagnaTagATune. Its weights are read out of the musicnn 0.1.0 wheel, which
-`python scripts/download_assets.py musicnn` fetches. Tags equal TensorFlow's to 1e-6 (tests). Two faults of the original
-extractor are left out: it takes logarithms in float16, which overflows on loud audio, and it repeats one patch's
-`penultimate` for all.
+licence), the model trained on MagnaTagATune. Its weights, converted once from the musicnn 0.1.0 wheel, lie beside this
+file; their licence is in musicnn.LICENSE. Tags equal TensorFlow's to 1e-6 (tests). Two faults of the original extractor
+are not repeated: it takes logarithms in float16, which overflows on loud audio, and it returns the same `penultimate`
+for every patch.
 
 Shape legend: n samples, B patches, T frames (62.5 Hz), F mel bands, C channels.
 """
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from diffbgm.errors import InputError
-from diffbgm.evaluation.tf_bundle import read_bundle
+from diffbgm.extras import extra
 
+WEIGHTS = Path(__file__).with_name("musicnn.safetensors")
 SAMPLE_RATE = 16000
 FFT, HOP, BANDS = 512, 256, 96
 PATCH = 187  # frames: 3 s
 EMBEDDING, TAGS = 200, 50
 TIMBRAL = ((7, 38), (7, 67))  # frames, bands of each filter of the front end
 TEMPORAL = (128, 64, 32)
-MEMBER = "musicnn/MTT_musicnn/"
 BATCH = 32  # patches at once
 
 
@@ -72,21 +73,15 @@ class MusiCNN(nn.Module):
         return self.output(penultimate).sigmoid(), penultimate
 
 
-def load_musicnn(wheel: str | Path) -> MusiCNN:
-    """The network with the weights inside the musicnn wheel, in evaluation mode.
-
-    Raises InputError where the file is missing or is not that wheel.
-    """
-    if not Path(wheel).is_file():
-        raise InputError(f"there is no {wheel}; run `python scripts/download_assets.py musicnn` to fetch it")
+def load_musicnn(path: str | Path = WEIGHTS) -> MusiCNN:
+    """The network with its weights, in evaluation mode. InputError where `path` does not hold the weights of one."""
+    network = MusiCNN()
+    fresh = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            tensors = read_bundle(archive.read(f"{MEMBER}.index"), archive.read(f"{MEMBER}.data-00000-of-00001"))
-        network = MusiCNN()
-        network.load_state_dict(_state_dict(network, tensors))
-    except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
+        network.load_state_dict({**fresh, **load_file(path)})
+    except (OSError, SafetensorError, RuntimeError) as error:
         raise InputError(
-            f"{wheel} is not the musicnn 0.1.0 wheel; remove it and run `python scripts/download_assets.py musicnn`"
+            f"{path} does not hold the weights of musicnn; leave musicnn= out to use those that come along"
         ) from error
     return network.eval()
 
@@ -96,7 +91,8 @@ def log_mel(audio: np.ndarray) -> np.ndarray:
 
     The last partial patch is left out; sound shorter than a patch is padded with silence to one.
     """
-    import librosa  # a second to load
+    with extra("eval"):
+        import librosa  # a second to load
 
     power = librosa.feature.melspectrogram(y=audio, sr=SAMPLE_RATE, n_fft=FFT, hop_length=HOP, n_mels=BANDS)
     frames = np.log10(1 + 10000 * power.T).astype(np.float32)
@@ -117,29 +113,3 @@ def rows(network: MusiCNN, audio: np.ndarray) -> np.ndarray:
 def embed(network: MusiCNN, audio: np.ndarray) -> np.ndarray:
     """One vector (200,) for a piece of mono sound (n,) at 16 kHz: the mean of its rows."""
     return rows(network, audio).mean(axis=0)
-
-
-def _state_dict(network: MusiCNN, tensors: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """TensorFlow's variables, numbered in the order the layers were made, under our names."""
-    norms = ["input_norm", *(f"front.{i}.norm" for i in range(5)), *(f"middle.{i}.norm" for i in range(3))]
-    convolutions = [*(f"front.{i}.conv" for i in range(5)), *(f"middle.{i}.conv" for i in range(3))]
-    state = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
-    for number, name in enumerate([*norms, "pool_norm", "dense_norm"]):
-        for ours, theirs in (
-            ("weight", "gamma"),
-            ("bias", "beta"),
-            ("running_mean", "moving_mean"),
-            ("running_var", "moving_variance"),
-        ):
-            state[f"{name}.{ours}"] = _tensor(tensors, "batch_normalization", number, theirs)
-    for number, name in enumerate(convolutions):
-        state[f"{name}.weight"] = _tensor(tensors, "conv2d", number, "kernel").permute(3, 2, 0, 1)
-        state[f"{name}.bias"] = _tensor(tensors, "conv2d", number, "bias")
-    for number, name in enumerate(("dense", "output")):
-        state[f"{name}.weight"] = _tensor(tensors, "dense", number, "kernel").T
-        state[f"{name}.bias"] = _tensor(tensors, "dense", number, "bias")
-    return state
-
-
-def _tensor(tensors: dict[str, np.ndarray], layer: str, number: int, variable: str) -> Tensor:
-    return torch.from_numpy(tensors[f"{layer}_{number}/{variable}" if number else f"{layer}/{variable}"].copy())

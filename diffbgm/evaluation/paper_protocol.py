@@ -23,6 +23,7 @@ import numpy as np
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.groove import similarity
+from diffbgm.extras import extra
 from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BAR, STEPS_PER_BEAT
 
 EPSILON = 1e-6  # the notebook's guard inside the logarithm
@@ -44,7 +45,8 @@ class Imported:
 
 def import_score(path: str | Path) -> Imported:
     """Read a MIDI file through music21, about a second a song. Raises InputError for what music21 cannot read."""
-    from music21 import converter  # two seconds to import, and only this protocol needs it
+    with extra("eval"):
+        from music21 import converter  # two seconds to import, and only this protocol needs it
 
     try:
         with _meters_remembered():

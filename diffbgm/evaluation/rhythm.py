@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diffbgm.errors import InputError
+from diffbgm.fields import field
 from diffbgm.music.notes import STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 
 DECAY = float(STEPS_PER_BEAT)  # steps in which the energy of a struck string falls to 1/e, about a piano's at 120 BPM
@@ -20,19 +20,11 @@ NORMS = {"max": np.max, "sum": np.sum, "mean": np.mean}
 
 @dataclass(frozen=True)
 class AdvSettings:
-    """What the supplement leaves open. Raises InputError for a norm or a number that makes no sense."""
+    """What the supplement leaves open."""
 
-    norm: str = "max"  # max | sum | mean: what the distances are divided by
-    shortest: float = 0.5  # distances under this share of the mean distance are deleted
-    segments: int | None = None  # equal parts in which accents are detected; None: one for every eight bars
-
-    def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise InputError(f"adv.norm is {self.norm!r}; give one of {', '.join(NORMS)}")
-        if not 0 <= self.shortest <= 1:
-            raise InputError(f"adv.shortest is {self.shortest}; give a share of the mean distance, from 0 to 1")
-        if self.segments is not None and self.segments < 1:
-            raise InputError(f"adv.segments is {self.segments}; give 1 or more, or null for one every eight bars")
+    norm: str = field("max", choices=tuple(NORMS), help="what the distances are divided by")
+    shortest: float = field(0.5, low=0, high=1, help="distances under this share of the mean distance are deleted")
+    segments: int | None = field(None, low=1, help="equal parts in which accents are detected; null: eight bars each")
 
 
 USUAL = AdvSettings()

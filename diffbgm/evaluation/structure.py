@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diffbgm.extras import extra
 from diffbgm.music.audio import render
 
 SAMPLE_RATE = 22050
@@ -35,9 +36,10 @@ def self_similarity(audio: np.ndarray) -> np.ndarray | None:
     """
     if len(audio) < SAMPLE_RATE or not audio.any():
         return None
-    import libfmp.c3
-    import libfmp.c4
-    import librosa
+    with extra("eval"):
+        import libfmp.c3
+        import libfmp.c4
+        import librosa
 
     chroma = librosa.feature.chroma_stft(
         y=audio, sr=SAMPLE_RATE, n_fft=2 * CHROMA_HOP, hop_length=CHROMA_HOP, tuning=0, norm=2

@@ -11,6 +11,7 @@ from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import Aligned, align
 from diffbgm.evaluation.copies import Collection
 from diffbgm.evaluation.measure import GROUPS, OF_A_SONG, SLOW, Measuring, Row, measure_songs
+from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.report import Evaluation, Summary, summarise, unknown, with_chance
 from diffbgm.evaluation.rhythm import USUAL, AdvSettings
 from diffbgm.evaluation.search import SEARCHES, Searching
@@ -34,7 +35,7 @@ class Options:
     extractor: Extractor | None = None  # with named columns; for alignment
     cache: Path = Path(".cache/features")
     training: Path | None = None  # what could have been copied from
-    musicnn: Path = Path("pretrained/musicnn-0.1.0-py3-none-any.whl")
+    musicnn: Path = WEIGHTS  # of the retrieval metric's tagger
     repeated_rows: bool = False  # retrieval: every row of a song is its first one, as the original extractor has it
     soundfont: str | None = None
     adv: AdvSettings = USUAL

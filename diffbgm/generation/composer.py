@@ -7,7 +7,7 @@
 Shape legend: N beats of a piece, K windows of 32 beats, L = 4 N steps, P pitches, Dv and Dl widths of the features.
 """
 
-import math
+import copy
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,8 +16,6 @@ import torch
 from torch import Tensor
 
 from diffbgm.datasets.batch import Condition
-from diffbgm.datasets.prepare import dynamic_windows
-from diffbgm.datasets.song import WINDOWS
 from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.longform import METHODS, Piece, Plan, Progress, chunked, plan
 from diffbgm.diffusion.objective import build_objective
@@ -25,32 +23,18 @@ from diffbgm.diffusion.samplers import Sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.generation.form import FREE, Section, check_form, first_sections, key_of, laid_out, sections, theme_of
+from diffbgm.generation.settings import ComposeSettings
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
-from diffbgm.models.denoiser import denoiser
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
-from diffbgm.music.pianoroll import decode
+from diffbgm.music.parts import decode_parts, merged
 from diffbgm.music.theme import THEME_WIDTH
 from diffbgm.video.features import BeatFeatures
+from diffbgm.video.windows import dynamic_windows
 
-MODALITIES = ("both", "language", "visual")
 SKETCH = 1_000_003  # tells the noise of a section's sketch from that of the piece's windows
-
-
-@dataclass(frozen=True)
-class ComposeSettings:
-    """How a network is asked. None means: as the checkpoint says."""
-
-    guidance: float | None = None  # scale of classifier-free guidance; 1 asks for the condition alone
-    guidance_interval: tuple[int, int] | None = None  # guide only where low <= t <= high
-    modality: str = "both"  # both | language | visual: leave the other one out, as for an ablation
-    temperature: float | None = None  # below 1: surer of each cell (objective=x0_posterior); 1: as learned
-    window: int | str | None = None  # beats per attention window, or "dynamic": from the shots of each video
-    longform: str = "joint"  # independent | outpaint | joint
-    form: str | None = None  # a letter for every eight bars, again and again; alike letters share a theme; or "free"
-    threshold: float | None = None  # probability above which a cell of the roll is a note
-    rows: int = 1  # windows per call of the network; fixed, so that results do not depend on how many there are
 
 
 @dataclass(frozen=True)
@@ -59,7 +43,7 @@ class Request:
 
     beats: BeatFeatures
     seed: tuple[int, ...]  # the piece's noise depends on this alone
-    known: Known | None = None  # music to keep: roll and mask (2, L, P)
+    known: Known | None = None  # music to keep: roll and mask (C, L, P)
 
     def section(self, part: Section) -> "Request":
         """One section of it as a piece of its own."""
@@ -88,8 +72,32 @@ class Composer:
         compile: bool = False,
     ) -> None:
         """`dtype` is the autocast type of the network's arithmetic, None for float32; `compile`: by torch.compile."""
-        config = checkpoint.config
-        defaults, themes = config["sampling"], checkpoint.network.theme_condition
+        self.config, self.device, self.dtype = checkpoint.config, device, dtype
+        network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
+        self.network: DiffBGM = torch.compile(network) if compile else network  # type: ignore[assignment]
+        self._ask(settings, sampler)
+
+    def asked(self, settings: ComposeSettings, sampler: Sampler | None = None) -> "Composer":
+        """The same network, asked in another way."""
+        other = copy.copy(self)
+        other._ask(settings, self.sampler if sampler is None else sampler)
+        return other
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> "Composer":
+        """The same on another device, in the autocast type `dtype` there; the network itself moves."""
+        other = copy.copy(self)
+        other.device, other.dtype = device, dtype
+        other.network = self.network.to(device)
+        return other
+
+    def weights(self) -> dict[str, Tensor]:
+        """The network's parameters by name, as a checkpoint has them."""
+        return getattr(self.network, "_orig_mod", self.network).state_dict()
+
+    def _ask(self, settings: ComposeSettings, sampler: Sampler) -> None:
+        """Take settings on, with the checkpoint's own where they leave it open; InputError where they do not fit it."""
+        config, themes = self.config, self.network.theme_condition
+        defaults = config["sampling"]
         usual = defaults.get("form", FREE) if themes else FREE
         self.settings = replace(
             settings,
@@ -99,30 +107,15 @@ class Composer:
             temperature=defaults.get("temperature", 1.0) if settings.temperature is None else settings.temperature,
             form=usual if settings.form is None else settings.form,
         )
-        if self.settings.rows < 1:
-            raise InputError(f"rows={self.settings.rows} asks for no windows at all; give at least 1")
-        window = self.settings.window
-        if window != "dynamic" and window not in WINDOWS:
-            raise InputError(f"window is {window!r}; give one of {', '.join(map(str, WINDOWS))} or dynamic")
-        interval, scale = self.settings.guidance_interval, self.settings.guidance
-        if interval is not None and not (len(interval) == 2 and interval[0] <= interval[1]):
-            raise InputError(f"guidance_interval is {list(interval)}; give two rising timesteps, such as [200, 1000]")
-        if scale is None or not math.isfinite(scale):
-            raise InputError(f"guidance is {scale}; give a number such as 2, or 1 for the condition alone")
-        if not 0 < (self.settings.threshold or 0) < 1:
-            raise InputError(f"threshold is {self.settings.threshold}; give a probability such as 0.5")
-        if self.settings.modality not in MODALITIES:
-            raise InputError(f"modality is {self.settings.modality!r}; give one of {', '.join(MODALITIES)}")
         check_form(self.form)
         if self.form != FREE and not themes:
             raise InputError(
                 f"form={self.form} needs a network with theme_condition, which this is not; give form={FREE}"
             )
-        self.sampler, self.device, self.dtype = sampler, device, dtype
+        self.sampler = sampler
         self.schedule = sqrt_linear(**config["schedule"])
+        sampler.timesteps(self.schedule)  # refuses what the schedule does not have, before any work
         self.objective = build_objective(config["objective"], self.schedule, self.settings.temperature)
-        network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
-        self.network: DiffBGM = torch.compile(network) if compile else network  # type: ignore[assignment]
 
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
         """Generate all pieces together, a step at a time; the last yielded rolls are the music.
@@ -138,7 +131,7 @@ class Composer:
         """Pieces with themes (N, 16) of their beats, all or none."""
         pieces, parts = [], []
         for request, theme in zip(requests, themes, strict=True):
-            piece_plan = plan(STEPS_PER_BEAT * len(request.beats.visual), longform)
+            piece_plan = plan(STEPS_PER_BEAT * len(request.beats.visual), longform, self.network.planes)
             pieces.append(Piece(piece_plan, request.seed, request.known))
             parts.append(self._encode(request.beats, piece_plan, theme))
         yield from self._generate(Encoded.concatenate(parts), pieces, longform)
@@ -185,7 +178,7 @@ class Composer:
         """Single segments of 8 bars, one for each row of a condition (B, 32, ...), with a seed each."""
         with torch.no_grad():
             encoded = self.network.encode(condition.to(self.device))
-        pieces = [Piece(plan(STEPS_PER_SEGMENT, "independent"), seed) for seed in seeds]
+        pieces = [Piece(plan(STEPS_PER_SEGMENT, "independent", self.network.planes), seed) for seed in seeds]
         yield from self._generate(encoded, pieces, "independent")
 
     def _generate(self, encoded: Encoded, pieces: Sequence[Piece], longform: str) -> Iterator[Progress]:
@@ -193,14 +186,7 @@ class Composer:
         if self.settings.modality != "both":
             left_out = "visual" if self.settings.modality == "language" else "language"
             encoded = self.network.conditioner.without(encoded, left_out)
-        denoise = denoiser(
-            self.network,
-            self.objective,
-            encoded,
-            self.settings.guidance,
-            self.settings.guidance_interval,
-            self.dtype,
-        )
+        denoise = Denoiser(self.network, self.objective).conditioned(encoded, self.settings.guidance, dtype=self.dtype)
         options = {"threshold": self.settings.threshold} if longform == "outpaint" else {}
         rows = chunked(denoise, self.settings.rows)
         yield from METHODS[longform](rows, pieces, self.sampler, self.schedule, self.device, **options)
@@ -213,13 +199,13 @@ class Composer:
         return len(self.sampler.timesteps(self.schedule)) * walks
 
     def notes(self, roll: Tensor) -> Notes:
-        """The notes of a finished roll (2, L, P)."""
+        """The notes of a finished roll (C, L, P); of four planes with lead or accompaniment as their track."""
         assert self.settings.threshold is not None
-        return decode(roll.float().cpu().numpy(), self.settings.threshold)
+        return decode_parts(roll.float().cpu().numpy(), self.settings.threshold)
 
     def _cells(self, roll: Tensor) -> np.ndarray:
         """A section's finished roll as 0 and 1 (2, 128, P), filled up with silence."""
-        cells = (roll.float().cpu().numpy() > self.settings.threshold).astype(np.float32)
+        cells = merged((roll.float().cpu().numpy() > self.settings.threshold).astype(np.float32))
         return np.pad(cells, [(0, 0), (0, STEPS_PER_SEGMENT - cells.shape[1]), (0, 0)])
 
     @torch.no_grad()

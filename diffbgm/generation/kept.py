@@ -1,6 +1,6 @@
 """Music that a user brings along and the model completes: a melody, or some bars of an existing piece.
 
-Shape legend: L steps of the piece, P pitches. Known parts are a roll and a mask, (2, L, P) each.
+Shape legend: L steps of the piece, P pitches, C planes (music/parts.py). Known parts are a roll and a mask (C, L, P).
 """
 
 from pathlib import Path
@@ -12,17 +12,25 @@ from diffbgm.diffusion.inpainting import Known
 from diffbgm.errors import InputError
 from diffbgm.music.midi import read_midi
 from diffbgm.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT, Notes
+from diffbgm.music.parts import encode_parts, in_parts
 from diffbgm.music.pianoroll import ONSET, SUSTAIN, encode
 
 
-def keep_melody(path: str | Path, total: int) -> Known:
+def keep_melody(path: str | Path, total: int, planes: int = 2) -> Known:
     """The notes of a MIDI file, kept exactly, while everything around them is free.
+
+    With four planes they are the whole lead until the last of them ends, and the accompaniment is free.
 
     Known are the cells of each note and, after its end, that it does not go on. Raises InputError for a file that is
     no MIDI, has no notes, or goes on after the piece of `total` steps.
     """
     notes = _read(path, total)
     roll = encode(notes, total)
+    if planes == 4:
+        apart = np.concatenate([roll, np.zeros_like(roll)])
+        lead = np.zeros(apart.shape, bool)
+        lead[:2, : notes.end + 1] = True  # and the last note ends there
+        return _known(apart, lead)
     mask = np.zeros(roll.shape, bool)
     sounding = roll.max(axis=0) > 0
     mask[:, sounding] = True
@@ -31,11 +39,13 @@ def keep_melody(path: str | Path, total: int) -> Known:
     mask[SUSTAIN] |= after
     # A note that ends where the same pitch starts again is already told apart by the known onset.
     assert not (roll[ONSET] * roll[SUSTAIN]).any()
-    return Known(torch.from_numpy(roll), torch.from_numpy(mask))
+    return _known(roll, mask)
 
 
-def keep_bars(path: str | Path, first: int, last: int, total: int) -> Known:
+def keep_bars(path: str | Path, first: int, last: int, total: int, planes: int = 2) -> Known:
     """Bars `first` to `last` (1 is the first bar) of a MIDI file, kept exactly, with their rests.
+
+    With four planes lead and accompaniment are told apart by the names of the file's tracks, else by the highest line.
 
     Raises InputError for bars that the file or the piece of `total` steps does not have.
     """
@@ -47,12 +57,17 @@ def keep_bars(path: str | Path, first: int, last: int, total: int) -> Known:
             f"keep_bars=[{first},{last}] end after the piece, which has {total // STEPS_PER_BAR} whole bars at this "
             "tempo; keep earlier bars"
         )
-    notes = read_midi(path).notes
+    score = read_midi(path)
+    notes = score.notes
     if notes.end <= start:
         raise InputError(f"{path} ends before bar {first}; keep earlier bars")
-    roll = encode(notes.window(start, stop).shifted(start), total)
+    roll = encode_parts(in_parts(notes, score.track_names).window(start, stop).shifted(start), total, planes)
     mask = np.zeros(roll.shape, bool)
     mask[:, start:stop] = True
+    return _known(roll, mask)
+
+
+def _known(roll: np.ndarray, mask: np.ndarray) -> Known:
     return Known(torch.from_numpy(roll), torch.from_numpy(mask))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from diffbgm.datasets.batch import Condition
 from diffbgm.errors import InputError
 
+HINTS = ("theme", "reference")  # what a network may be told besides the video, or not
 STRATEGIES = ("video", "language", "random", "concat", "video_language", "language_video")
 
 
@@ -25,28 +26,34 @@ class Encoded:
     window: Tensor  # (B,) long, beats per attention window
     uniform: int | None  # the window where all samples share one (attention then cuts instead of masking), else None
     theme: Tensor | None = None  # (B, T, 16), as in Condition
+    reference: Tensor | None = None  # (B, C + 1, S, P), as in Condition
 
     def __len__(self) -> int:
         return len(self.visual)
 
     def rows(self, index: Tensor | Sequence[int] | slice) -> "Encoded":
         """Chosen samples, in the order of `index`."""
-        theme = None if self.theme is None else self.theme[index]
+        hints = {name: getattr(self, name) for name in HINTS}
+        told = {name: hint[index] for name, hint in hints.items() if hint is not None}
         parts = {name: getattr(self, name)[index] for name in ("language", "visual", "window")}
-        return replace(self, **parts, theme=theme)
+        return replace(self, **parts, **told)
 
     @staticmethod
     def concatenate(parts: "Sequence[Encoded]") -> "Encoded":
-        """The samples of all parts, one after the other; themes come from all parts or from none."""
+        """The samples of all parts, one after the other; a hint comes from all parts or from none."""
         windows = {part.uniform for part in parts}
-        themes = [part.theme for part in parts if part.theme is not None]
-        assert len(themes) in (0, len(parts))
+        told: dict[str, Tensor] = {}
+        for name in HINTS:
+            hints = [hint for hint in (getattr(part, name) for part in parts) if hint is not None]
+            assert len(hints) in (0, len(parts))
+            if hints:
+                told[name] = torch.cat(hints)
         return Encoded(
             torch.cat([part.language for part in parts]),
             torch.cat([part.visual for part in parts]),
             torch.cat([part.window for part in parts]),
             windows.pop() if len(windows) == 1 else None,
-            torch.cat(themes) if themes else None,
+            **told,
         )
 
 
@@ -149,10 +156,11 @@ class Conditioner(nn.Module):
             language = torch.where(valid, language, self._null(self.null_language, language))
             visual = torch.where(valid, visual, self._null(self.null_visual, visual))
         low, high = torch.stack([condition.window.min(), condition.window.max()]).tolist()
-        return Encoded(language, visual, condition.window, low if low == high else None, condition.theme)
+        uniform = low if low == high else None
+        return Encoded(language, visual, condition.window, uniform, condition.theme, condition.reference)
 
     def drop(self, encoded: Encoded, drop: Tensor) -> Encoded:
-        """Both modalities of the samples where `drop` (B,) is True replaced by the null condition; the theme stays."""
+        """Both modalities of the samples where `drop` (B,) is True replaced by the null condition; hints stay."""
         where = drop[:, None, None]
         return replace(
             encoded,

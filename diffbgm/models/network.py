@@ -4,7 +4,7 @@
     encoded = network.encode(condition)          # once per video
     prediction = network(x, t, encoded)          # at each step
 
-Shape legend: B batch, S steps, P pitches.
+Shape legend: B batch, C planes of a roll, S steps, P pitches.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,18 @@ from torch import Tensor, nn
 
 from diffbgm.datasets.batch import Condition
 from diffbgm.errors import InputError
+from diffbgm.models.adapter import RollUNet
 from diffbgm.models.conditioner import Conditioner, Encoded, FeatureSelector
-from diffbgm.models.unet import UNet
+
+_HINTS = ("unet.beat", "unet.estimate", "unet.theme", "unet.reference")
+ENDS = ("unet.input_blocks.0.", "unet.out.", *_HINTS, "conditioner.")
+"""Names of the layers between the outside and the hidden layers (training/muon.py)."""
 
 
 class DiffBGM(nn.Module):
     """Predicts what its objective asks for (eps, x0 logits or v) from a noisy roll, t and a condition."""
 
-    def __init__(self, unet: UNet, conditioner: Conditioner) -> None:
+    def __init__(self, unet: RollUNet, conditioner: Conditioner) -> None:
         super().__init__()
         self.unet = unet
         self.conditioner = conditioner
@@ -36,6 +40,16 @@ class DiffBGM(nn.Module):
         """Whether the network can be told a theme."""
         return self.unet.theme is not None
 
+    @property
+    def reference_condition(self) -> bool:
+        """Whether the network can be told a passage to take up again."""
+        return self.unet.reference is not None
+
+    @property
+    def planes(self) -> int:
+        """Planes of its rolls: 2, or 4 with lead and accompaniment apart (music/parts.py)."""
+        return self.unet.planes
+
     def encode(self, condition: Condition) -> Encoded:
         """The condition's tokens, which serve every step."""
         return self.conditioner.encode(condition)
@@ -48,7 +62,7 @@ class DiffBGM(nn.Module):
         drop: Tensor | None = None,
         estimate: Tensor | None = None,
     ) -> Tensor:
-        """Prediction (B, 2, S, P) for x (B, 2, S, P) at t (B,), perhaps beside an `estimate` of x0 (B, 2, S, P).
+        """Prediction (B, C, S, P) for x (B, C, S, P) at t (B,), perhaps beside an `estimate` of x0 (B, C, S, P).
 
         A raw `condition` is encoded here, so that wrappers around forward (DDP, FSDP, autocast) see all parameters at
         work; samples where `drop` (B,) is True get the null condition.
@@ -58,7 +72,7 @@ class DiffBGM(nn.Module):
             encoded = self.conditioner.drop(encoded, drop)
         tokens = self.conditioner(encoded, t)
         window = encoded.window if encoded.uniform is None else encoded.uniform
-        return self.unet(x, t, tokens, window, encoded.visual, estimate, encoded.theme)
+        return self.unet(x, t, tokens, window, encoded.visual, estimate, encoded.theme, encoded.reference)
 
 
 def build_network(config: Mapping[str, Any]) -> DiffBGM:
@@ -68,7 +82,7 @@ def build_network(config: Mapping[str, Any]) -> DiffBGM:
     options that do not exist or are missing.
     """
     try:
-        unet = UNet(**config["unet"])
+        unet = RollUNet(**config["unet"])
         options = {"d_cond": unet.d_cond, **config["conditioner"]}
         selector = FeatureSelector(**{"width": unet.d_cond, **options.pop("selector")})
         return DiffBGM(unet, Conditioner(selector=selector, **options))

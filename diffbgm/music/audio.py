@@ -5,6 +5,7 @@ Shape legend: n samples. Sound is float32 (n, 2), stereo, full scale at 1.
 
 import io
 import wave
+from collections.abc import Iterable
 from math import gcd
 from pathlib import Path
 
@@ -17,10 +18,17 @@ from scipy.signal import resample_poly
 
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
+from diffbgm.music.soundfont import small_soundfont
 
 RENDER_RATE = 48000  # Hz, what midirenderer gives
 BLOCK = 0.4  # seconds, the shortest sound BS.1770 measures
 LOOKAHEAD = 0.005  # seconds in which the limiter turns down before a peak and up after it
+OVERSAMPLING = 4  # of true peaks
+PEAK_BLOCK, PEAK_EDGE = 48000, 64  # samples oversampled at a time, and what is taken along on both sides of them
+PEAK_MARGIN = 0.997  # of the ceiling that the limiter aims for, so that one pass is nearly always enough
+TRIES = 6  # passes of the limiter, and of setting the gain anew after it
+LOUDNESS_ERROR = 0.05  # LU that the loudness may be off
+MOST_LIMITED = 12.0  # dB beyond plain gain that sound with high peaks is turned up into the limiter
 
 
 def default_soundfont() -> Path:
@@ -37,26 +45,42 @@ def render(
     """The sound (n, 2) of a MIDI file from time 0 until its last note has died away; written to `wav_path` if given.
 
     The level is the soundfont's own: see `normalise_loudness`. Raises InputError where the MIDI file or the soundfont
-    (an .sf2 file) is missing or damaged.
+    (an .sf2 or .sf3 file) is missing or damaged.
     """
-    soundfont = default_soundfont() if soundfont is None else Path(soundfont)
-    if not soundfont.is_file():
-        raise InputError(f"there is no soundfont {soundfont}; give an .sf2 file, or none for the built-in one")
     if not Path(midi_path).is_file():
         raise InputError(f"there is no MIDI file {midi_path}; check the name")
-    try:
-        data = midirenderer.render_wave_from(soundfont.read_bytes(), Path(midi_path).read_bytes())
-    except RuntimeError as error:  # "SoundFont error: ..." or "MIDI error: ..."
-        broken, remedy = midi_path, "write it again"
-        if str(error).startswith("SoundFont"):
-            broken, remedy = soundfont, "give an .sf2 file, or none for the built-in one"
-        raise InputError(f"{broken} cannot be rendered ({error}); {remedy}") from error
-    with wave.open(io.BytesIO(data)) as file:
-        pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
-        audio = resample(pcm.astype(np.float32) / 32768, file.getframerate(), sample_rate)
+    audio = render_bytes(Path(midi_path).read_bytes(), soundfont, name=midi_path)
+    audio = resample(audio, RENDER_RATE, sample_rate)
     if wav_path is not None:
         write_wav(wav_path, audio, sample_rate)
     return audio
+
+
+def render_bytes(
+    midi: bytes,
+    soundfont: str | Path | None = None,
+    programs: Iterable[int] | None = None,
+    name: str | Path = "the music",
+) -> np.ndarray:
+    """The sound (n, 2) at 48 kHz of a MIDI file in memory, as `render`.
+
+    `programs`: the General MIDI programs it uses, so that no more of the soundfont is read; None: all. `name` stands
+    for the MIDI file in messages.
+    """
+    soundfont = default_soundfont() if soundfont is None else Path(soundfont)
+    font = small_soundfont(soundfont, programs)
+    try:
+        data = midirenderer.render_wave_from(font, midi)
+    except BaseException as error:  # a panic inside the renderer is not an Exception
+        if not isinstance(error, RuntimeError) and type(error).__name__ != "PanicException":
+            raise
+        broken, remedy = name, "write it again"
+        if not str(error).startswith("MIDI"):  # "SoundFont error: ..." or a panic
+            broken, remedy = soundfont, "give an .sf2 or .sf3 file, or none for the built-in one"
+        raise InputError(f"{broken} cannot be rendered ({error}); {remedy}") from error
+    with wave.open(io.BytesIO(data)) as file:
+        pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+        return resample(pcm.astype(np.float32) / 32768, file.getframerate(), RENDER_RATE)
 
 
 def resample(audio: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
@@ -91,33 +115,62 @@ def loudness(audio: np.ndarray, rate: int) -> float:
 
 
 def normalise_loudness(audio: np.ndarray, rate: int, lufs: float = -16.0, peak_db: float = -1.0) -> np.ndarray:
-    """Sound (n, 2) brought to `lufs`, its peaks held under `peak_db` dBFS by a limiter. Silence comes back unchanged.
+    """Sound (n, 2) brought to `lufs`, its true peaks held under `peak_db` dBTP by a limiter. Silence stays unchanged.
 
-    Limiting lowers the loudness a little, so the gain is set a second time after it; what the limiter must still take
-    away then stays away.
+    Limiting lowers the loudness, so the gain is set again after it until loudness is within 0.05 LU, or until
+    `MOST_LIMITED` dB have been added to it.
     """
-    for _ in range(2):
-        measured = loudness(audio, rate)
-        if not np.isfinite(measured):
-            return audio
-        louder = audio * np.float32(10 ** ((lufs - measured) / 20))
-        audio = limit(louder, rate, peak_db)
-        if audio is louder:
+    measured = loudness(audio, rate)
+    if not np.isfinite(measured):
+        return audio
+    first = gain = lufs - measured
+    for _ in range(TRIES):
+        louder = audio * np.float32(10 ** (gain / 20))
+        limited = limit(louder, rate, peak_db)
+        missing = lufs - loudness(limited, rate)
+        if limited is louder or abs(missing) < LOUDNESS_ERROR or gain >= first + MOST_LIMITED:
             break
-    return audio
+        gain = min(gain + missing, first + MOST_LIMITED)
+    return limited
 
 
 def limit(audio: np.ndarray, rate: int, peak_db: float = -1.0) -> np.ndarray:
-    """Sound (n, 2) whose peaks stay under `peak_db` dBFS: turned down smoothly around them, unchanged elsewhere."""
+    """Sound (n, 2) with true peaks under `peak_db` dBTP: turned down smoothly around them, unchanged elsewhere."""
     ceiling = 10 ** (peak_db / 20)
-    peak = np.maximum(audio.max(axis=1, initial=0), -audio.min(axis=1, initial=0))
-    if peak.max(initial=0) <= ceiling:
-        return audio
-    gain = (ceiling / np.maximum(peak, ceiling)).astype(np.float32)
-    width = 2 * max(1, int(LOOKAHEAD * rate)) + 1
-    # Every value the mean sees is the minimum of a window that holds this sample, so the mean is low enough for it.
-    gain = uniform_filter1d(minimum_filter1d(gain, width, mode="nearest"), width, mode="nearest")
-    return (audio * gain[:, None]).astype(np.float32)
+    for _ in range(TRIES):  # a moving gain shifts the peaks between samples a little: a second pass takes the rest
+        peak = true_peaks(audio, ceiling)
+        if peak.max(initial=0) <= ceiling:
+            return audio
+        gain = (ceiling * PEAK_MARGIN / np.maximum(peak, ceiling * PEAK_MARGIN)).astype(np.float32)
+        gain[peak <= ceiling] = 1
+        width = 2 * max(1, int(LOOKAHEAD * rate)) + 1
+        # Every value the mean sees is the minimum of a window that holds this sample: the mean is low enough for it.
+        gain = uniform_filter1d(minimum_filter1d(gain, width, mode="nearest"), width, mode="nearest")
+        audio = (audio * gain[:, None]).astype(np.float32)
+    return audio
+
+
+def true_peak_db(audio: np.ndarray) -> float:
+    """The true peak of sound (n, 2) in dBTP (ITU-R BS.1770-4, annex 2: four times oversampled); -inf for silence."""
+    peak = float(true_peaks(audio, 0.0).max(initial=0))
+    return 20 * np.log10(peak) if peak > 0 else -np.inf
+
+
+def true_peaks(audio: np.ndarray, interest: float) -> np.ndarray:
+    """The level (n,) that sound (n, 2) reaches at and just after each sample, between samples too.
+
+    Blocks whose samples stay a factor of two under `interest` are not oversampled: their samples stand for them.
+    """
+    peaks = np.maximum(audio.max(axis=1, initial=0), -audio.min(axis=1, initial=0)).astype(np.float32)
+    for start in range(0, len(audio), PEAK_BLOCK):
+        stop = min(start + PEAK_BLOCK, len(audio))
+        if peaks[start:stop].max() * 2 < interest:
+            continue
+        first, last = max(0, start - PEAK_EDGE), min(len(audio), stop + PEAK_EDGE)
+        fine = np.abs(resample_poly(audio[first:last], OVERSAMPLING, 1, axis=0)).max(axis=1)
+        fine = fine.reshape(-1, OVERSAMPLING).max(axis=1)[start - first : stop - first]
+        peaks[start:stop] = np.maximum(peaks[start:stop], fine)
+    return peaks
 
 
 def fit_length(audio: np.ndarray, samples: int, fade: int = 0) -> np.ndarray:

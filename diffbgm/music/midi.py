@@ -1,4 +1,4 @@
-"""MIDI files to notes on a beat grid and back. The only file that touches a MIDI library (pretty_midi).
+"""MIDI files to notes on a beat grid and back; midi_score.py writes whole performances.
 
 Shape legend: N notes, n beats, k bar lines. A beat is a quarter note unless the caller gives the beats.
 """
@@ -16,6 +16,7 @@ from diffbgm.files import atomic
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 
 RESOLUTION = 480  # ticks a beat in the files we write
+GM_NAMES = tuple(pretty_midi.INSTRUMENT_MAP)  # the 128 programs of General MIDI
 SLOWEST, FASTEST = (
     4.0,
     1000.0,

@@ -2,26 +2,40 @@
 
 import copy
 import math
-from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from diffbgm.errors import InputError
+from diffbgm.training.muon import Muon, hidden_matrices
 
 Network = TypeVar("Network", bound=nn.Module)
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+OPTIMIZERS = ("adam", "adamw", "muon")
 DECAYS = ("constant", "cosine", "tail")
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter], name: str, lr: float, betas: tuple[float, float], weight_decay: float
+    network: nn.Module,
+    name: str,
+    lr: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+    ends: tuple[str, ...] = (),
 ) -> torch.optim.Optimizer:
-    """Adam or AdamW in one fused kernel. InputError for another name."""
+    """Adam, AdamW (both in one fused kernel) or Muon over a network's parameters. InputError for another name.
+
+    `ends`: names of the layers that Muon leaves to AdamW (muon.py).
+    """
+    if name == "muon":
+        matrices = hidden_matrices(network, ends)
+        known = {id(matrix) for matrix in matrices}
+        others = [parameter for parameter in network.parameters() if id(parameter) not in known]
+        return Muon(matrices, others, lr, betas, weight_decay)
     if name not in OPTIMIZERS:
         raise InputError(f"trainer.optimizer is {name!r}; give one of {', '.join(OPTIMIZERS)}")
-    return OPTIMIZERS[name](parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+    kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+    return kind(network.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int, decay: str) -> float:

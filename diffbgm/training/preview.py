@@ -1,6 +1,6 @@
 """What the network makes of a few validation conditions during training: rolls, pictures and sound.
 
-Shape legend: K previews, S steps, P pitches.
+Shape legend: K previews, C planes, S steps, P pitches.
 """
 
 import tempfile
@@ -15,12 +15,12 @@ from diffbgm.datasets.batch import Condition
 from diffbgm.diffusion.objective import Objective
 from diffbgm.diffusion.samplers import Sampler, SeededNoise
 from diffbgm.diffusion.schedule import Schedule
-from diffbgm.models.denoiser import denoiser
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.audio import render
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
-from diffbgm.music.pianoroll import decode
+from diffbgm.music.parts import decode_parts, merged
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,19 @@ class Preview:
         condition: Condition,
         dtype: torch.dtype | None,
     ) -> Tensor:
-        """Sampled rolls (K, 2, S, P) in [0, 1] for K conditions, on the condition's device; `dtype` is autocast's."""
+        """Sampled rolls (K, C, S, P) in [0, 1] for K conditions, on the condition's device; `dtype` is autocast's."""
         device = condition.visual.device
-        noise = SeededNoise([(self.seed, row) for row in range(len(condition))], (2, 128, 128), device)
+        noise = SeededNoise([(self.seed, row) for row in range(len(condition))], (network.planes, 128, 128), device)
         with torch.no_grad():
-            denoise = denoiser(network, self.objective, network.encode(condition), self.guidance, dtype=dtype)
+            denoiser = Denoiser(network, self.objective)
+            denoise = denoiser.conditioned(network.encode(condition), self.guidance, dtype=dtype)
             for state in self.sampler(denoise, noise(), schedule, noise):
                 roll = state.x0
         return roll
 
     def notes(self, rolls: Tensor) -> list[Notes]:
         """The notes of each roll."""
-        return [decode(roll, self.threshold) for roll in rolls.float().cpu().numpy()]
+        return [decode_parts(roll, self.threshold) for roll in rolls.float().cpu().numpy()]
 
     def sound(self, notes: Notes) -> np.ndarray:
         """(samples,) float32 mono at `sample_rate`; one silent second where there are no notes."""
@@ -73,8 +74,9 @@ def recalled(notes: Notes, real: Notes) -> float:
 
 
 def picture(rolls: Tensor, enlarge: int = 3) -> np.ndarray:
-    """(3, H, W) uint8: rolls (K, 2, S, P) above one another, time to the right, high pitches up, onsets in orange."""
-    onset, sustain = rolls.float().cpu().clamp(0, 1).numpy().transpose(1, 0, 3, 2)[..., ::-1, :]  # (K, P, S) each
+    """(3, H, W) uint8: rolls (K, C, S, P) above one another, time to the right, high pitches up, onsets in orange."""
+    cells = merged(rolls.float().cpu().clamp(0, 1).numpy())
+    onset, sustain = cells.transpose(1, 0, 3, 2)[..., ::-1, :]  # (K, P, S) each
     red, green, blue = (np.clip(a * onset + b * sustain, 0, 1) for a, b in ((1.0, 0.25), (0.65, 0.45), (0.1, 0.7)))
     image = np.stack([red, green, blue])
     image = np.pad(image, ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=0.3)  # a line under each roll

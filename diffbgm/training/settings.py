@@ -11,11 +11,11 @@ class Settings:
     epochs: int | None  # in passes over the training segments
     batch_size: int  # segments a step, over all processes and accumulated pieces
     accumulate: int  # pieces in which a process works through its share of the batch
-    precision: str  # fp32 | bf16 | fp16
+    precision: str  # auto | fp32 | bf16 | fp16
     channels_last: bool
     compile: bool
     attention: str  # auto | math: see configs/trainer/lite.yaml
-    optimizer: str  # adam | adamw
+    optimizer: str  # adam | adamw | muon
     lr: float
     betas: tuple[float, float]
     weight_decay: float

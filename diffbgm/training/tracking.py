@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from diffbgm.errors import InputError
+from diffbgm.extras import extra
 from diffbgm.files import atomic
 
 
@@ -23,6 +23,8 @@ class Tracker:
     """Writes out/log.jsonl and out/tensorboard/; continues both after `step`, dropping what was logged beyond it."""
 
     def __init__(self, out: Path, step: int, steps: int, batch_size: int) -> None:
+        with extra("train"):
+            from torch.utils.tensorboard import SummaryWriter
         self.path = out / "log.jsonl"
         _truncate(self.path, step)
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)

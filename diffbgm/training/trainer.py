@@ -21,12 +21,13 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from diffbgm.datasets.batch import Batch, Condition
+from diffbgm.datasets.batch import Batch
 from diffbgm.diffusion.objective import Objective
 from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import save_checkpoint
-from diffbgm.models.network import DiffBGM
+from diffbgm.models.denoiser import Denoiser
+from diffbgm.models.network import ENDS, DiffBGM
 from diffbgm.training import state as states
 from diffbgm.training.draws import Draws, draw
 from diffbgm.training.optimize import MovingAverage, build_optimizer, learning_rate
@@ -36,7 +37,7 @@ from diffbgm.training.settings import Settings
 from diffbgm.training.tracking import Tracker, means
 from diffbgm.training.validation import Validation
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # what autocast computes in
+PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of autocast, by accelerate's names
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +82,12 @@ class Trainer:
         self.raw = network.to(accelerator.device).to(memory_format=layout)
         self.average: MovingAverage[DiffBGM] = MovingAverage(self.raw, settings.ema)
         optimizer = build_optimizer(
-            self.raw.parameters(), settings.optimizer, settings.lr, settings.betas, settings.weight_decay
+            self.raw, settings.optimizer, settings.lr, settings.betas, settings.weight_decay, ENDS
         )
         compiled = torch.compile(self.raw) if settings.compile else self.raw
         self.network, self.optimizer = accelerator.prepare(compiled, optimizer)
         self.network.train()
+        self.denoiser = Denoiser(self.network, objective, self.raw.self_condition)
         scaler = accelerator.scaler
         self.state = states.RunState(self.raw, self.average.network, self.optimizer, scaler)
         self.best = math.inf
@@ -173,10 +175,8 @@ class Trainer:
             condition = batch.condition[rows]
             final = piece == settings.accumulate - 1
             with contextlib.nullcontext() if final else self.accelerator.no_sync(self.network):
-                x, drop = self.schedule.q_sample(x0, t, eps), draws.drop[rows]
-                estimate = self._first_x0(x, t, condition, drop) if draws.self_condition else None
-                prediction = self.network(x, t, condition, drop, estimate)
-                loss = self.objective.loss(prediction, x0, eps, t).mean() / settings.accumulate
+                losses = self.denoiser.loss(x0, eps, t, condition, draws.drop[rows], draws.self_condition)
+                loss = losses.mean() / settings.accumulate
                 self.accelerator.backward(loss)
             total += loss.detach()
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), settings.clip)
@@ -184,14 +184,6 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.average.update(self.raw, step)
         return total, norm.detach(), rate
-
-    @torch.no_grad()
-    def _first_x0(self, x: Tensor, t: Tensor, condition: Condition, drop: Tensor) -> Tensor | None:
-        """What a network with self_condition makes of x0 at first sight (B, 2, S, P); None for any other network."""
-        if not self.raw.self_condition:
-            return None
-        eps = self.objective.eps(self.network(x, t, condition, drop), x, t)
-        return self.schedule.x0_from_eps(eps, x, t).clamp(0, 1)
 
     def _measure(self, rows: list[dict[str, float]], losses: list[Tensor], norms: list[Tensor]) -> None:
         """Bring an interval's losses to the host, averaged over processes. InputError where one is not a number."""
@@ -215,7 +207,7 @@ class Trainer:
         """The averaged network's losses; the best one so far is exported, and previews are made when due."""
         if tracker:
             tracker.pause()
-        losses = self.validation(self.average.network, self.objective, self.schedule, self.accelerator)
+        losses = self.validation(Denoiser(self.average.network, self.objective), self.accelerator)
         if tracker and losses["val_loss"] < self.best:
             self._export("best", step, losses["val_loss"])
         self.best = min(self.best, losses["val_loss"])
@@ -228,7 +220,7 @@ class Trainer:
     def _preview(self, step: int, tracker: Tracker) -> dict[str, float]:
         """Sample the first validation conditions, show them above the real rolls, and count notes."""
         batch = self.validation.first(self.settings.previews).to(self.accelerator.device)
-        dtype = PRECISIONS[self.settings.precision]
+        dtype = PRECISIONS[self.accelerator.mixed_precision]
         rolls = self.preview.rolls(self.average.network, self.schedule, batch.condition, dtype)
         notes, real = self.preview.notes(rolls), self.preview.notes(batch.roll)
         sounds = [self.preview.sound(piece) for piece in notes]

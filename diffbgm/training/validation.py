@@ -12,9 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from diffbgm.datasets.batch import Batch
-from diffbgm.diffusion.objective import Objective
-from diffbgm.diffusion.schedule import Schedule
-from diffbgm.models.network import DiffBGM
+from diffbgm.models.denoiser import Denoiser
 from diffbgm.training.draws import fixed
 
 
@@ -30,17 +28,13 @@ class Validation:
         return Batch(batch.roll[:count], batch.condition[:count], batch.songs[:count])
 
     @torch.no_grad()
-    def __call__(
-        self, network: DiffBGM, objective: Objective, schedule: Schedule, accelerator: Accelerator
-    ) -> dict[str, float]:
+    def __call__(self, denoiser: Denoiser, accelerator: Accelerator) -> dict[str, float]:
         """{"val_loss", "val_loss_high" (t > switch), "val_loss_low"}, and "val_loss_<name>" each where there are more.
 
         val_loss weighs the bands by their share of the timesteps, as an average over uniform t does.
         """
-        low_share = (self.switch + 1) / len(schedule)
-        sums = {
-            name: self._sums(parts, network, objective, schedule, accelerator) for name, parts in self.batches.items()
-        }
+        low_share = (self.switch + 1) / len(denoiser.objective.schedule)
+        sums = {name: self._sums(parts, denoiser, accelerator) for name, parts in self.batches.items()}
 
         def mean(total: Tensor) -> tuple[float, float]:
             (high, highs), (low, lows) = total.tolist()
@@ -54,24 +48,18 @@ class Validation:
                 losses[f"val_loss_{name}"] = (1 - low_share) * high + low_share * low
         return losses
 
-    def _sums(
-        self,
-        batches: Sequence[Batch],
-        network: DiffBGM,
-        objective: Objective,
-        schedule: Schedule,
-        accelerator: Accelerator,
-    ) -> Tensor:
+    def _sums(self, batches: Sequence[Batch], denoiser: Denoiser, accelerator: Accelerator) -> Tensor:
         """(2, 2): sum of losses and number of segments, of the high band and of the low one, over all processes."""
         sums = torch.zeros(2, 2, device=accelerator.device)
         for index, batch in enumerate(batches):
             if index % accelerator.num_processes != accelerator.process_index:
                 continue
-            draws = fixed(self.seed + index, len(batch), batch.roll.shape[1:], len(schedule), self.switch)
+            draws = fixed(
+                self.seed + index, len(batch), batch.roll.shape[1:], len(denoiser.objective.schedule), self.switch
+            )
             draws, batch = draws.to(accelerator.device), batch.to(accelerator.device)
             with accelerator.autocast():
-                prediction = network(schedule.q_sample(batch.roll, draws.t, draws.eps), draws.t, batch.condition)
-            loss = objective.loss(prediction, batch.roll, draws.eps, draws.t)
+                loss = denoiser.loss(batch.roll, draws.eps, draws.t, batch.condition)
             high = (draws.t > self.switch).float()
             sums += torch.stack(
                 [

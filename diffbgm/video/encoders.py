@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffbgm.errors import InputError
+from diffbgm.extras import extra
 from diffbgm.video.decode import Frame, VideoInfo
 from diffbgm.video.streams import MEASURES
 from diffbgm.video.weights import Weights, loading, on_device
@@ -184,7 +185,8 @@ class ClipEncoder:
     @cached_property
     def network(self) -> Any:
         """The image tower, in evaluation mode."""
-        import open_clip
+        with extra("clip"):
+            import open_clip
 
         with loading(self.weights) as folder:
             model = open_clip.create_model(f"local-dir:{folder.absolute()}", require_pretrained=True)

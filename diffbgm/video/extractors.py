@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from diffbgm.errors import InputError
 from diffbgm.video.captions import MINILM_WIDTH, BertEmbedder, BlipCaptioner, MiniLMEmbedder, sentence_table
 from diffbgm.video.decode import Frame, Prefetched, decoded, pictures_at, probe
 from diffbgm.video.encoders import ClipEncoder, LiteEncoder
-from diffbgm.video.features import VideoFeatures, on_beats
-from diffbgm.video.shots import ShotDetector, intervals
+from diffbgm.video.features import Extractor, VideoFeatures, on_beats
+from diffbgm.video.shots import AdaptiveShots, ShotDetector, TransNetV2Shots, intervals
 from diffbgm.video.streams import SENTENCES, STREAMS
+from diffbgm.video.weights import Weights
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +72,7 @@ class LiteExtractor:
     def __init__(self, encoder: LiteEncoder, shots: ShotDetector) -> None:
         self.encoder, self.shots = encoder, shots
         self.id = f"lite-1/{encoder.id}/{shots.id}"
+        self.columns = encoder.columns
 
     def to(self, device: "torch.device") -> "LiteExtractor":
         """Compute on this device from now on (the measures themselves stay on the CPU)."""
@@ -117,7 +120,7 @@ class ClipExtractor:
     ) -> None:
         self.encoder, self.shots, self.captioner, self.embedder = encoder, shots, captioner, embedder
         self.id = f"clip-1/{encoder.id}/{shots.id}/{captioner.id}/{embedder.id}"
-        self.visual_width, self.language_width = encoder.width, embedder.width
+        self.columns, self.visual_width, self.language_width = encoder.columns, encoder.width, embedder.width
 
     def to(self, device: "torch.device") -> "ClipExtractor":
         """Compute on this device from now on."""
@@ -161,3 +164,19 @@ class ClipExtractor:
         while batch := list(islice(pictures, self.captioner.batch_size)):
             captions += self.captioner.caption(batch)
         return captions
+
+
+def build_extractor(name: str) -> Extractor:
+    """The extractor `name` with the settings of configs/features/NAME.yaml. InputError for an unknown name."""
+    if name == "lite":
+        return LiteExtractor(LiteEncoder(), AdaptiveShots())
+    if name == "clip":
+        return ClipExtractor(
+            ClipEncoder(Weights("timm/vit_base_patch32_clip_224.openai", folder="pretrained/clip-vit-base-patch32")),
+            TransNetV2Shots(),
+            BlipCaptioner(
+                Weights("Salesforce/blip-image-captioning-base", folder="pretrained/blip-image-captioning-base")
+            ),
+            BertEmbedder(Weights("google-bert/bert-base-uncased", folder="pretrained/bert-base-uncased")),
+        )
+    raise InputError(f"features={name} is unknown; give lite or clip")

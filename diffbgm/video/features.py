@@ -8,7 +8,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, sha256
 from diffbgm.video.captions import sentence_table
-from diffbgm.video.streams import MEASURES, QUANTILES, SENTENCES, Measures, Reference, describe, levels
+from diffbgm.video.streams import MEASURES, QUANTILES, SENTENCES, STREAMS, Measures, Reference, describe, levels
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +68,7 @@ class Extractor(Protocol):
     """Makes `VideoFeatures`; built from configs/features/*.yaml."""
 
     id: str
+    columns: tuple[str, ...]  # names of the visual columns, which can be steered; () for image embeddings
     visual_width: int  # of what the model sees, per beat
     language_width: int
 
@@ -147,10 +148,12 @@ class BeatFeatures:
     valid: NDArray[np.bool_]  # (T,) False past the end of the video, where features are 0
     captions: tuple[str, ...]  # (T,) "" past the end
     cut: NDArray[np.bool_]  # (T,) beats in which a shot other than the first begins
+    columns: tuple[str, ...] = ()  # names of the visual columns, which can be steered; () for image embeddings
 
     def __getitem__(self, span: slice) -> "BeatFeatures":
         """A stretch of beats."""
-        return BeatFeatures(*(part[span] for part in vars(self).values()))
+        parts = {entry.name: getattr(self, entry.name)[span] for entry in fields(self) if entry.name != "columns"}
+        return replace(self, **parts)
 
 
 def on_beats(
@@ -182,6 +185,7 @@ def on_beats(
         valid=np.arange(beats) < total,
         captions=(*captions[:shown], *[""] * missing),
         cut=np.isin(np.arange(beats), cuts),
+        columns=STREAMS if features.columns else (),
     )
 
 

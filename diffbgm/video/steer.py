@@ -14,16 +14,26 @@ from diffbgm.video.features import BeatFeatures
 from diffbgm.video.streams import SENTENCES, STREAMS, describe
 
 MOTION = [STREAMS.index("motion"), STREAMS.index("motion_onset")]
+LIGHT = [STREAMS.index("brightness"), STREAMS.index("warmth")]
+MOOD_PULL = 0.6  # share of the way to the end of its range that a stream goes at full valence or arousal
 
 
 def has_streams(beats: BeatFeatures) -> bool:
-    """Whether the visual features are the nine lite streams (else: image embeddings)."""
-    return beats.visual.shape[1] == len(STREAMS)
+    """Whether the extractor measures streams that can be steered (else: image embeddings)."""
+    return beats.columns == STREAMS
 
 
 def pace(beats: BeatFeatures) -> NDArray[np.float32] | None:
     """The motion stream (T,) in [0, 1]; None for image embeddings, which have none."""
     return beats.visual[:, MOTION[0]] if has_streams(beats) else None
+
+
+def curves(beats: BeatFeatures) -> dict[str, list[float]]:
+    """Motion and light of each beat that the video has, in [0, 1], to be drawn; {} for image embeddings."""
+    if not has_streams(beats):
+        return {}
+    shown = beats.visual[beats.valid].astype(float).round(3)
+    return {"motion": shown[:, MOTION[0]].tolist(), "light": shown[:, STREAMS.index("brightness")].tolist()}
 
 
 def with_intensity(beats: BeatFeatures, factor: float) -> BeatFeatures:
@@ -35,6 +45,27 @@ def with_intensity(beats: BeatFeatures, factor: float) -> BeatFeatures:
         raise InputError("intensity= needs features=lite, whose motion it scales; leave it out for this checkpoint")
     visual = beats.visual.copy()
     visual[:, MOTION] = np.clip(visual[:, MOTION] * factor, 0.0, 1.0)
+    return _described(beats, visual)
+
+
+def with_mood(beats: BeatFeatures, valence: np.ndarray, arousal: np.ndarray) -> BeatFeatures:
+    """Lite features moved towards a mood, (T,) each in -1..1, and the sentences that then fit.
+
+    Arousal moves motion, valence light and warmth, which stand for density, register and mode: at 1 a stream goes
+    `MOOD_PULL` of its way to the end of its range. Image embeddings stay as they are.
+    """
+    if not has_streams(beats):
+        return beats
+    visual = beats.visual.copy()
+    for streams, wish in ((MOTION, arousal), (LIGHT, valence)):
+        wish = np.asarray(wish)[: len(visual), None]
+        end = (wish > 0).astype(np.float32)
+        visual[:, streams] += (MOOD_PULL * np.abs(wish) * (end - visual[:, streams])).astype(np.float32)
+    return _described(beats, visual)
+
+
+def _described(beats: BeatFeatures, visual: NDArray[np.float32]) -> BeatFeatures:
+    """Other streams with the sentences that fit them."""
     shown = int(beats.valid.sum())
     index = describe(visual[:shown])
     language = beats.language.copy()

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from diffbgm.music.density import rank
+
 STREAMS = (
     "motion",
     "motion_onset",
@@ -78,12 +80,6 @@ class Reference:
         distinct, where, counts = np.unique(self.quantiles[name], return_inverse=True, return_counts=True)
         middle = np.bincount(where, weights=np.linspace(0.0, 1.0, QUANTILES)) / counts
         return np.interp(values, distinct, middle)
-
-
-def rank(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Centred rank within the piece, (N,) -> (N,) in (0, 1); ties share their mean rank, so constant gives 0.5."""
-    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return ((np.cumsum(counts) - counts / 2) / max(len(values), 1))[where]
 
 
 def spans(cut: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

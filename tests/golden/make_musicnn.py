@@ -1,6 +1,6 @@
 """Make tests/golden/musicnn.json: what TensorFlow gives for musicnn's MagnaTagATune model on drawn patches.
 
-In an environment of its own, with the wheel that `python scripts/download_assets.py musicnn` fetches:
+In an environment of its own, with the wheel that `pip download --no-deps musicnn==0.1.0` fetches:
 
     pip install "tensorflow-cpu==2.15.*" librosa
     PYTHONPATH=pretrained/musicnn-0.1.0-py3-none-any.whl python tests/golden/make_musicnn.py

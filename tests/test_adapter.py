@@ -1,4 +1,4 @@
-"""The U-Net: its size, its options, and what it cannot know."""
+"""The U-Net around rolls: its size, its options, and what it cannot know."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from diffbgm.errors import InputError
-from diffbgm.models.unet import OUTSIDE_LOGIT, UNet, pack_cells, unpack_cells
+from diffbgm.models.adapter import OUTSIDE_LOGIT, RollUNet, pack_cells, rows_of, unpack_cells
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "model"
 SMALLEST = {"channels": 32, "attention_levels": [1], "n_res_blocks": 1, "channel_multipliers": [1, 1], "d_cond": 16}
@@ -20,11 +20,11 @@ def options(name: str) -> dict[str, Any]:
     return plain
 
 
-def count(unet: UNet) -> int:
+def count(unet: RollUNet) -> int:
     return sum(parameter.numel() for parameter in unet.parameters())
 
 
-def awake(unet: UNet) -> UNet:
+def awake(unet: RollUNet) -> RollUNet:
     """Every weight drawn, so that no branch is silent."""
     generator = torch.Generator().manual_seed(0)
     for parameter in unet.parameters():
@@ -41,19 +41,19 @@ def inputs(batch: int = 2, steps: int = 32, pitches: int = 16, d_cond: int = 16)
 
 def test_paper_model_has_the_paper_s_size() -> None:
     with torch.device("meta"):
-        assert count(UNet(**options("paper"))) == 41_082_370  # 41.08 M
+        assert count(RollUNet(**options("paper"))) == 41_082_370  # 41.08 M
 
 
 def test_sizes_of_the_other_models() -> None:
     with torch.device("meta"):
-        assert count(UNet(**options("small"))) == 7_287_024
-        assert count(UNet(**options("tiny"))) < 500_000
+        assert count(RollUNet(**options("small"))) == 7_312_384
+        assert count(RollUNet(**options("tiny"))) < 500_000
 
 
 @pytest.mark.parametrize("name", ["small", "tiny"])
 def test_a_fresh_network_predicts_its_output_bias(name: str) -> None:
-    unet = UNet(**options(name))
-    x = torch.randn(1, 2, 128, 128)
+    unet = RollUNet(**options(name))
+    x = torch.randn(1, unet.planes, 128, 128)
     tokens = torch.randn(1, 32, unet.d_cond)
     y = unet(x, torch.tensor([500]), tokens, 8, tokens)
     assert y.shape == x.shape
@@ -63,7 +63,7 @@ def test_a_fresh_network_predicts_its_output_bias(name: str) -> None:
 
 
 def test_pitches_outside_are_not_seen() -> None:
-    unet = awake(UNet(**SMALLEST, pitches=(4, 12), output_bias=-4.0))
+    unet = awake(RollUNet(**SMALLEST, pitches=(4, 12), output_bias=-4.0))
     x, t, tokens, _ = inputs()
     other = x.clone()
     other[..., :4], other[..., 12:] = 7.0, 7.0
@@ -80,7 +80,7 @@ def test_packing_keeps_every_cell() -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_windows_differ_per_sample(masked: bool) -> None:
-    unet = awake(UNet(**SMALLEST, mask_self_attention=masked))
+    unet = awake(RollUNet(**SMALLEST, mask_self_attention=masked))
     x, t, tokens, _ = inputs(3)
     with torch.no_grad():
         together = unet(x, t, tokens, torch.tensor([8, 32, 2]))
@@ -96,20 +96,20 @@ def test_without_positions_the_order_inside_a_window_is_unknown() -> None:
     swapped = tokens.clone()
     swapped[:, [8, 13]] = tokens[:, [13, 8]]
     with torch.no_grad():
-        plain = awake(UNet(**SMALLEST))
+        plain = awake(RollUNet(**SMALLEST))
         torch.testing.assert_close(plain(x, t, tokens, 8), plain(x, t, swapped, 8), atol=1e-5, rtol=0)
-        placed = awake(UNet(**SMALLEST, positions=True))
+        placed = awake(RollUNet(**SMALLEST, positions=True))
         assert (placed(x, t, tokens, 8) - placed(x, t, swapped, 8)).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize(("steps", "rows"), [(32, 1), (128, 4), (16, 0.5)])
 def test_beat_condition_reaches_the_first_map_at_its_beat(steps: int, rows: float) -> None:
-    unet = UNet(**SMALLEST, beat_condition=True)
+    unet = RollUNet(**SMALLEST, beat_condition=True)
     assert unet.beat is not None
     torch.nn.init.eye_(unet.beat.weight)
     beats = torch.zeros(1, 32, 16)
     beats[0, 10, 3] = 1
-    added = unet._rows_of(unet.beat(beats), steps)[0, :, :, 0]  # (C, H)
+    added = rows_of(unet.beat(beats), steps)[0, :, :, 0]  # (C, H)
     expected = torch.zeros(32, steps)
     expected[3, int(10 * rows) : int(10 * rows) + max(1, int(rows))] = min(1.0, rows)
     torch.testing.assert_close(added, expected)
@@ -117,7 +117,7 @@ def test_beat_condition_reaches_the_first_map_at_its_beat(steps: int, rows: floa
 
 def test_beat_condition_changes_nothing_at_first_and_needs_beats() -> None:
     x, t, tokens, beats = inputs()
-    unet = UNet(**SMALLEST, beat_condition=True)
+    unet = RollUNet(**SMALLEST, beat_condition=True)
     torch.nn.init.normal_(unet.out[2].weight)
     assert torch.equal(unet(x, t, tokens, 8, beats), unet(x, t, tokens, 8, 2 * beats))
     with torch.no_grad():
@@ -126,7 +126,7 @@ def test_beat_condition_changes_nothing_at_first_and_needs_beats() -> None:
 
 
 def test_memory_format_and_bf16_change_only_rounding() -> None:
-    unet = awake(UNet(**options("tiny")))
+    unet = awake(RollUNet(**options("tiny")))
     x, t, tokens, beats = inputs(2, 128, 128, 32)
     with torch.no_grad():
         plain = unet(x, t, tokens, 8, beats)
@@ -144,7 +144,7 @@ def test_time_is_felt_where_norm_groups_hold_several_channels() -> None:
     x, t, tokens, beats = inputs()
     moved = {}
     for groups in (8, 32):
-        unet = awake(UNet(**SMALLEST, positions=True, beat_condition=True, norm_groups=groups))
+        unet = awake(RollUNet(**SMALLEST, positions=True, beat_condition=True, norm_groups=groups))
         unet(x, t, tokens, 8, beats).square().mean().backward()
         moved[groups] = {name: parameter.grad.abs().max().item() for name, parameter in unet.named_parameters()}
     assert min(moved[8].values()) > 0
@@ -155,4 +155,4 @@ def test_time_is_felt_where_norm_groups_hold_several_channels() -> None:
 @pytest.mark.parametrize("wrong", [{"channels": 34}, {"pitches": (20, 107)}, {"n_heads": 3}, {"norm_groups": 12}])
 def test_numbers_that_do_not_divide_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
-        UNet(**{**SMALLEST, **wrong})
+        RollUNet(**{**SMALLEST, **wrong})

@@ -1,0 +1,96 @@
+"""The commands that make a take again, or keep some of its bars and compose the rest anew."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from diffbgm.app.cli import CONFIGS, configure
+
+# Where and how a run is made, not what is composed.
+OF_THE_RUN = frozenset(
+    "videos out cache device precision compile page quiet verbose debug shards shard overwrite batch workers".split()
+)
+
+
+@lru_cache
+def _defaults() -> dict[str, Any]:
+    return OmegaConf.to_container(configure("sample", ["videos=-", "out=-"]))  # type: ignore[return-value]
+
+
+def changed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a composed configs/sample.yaml that differ from their defaults, as a command line names them."""
+    return dict(_changes(config, _defaults(), ""))
+
+
+def make_again(report: Mapping[str, Any], out: Path) -> str:
+    """The command that composes a take once more, into a folder beside `out`."""
+    return _command(report, beside(out, "again"), changed_settings(report.get("config", {})))
+
+
+def keep_and_redo(report: Mapping[str, Any], out: Path) -> str:
+    """The command that keeps bars {first} to {last} of a take and composes the rest with the next seed."""
+    settings = changed_settings(report.get("config", {}))
+    for key in ("melody", "variations", "keep", "keep_bars", "tempo", "seed"):
+        settings.pop(key, None)
+    settings |= {"seed": report["seed"] + 1, "tempo": report["tempo"], "keep": str(out / f"{report['name']}.mid")}
+    command = _command(report, beside(out, "redo"), settings)
+    return f"{command} 'keep_bars=[{{first}},{{last}}]'"
+
+
+def beside(out: Path, word: str) -> Path:
+    """A folder next to `out` for another try."""
+    return out.with_name(f"{out.resolve().name}-{word}") if out.name in ("", ".", "..") else Path(f"{out}-{word}")
+
+
+def _command(report: Mapping[str, Any], out: Path, settings: Mapping[str, Any]) -> str:
+    words = {"videos": report["video"], "out": str(out), **settings}
+    return " ".join(["diffbgm sample", *(shlex.quote(f"{key}={_text(value)}") for key, value in words.items())])
+
+
+def _changes(config: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        name, usual = f"{prefix}{key}", defaults.get(key)
+        if name in OF_THE_RUN or value == usual:
+            continue
+        if isinstance(value, Mapping) and "_target_" in value:
+            yield from _option(name, value, usual)
+        elif isinstance(value, Mapping):
+            yield from _changes(value, usual if isinstance(usual, Mapping) else {}, f"{name}.")
+        else:
+            yield name, value
+
+
+def _option(group: str, value: Mapping[str, Any], usual: Any) -> Iterator[tuple[str, Any]]:
+    """The option of a config group that a node came from, and what differs from it."""
+    if isinstance(usual, Mapping) and _kind(usual) == _kind(value):
+        yield from _changes(value, usual, f"{group}.")
+        return
+    for file in sorted((CONFIGS / group).glob("*.yaml")):
+        option = OmegaConf.to_container(OmegaConf.load(file))
+        if isinstance(option, Mapping) and _kind(option) == _kind(value):
+            yield group, file.stem
+            known = {key: item for key, item in value.items() if key in option}  # nested groups have their own files
+            yield from _changes(known, option, f"{group}.")
+            return
+
+
+def _kind(node: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What tells the options of a group apart."""
+    return node.get("_target_"), node.get("name")
+
+
+def _text(value: Any) -> str:
+    """A value as Hydra's grammar reads it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_text, value))}]"
+    return str(value)

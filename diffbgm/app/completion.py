@@ -1,0 +1,75 @@
+"""`diffbgm completion bash|zsh`: a script that completes commands, settings and their choices.
+
+    eval "$(diffbgm completion bash)"        in ~/.bashrc
+    eval "$(diffbgm completion zsh)"         in ~/.zshrc
+
+The words are written into the script, so that no Python starts when Tab is pressed. `python sample.py` and the other
+scripts have Hydra's own completion as well: eval "$(python sample.py -sc install=bash)".
+"""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from diffbgm.app.settings_text import read_command
+
+SHELLS = ("bash", "zsh")
+# Commands with a config, and those that take no settings.
+CONFIGURED = {"sample": "sample", "train": "train", "evaluate": "evaluate", "features": "extract_features"}
+PLAIN = ("app", "doctor", "completion")
+
+_SCRIPT = r"""
+_diffbgm() {
+    local current="${COMP_WORDS[COMP_CWORD]}" words
+    if (( COMP_CWORD > 1 )) && [[ "${COMP_WORDS[COMP_CWORD-1]}" == "=" || "$current" == "=" ]]; then
+        [[ "$current" == "=" ]] && current=""
+        COMPREPLY=($(compgen -f -- "$current"))
+        return
+    fi
+    case "${COMP_WORDS[1]}" in
+@CASES@
+        *) words="@COMMANDS@" ;;
+    esac
+    (( COMP_CWORD == 1 )) && words="@COMMANDS@"
+    COMPREPLY=($(compgen -W "$words" -- "$current"))
+    [[ "${COMPREPLY[0]}" == *= ]] && compopt -o nospace 2>/dev/null
+}
+complete -F _diffbgm diffbgm
+"""
+
+
+def main(arguments: Sequence[str], configs: Path) -> int:
+    """Print the script for a shell; 1 with help where the argument names none."""
+    if len(arguments) != 1 or arguments[0] not in SHELLS:
+        print(__doc__, file=sys.stdout if set(arguments) & {"-h", "--help"} else sys.stderr)
+        return 0 if set(arguments) & {"-h", "--help"} else 1
+    print(script(arguments[0], configs), end="")
+    return 0
+
+
+def script(shell: str, configs: Path) -> str:
+    """The completion script for bash or zsh, from the configs as they are."""
+    words = {command: _words(configs / f"{config}.yaml") for command, config in CONFIGURED.items()}
+    text = _SCRIPT.lstrip("\n").replace("@CASES@", _cases(words)).replace("@COMMANDS@", " ".join([*CONFIGURED, *PLAIN]))
+    return f"autoload -U +X bashcompinit && bashcompinit\n{text}" if shell == "zsh" else text
+
+
+def _words(path: Path) -> list[str]:
+    """key= for each setting, key=choice for those whose comment lists choices, group=option for each group."""
+    command = read_command(path)
+    words = []
+    for setting in command.settings:
+        words.append(f"{setting.key}=")
+        words += [f"{setting.key}={choice}" for choice in choices(setting.comment)]
+    return words + [f"{group.name}={option}" for group in command.groups for option in group.options]
+
+
+def choices(comment: str) -> list[str]:
+    """The choices that a comment lists at its start as "a | b | c"; none otherwise."""
+    found = re.match(r"[\w:.-]+(?: \| [\w:.-]+)+", comment)
+    return [choice.strip(":") for choice in found[0].split(" | ")] if found else []
+
+
+def _cases(words: Mapping[str, Sequence[str]]) -> str:
+    return "\n".join(f'        {command}) words="{" ".join(known)}" ;;' for command, known in words.items())

@@ -1,0 +1,60 @@
+"""The files of a video's music: NAME.mid -> NAME.wav -> NAME.mp4, with NAME.png and NAME.json.
+
+They are made in a hidden folder beside their place and moved there together, so that a video has all of its results or
+none.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffbgm.files import Staging, staged
+from diffbgm.generation.music import Music
+from diffbgm.generation.pipeline import Stage
+
+
+def write_takes(takes: Sequence[Music], name: str, out: Path, stage: Stage) -> list[dict[str, Any]]:
+    """Write every take of a video's music into `out` and return what each NAME.json holds.
+
+    The first take is NAME, the others NAME.take2, NAME.take3, ... InputError where something cannot be written; then
+    nothing of the video is left.
+    """
+    reports = []
+    with ExitStack() as stack:
+        for place, music in enumerate(takes):
+            title = name if place == 0 else f"{name}.take{place + 1}"
+            staging = stack.enter_context(staged(out, title))
+            reports.append({"name": title, **_write(music, staging, stage)})
+            text = json.dumps(reports[-1], indent=1, ensure_ascii=False)
+            (staging / "json").write_text(text, encoding="utf-8")
+    return reports
+
+
+def _write(music: Music, staging: Staging, stage: Stage) -> dict[str, Any]:
+    """All files of a take but the json, and what is to be told of it."""
+    seconds = {name: taken for name, taken in music.seconds.items()}
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        with stage(name, 1) as advance:
+            yield
+            advance(1)
+        seconds[name] = time.perf_counter() - begin
+
+    with timed("sound"):
+        music.save(staging / "mid")
+        music.save(staging / "wav")
+    with timed("mux"):
+        mix = music.save_video(staging / "mp4")
+    with timed("picture"):
+        music.save(staging / "png")
+    if music.states is not None:
+        times, rolls = music.states
+        np.savez_compressed(staging / "states.npz", t=times, rolls=rolls)
+    return music.report() | {"mix": mix, "seconds": seconds | {"total": sum(seconds.values())}}

@@ -1,0 +1,162 @@
+"""The settings of a command as text, read from the comments of its config: for `--help` and for the documentation.
+
+A config is read line by line, without Hydra or a YAML parser, so that `--help` answers at once. What it relies on: a
+setting is `key: value  # what it means`; nested ones are indented by two spaces; a comment on a line of its own after
+an empty line is the heading of the settings below it; a group of the defaults list is `- name: option  # comment`, with
+its options in the folder of that name.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_VALUE = r'"[^"]*"|[^#\s].*?'
+_SETTING = re.compile(rf"^(?P<indent> *)(?P<key>[\w/]+):(?: +(?P<value>{_VALUE}))??(?: +# (?P<comment>.*))?$")
+_GROUP = re.compile(r"^ *- (?:override )?/?(?P<name>[\w/@.]+): *(?P<option>[\w/]+)(?: +# (?P<comment>.*))?$")
+_NOT_FOR_PEOPLE = ("hydra", "defaults")
+REQUIRED = "???"
+WIDTH = 100
+_CLOSING = """Quote a value with spaces: "key=A minor". -m runs a sweep, such as seed=0,1,2; --cfg job shows a config.
+Tab completion: eval "$(diffbgm completion bash)" (or zsh)"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of a config."""
+
+    key: str  # dotted, as on a command line
+    default: str  # as written; REQUIRED where it has to be given
+    comment: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A choice between config files."""
+
+    name: str
+    default: str
+    options: dict[str, str]  # name -> the first sentence of that file's first comment
+    comment: str
+
+
+@dataclass
+class Topic:
+    """Settings under one heading."""
+
+    heading: str  # "" where the config gives none
+    settings: list[Setting] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command's config says about itself."""
+
+    title: str  # its first comment
+    topics: list[Topic]
+    groups: list[Group]
+
+    @property
+    def settings(self) -> list[Setting]:
+        """All settings, in order."""
+        return [setting for topic in self.topics for setting in topic.settings]
+
+
+def read_command(path: Path) -> Command:
+    """The settings of a command's config file, by topic."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    title = lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
+    topics = [Topic("")]
+    groups: list[Group] = []
+    parents: list[str] = []
+    fresh = False
+    for line in lines[1 if title else 0 :]:
+        if not line.strip():
+            fresh = True
+            continue
+        if fresh and line.startswith("# "):
+            topics.append(Topic(line.removeprefix("# ")))
+        fresh = False
+        if group := _GROUP.match(line):
+            if not group["name"].startswith(("hydra", "override")):
+                groups.append(_group(path.parent, group["name"], group["option"], group["comment"] or ""))
+        elif setting := _SETTING.match(line):
+            depth = len(setting["indent"]) // 2
+            parents = [*parents[:depth], setting["key"]]
+            if parents[0] in _NOT_FOR_PEOPLE:
+                continue
+            if setting["value"] is not None:
+                text = setting["comment"] or ""
+                topics[-1].settings.append(Setting(".".join(parents), setting["value"], text))
+    topics += [_inside(path.parent, group) for group in groups]
+    return Command(title, [topic for topic in topics if topic.settings], groups)
+
+
+def _inside(configs: Path, group: Group) -> Topic:
+    """The settings of a group's default option, under the group's name."""
+    path = configs / group.name / f"{group.default}.yaml"
+    if not path.is_file():
+        return Topic("")
+    settings = [
+        Setting(f"{group.name}.{setting.key}", setting.default, setting.comment)
+        for setting in read_command(path).settings
+        if not setting.key.startswith("_") and "._" not in setting.key and not setting.default.startswith("${..")
+    ]
+    return Topic(f"{group.name}={group.default}", settings)
+
+
+def first_comment(path: Path) -> str:
+    """The first sentence of a config file's opening comment; "" where there is none."""
+    words = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        words.append(line.removeprefix("#").strip())
+    sentence = re.match(r".*?(?:\.(?= |$)|$)", " ".join(words))
+    return sentence[0].rstrip(".") if sentence else ""
+
+
+def help_text(name: str, configs: Path) -> str:
+    """What `--help` prints of configs/NAME.yaml: usage, settings by topic with defaults and comments, groups."""
+    command = read_command(configs / f"{name}.yaml")
+    usage, _, purpose = command.title.partition("]: ") if "]: " in command.title else (command.title, "", "")
+    parts = [f"usage: {usage}{']' if purpose else ''}"]
+    if purpose:
+        parts.append(purpose[:1].upper() + purpose[1:])
+    parts += [_listed(topic) for topic in command.topics]
+    if command.groups:
+        parts.append("Choices (group=option):\n" + "\n".join(_choices(group) for group in command.groups))
+    parts.append(_CLOSING)
+    return "\n\n".join(parts) + "\n"
+
+
+def _group(configs: Path, name: str, default: str, comment: str) -> Group:
+    files = sorted((configs / name).glob("*.yaml"))
+    return Group(name, default, {file.stem: first_comment(file) for file in files}, comment)
+
+
+def _listed(topic: Topic) -> str:
+    lines = [f"{topic.heading}:"] if topic.heading else []
+    for setting in topic.settings:
+        shown = f"{setting.key}={'...' if setting.default == REQUIRED else setting.default}"
+        lines += _columns(f"  {shown}", setting.comment)
+    return "\n".join(lines)
+
+
+def _choices(group: Group) -> str:
+    lines = []
+    for option, about in group.options.items():
+        lines += _columns(f"  {group.name}={option}", about + (" (default)" if option == group.default else ""))
+    return "\n".join(lines)
+
+
+def _columns(left: str, right: str, edge: int = 34) -> Iterator[str]:
+    """`left`, and `right` wrapped in a column of its own."""
+    rows = textwrap.wrap(right, WIDTH - edge) or [""]
+    if len(left) >= edge:
+        yield left
+        left = ""
+    for row in rows:
+        yield f"{left:{edge}s}{row}".rstrip()
+        left = ""

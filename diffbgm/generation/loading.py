@@ -1,0 +1,80 @@
+"""Where a pipeline's parts come from: a checkpoint by name, file, folder or hub id; the device; the arithmetic."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from diffbgm.errors import InputError
+from diffbgm.shipped import shipped_weights, weights_path
+
+WEIGHTS = "model.safetensors"  # a checkpoint's name in a folder and on the hub
+
+
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """The file of a checkpoint: a shipped name, a file, a folder with one .safetensors file, or a hub id "owner/name".
+
+    Only a hub id may need the network, and only when the hub's cache lacks it. InputError where there is none.
+    """
+    path = weights_path(name_or_path)
+    if path.is_dir():
+        found = [path / WEIGHTS] if (path / WEIGHTS).is_file() else sorted(path.glob("*.safetensors"))
+        if len(found) != 1:
+            holds = f"{len(found)} .safetensors files" if found else "no .safetensors file"
+            raise InputError(f"the folder {path} holds {holds}; give the path of a checkpoint file")
+        return found[0]
+    name = str(name_or_path)
+    if path.exists() or path.suffix == ".safetensors":
+        return path
+    shipped = shipped_weights()
+    if name in shipped:
+        return shipped[name]
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return _from_hub(name)
+    raise InputError(
+        f"there is no checkpoint {name!r}; give a shipped name ({', '.join(shipped)}), a file, a folder or a hub id "
+        "such as owner/name"
+    )
+
+
+def _from_hub(name: str) -> Path:
+    """The checkpoint of a hub repository, from the hub's cache where that has it."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, WEIGHTS))
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"the hub cannot be reached and {name} is not in its cache; connect to the network, or give a file, a "
+            f"folder or a shipped name ({', '.join(shipped_weights())})"
+        ) from error
+    except EntryNotFoundError as error:
+        raise InputError(f"{name} on the hub holds no {WEIGHTS}; give a repository made by push_to_hub") from error
+    except (OSError, HFValidationError) as error:  # HfHubHTTPError is an OSError
+        reason = str(error).strip().split("\n")[0][:120]
+        raise InputError(
+            f"there is no checkpoint {name!r} here, and the hub does not give one ({reason}); check the name"
+        ) from error
+
+
+def device_named(name: str) -> torch.device:
+    """The device called `name`; for "auto" a GPU if there is one. InputError where it cannot be used here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device={name} cannot be used here ({error}); give device=cpu or device=auto") from error
+    return device
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """The autocast type; None is float32. "auto": bf16 where the device is fast in it. InputError for another name."""
+    choices = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" else "fp32"
+    if precision not in choices:
+        raise InputError(f"precision={precision} is unknown; give one of auto, {', '.join(choices)}")
+    return choices[precision]

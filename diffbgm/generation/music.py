@@ -1,0 +1,158 @@
+"""A finished piece: what `Pipeline` returns, to be heard, looked at, measured or saved.
+
+Shape legend: N notes, L steps of the piece, P pitches, S shots, n samples of sound.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffbgm.errors import InputError
+from diffbgm.files import atomic
+from diffbgm.generation.settings import SampleSettings
+from diffbgm.music.key import estimate_key
+from diffbgm.music.notes import STEPS_PER_BEAT, Notes
+from diffbgm.music.pianoroll import encode
+from diffbgm.video.features import BeatFeatures
+from diffbgm.video.steer import curves, pace
+
+SAMPLE_RATE = 48000  # Hz
+SHORT_FADE = {"cut": 0.02, "resolve": 0.6}  # seconds in which the sound ends, by settings.ending
+
+
+@dataclass(frozen=True, eq=False)
+class Music:
+    """The music for a video. Nothing is written and no sound is made before it is asked for."""
+
+    notes: Notes  # N notes as they are played: in the key asked for, up to the end of the video
+    tempo: float  # beats a minute
+    duration: float  # seconds of the video
+    shots: NDArray[np.float64]  # (S, 2) seconds
+    captions: tuple[str, ...]  # of the shots, or the one that took their place
+    following: float | None  # Spearman correlation of notes and motion per beat; None where it cannot be computed
+    settings: SampleSettings  # all in effect, the checkpoint's own among them
+    video: Path | None = None  # None where only features were given
+    shown: BeatFeatures | None = None  # what the network was shown of the video
+    take: int = 0  # 0, 1, ... in the order of their seeds
+    tempo_score: float | None = None  # share of cuts on beats, as `choose_tempo` counts it
+    transposed: int = 0  # semitones by which `settings.key` moved the piece
+    states: tuple[np.ndarray, np.ndarray] | None = None  # kept timesteps (n,) and predicted rolls (n, 2, L, P)
+    seconds: Mapping[str, float] = field(default_factory=dict)  # what making it took, by stage
+    about: Mapping[str, Any] = field(default_factory=dict)  # checkpoint, device and versions
+    sample_rate: int = SAMPLE_RATE  # Hz, of `audio`
+
+    @cached_property
+    def roll(self) -> NDArray[np.float32]:
+        """The piano roll (2, L, 128) of 0 and 1: onsets, and what is held after them."""
+        steps = int(np.ceil(self.duration * self.tempo / 60 * STEPS_PER_BEAT - 1e-6))
+        return encode(self.notes, max(steps, self.notes.end))
+
+    @cached_property
+    def audio(self) -> NDArray[np.float32]:
+        """The sound (n, 2), exactly as long as the video, at the loudness asked for. InputError for a bad soundfont."""
+        from diffbgm.music.audio import fit_length, normalise_loudness, render
+
+        with TemporaryDirectory() as folder:
+            self.save(midi := Path(folder) / "music.mid")
+            sound = render(midi, soundfont=self.settings.soundfont, sample_rate=self.sample_rate)
+        fade = SHORT_FADE.get(self.settings.ending, self.settings.fade)
+        loud = normalise_loudness(sound, self.sample_rate, self.settings.lufs)
+        return fit_length(loud, round(self.duration * self.sample_rate), round(fade * self.sample_rate))
+
+    @property
+    def key(self) -> str | None:
+        """The key the notes are in, such as "A minor"; None for a piece without notes."""
+        return str(estimate_key(self.notes)) if len(self.notes) else None
+
+    def save(self, path: str | Path) -> Path:
+        """Write the piece by the ending of `path`, whole or not at all, and return the path.
+
+        .mp4: the video with the music; .mid; .wav; .png: the piano roll; .json: `report()`. The video's own path is a
+        place like any other: the video is then replaced. InputError for another ending, where there is no such folder,
+        and for .mp4 where the music was made from features alone.
+        """
+        path = Path(path)
+        writers: dict[str, Callable[[Path], object]] = {
+            ".mp4": self.save_video,
+            ".mid": self._save_midi,
+            ".wav": self._save_sound,
+            ".png": self._save_picture,
+            ".json": self._save_report,
+        }
+        if path.suffix.lower() not in writers:
+            raise InputError(f"{path} has the ending {path.suffix!r}, which is unknown; give {' '.join(writers)}")
+        if not path.parent.is_dir():
+            raise InputError(f"there is no folder {path.parent}; make it first, or give another")
+        writers[path.suffix.lower()](path)
+        return path
+
+    def save_video(self, path: Path) -> str:
+        """Write the video with the music as an MP4; returns the mix in effect, "replace" where the video is silent."""
+        from diffbgm.video.mux import mux
+
+        if self.video is None:
+            raise InputError(f"{path} needs the video, but this music was made from features; save .wav or .mid")
+        with atomic(path) as temporary:
+            return mux(self.video, self.audio, self.sample_rate, temporary, self.settings.mix, fade=0.0).mix
+
+    def report(self) -> dict[str, Any]:
+        """What is known of the piece, as JSON values."""
+        return {
+            "video": None if self.video is None else str(self.video),
+            **self.about,
+            "tempo": self.tempo,
+            "tempo_score": self.tempo_score,
+            "seed": self.settings.seed,
+            "take": self.take,
+            "following": self.following,
+            "duration": self.duration,
+            "key": self.key,
+            "transposed": self.transposed,
+            "notes": len(self.notes),
+            "mix": self.settings.mix,
+            "shots": self.shots.tolist(),
+            "captions": list(self.captions),
+            "curves": {} if self.shown is None else curves(self.shown),
+            "settings": asdict(self.settings),
+            "seconds": {**self.seconds, "total": sum(self.seconds.values())},
+        }
+
+    def _save_midi(self, path: Path) -> None:
+        from diffbgm.music.midi import write_midi
+
+        write_midi(self.notes, path, self.tempo, self.settings.program)
+
+    def _save_sound(self, path: Path) -> None:
+        from diffbgm.music.audio import write_wav
+
+        write_wav(path, self.audio, self.sample_rate)
+
+    def _save_picture(self, path: Path) -> None:
+        from diffbgm.generation.picture import draw_roll
+
+        motion = None if self.shown is None else pace(self.shown)
+        draw_roll(self.notes, path, self.tempo, self.shots[1:, 0].tolist(), motion, self.duration)
+
+    def _save_report(self, path: Path) -> None:
+        with atomic(path) as temporary:
+            temporary.write_text(json.dumps(self.report(), indent=1, ensure_ascii=False), encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        """The piano roll and a player, for notebooks."""
+        with TemporaryDirectory() as folder:
+            files = [self.save(Path(folder) / name).read_bytes() for name in ("music.png", "music.wav")]
+        picture, sound = (base64.b64encode(data).decode() for data in files)
+        facts = f"{self.duration:.1f} s, {len(self.notes)} notes, {self.tempo:g} BPM, {self.key or 'no key'}"
+        return (
+            f'<figure style="margin:0"><img alt="Piano roll: {facts}" style="max-width:100%" '
+            f'src="data:image/png;base64,{picture}"><figcaption>{facts}</figcaption>'
+            f'<audio controls src="data:audio/wav;base64,{sound}"></audio></figure>'
+        )

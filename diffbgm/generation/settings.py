@@ -1,0 +1,93 @@
+"""What can be asked of the music: every setting with its type, range, default and a sentence of help, once.
+
+configs/sample.yaml and the keyword arguments of `Pipeline` have the same names; both pass through these types.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from diffbgm.errors import InputError
+from diffbgm.fields import check, field
+from diffbgm.music.mixing import MIXES
+from diffbgm.video.windows import WINDOWS
+
+MODALITIES = ("both", "language", "visual")
+LONGFORMS = ("independent", "outpaint", "joint")
+ENDINGS = ("fade", "cut", "resolve")
+SLOWEST, FASTEST = 40.0, 240.0  # BPM
+MOST_VARIATIONS = 100  # takes of a video, which are composed together
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComposeSettings:
+    """How the network is asked: the group `compose` of the configs. None means: as the checkpoint says."""
+
+    guidance: float | None = field(
+        None, low=-100, high=100, help="how strongly the condition is followed; 1 asks for it alone"
+    )
+    temperature: float | None = field(None, above=0, high=10, help="below 1: fewer surprises")
+    modality: str = field("both", choices=MODALITIES, help="leave the other stream of the condition out")
+    window: int | str | None = field(
+        None, choices=(*WINDOWS, "dynamic"), help="beats that an attention window spans; dynamic: from the shots"
+    )
+    longform: str = field("joint", choices=LONGFORMS, help="how windows of eight bars become a piece")
+    form: str | None = field(
+        None, length=(1, 64), help="a letter for every eight bars, such as AABA (alike letters share a theme), or free"
+    )
+    threshold: float | None = field(
+        None, above=0, high=0.999999, help="probability above which a cell of the roll becomes a note"
+    )
+    rows: int = field(1, low=1, high=4096, help="windows per call of the network")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings(ComposeSettings):
+    """Everything that can be asked of the music for a video."""
+
+    seed: int = field(0, low=0, high=2**63 - 1, help="another seed, another piece")
+    variations: int = field(
+        1, low=1, high=MOST_VARIATIONS, help="takes per video; the one that follows the picture best comes first"
+    )
+    tempo: float | str = field(
+        "auto", low=SLOWEST, high=FASTEST, choices=("auto",), help="BPM, or auto: what puts most cuts on beats"
+    )
+    tempo_range: tuple[float, float] = field(
+        (90.0, 140.0), low=SLOWEST, high=FASTEST, rising=True, help="BPM among which auto chooses"
+    )
+    accent_cuts: bool = field(True, help="ask for an accent on every cut (features=lite)")
+    intensity: float = field(1.0, low=0, high=4, help="factor on the motion that the model sees (features=lite)")
+    caption: str | None = field(None, help="a sentence in place of every shot's caption")
+    melody: str | None = field(None, help="a MIDI file whose notes are kept and accompanied")
+    keep: str | None = field(None, help="a MIDI file of which")
+    keep_bars: tuple[int, int] | None = field(
+        None, low=1, high=10**6, rising=True, help="[first, last]: these bars are kept (1 is the first)"
+    )
+    key: str | None = field(None, length=(1, 16), help='transpose into this key, such as "A minor"')
+    ending: str = field("fade", choices=ENDINGS, help="resolve: a held tonic chord")
+    fade: float = field(2.0, low=0, high=60, help="seconds, for ending=fade")
+    mix: str = field("replace", choices=MIXES, help="what becomes of the video's own sound")
+    lufs: float = field(-16.0, above=-70, high=0, help="loudness of the music")
+    soundfont: str | None = field(None, help="an .sf2 file; null: a small General MIDI set that comes along")
+    program: int = field(0, low=0, high=127, help="General MIDI instrument, 0 = acoustic grand piano")
+    keep_states: tuple[int, ...] = field((), low=0, high=10_000, help="timesteps whose predicted rolls are kept")
+
+    def __post_init__(self) -> None:
+        if (self.keep is None) != (self.keep_bars is None):
+            raise InputError("keep=FILE.mid and keep_bars=[first,last] go together; give both")
+        if self.melody is not None and self.keep is not None:
+            raise InputError("melody= and keep= cannot both be kept; give one of them")
+        if self.keep_states and self.longform == "outpaint":
+            raise InputError("keep_states needs all windows at once; add longform=joint or longform=independent")
+
+
+def compose_settings(config: Mapping[str, Any]) -> ComposeSettings:
+    """The group `compose` of a config. InputError for a setting that is unknown, of another type or out of range."""
+    return check(ComposeSettings, config, "compose")
+
+
+def sample_settings(config: Mapping[str, Any]) -> SampleSettings:
+    """The settings among the keys of configs/sample.yaml. InputError as for `compose_settings`."""
+    given = vars(compose_settings(config["compose"]))
+    own = [entry.name for entry in fields(SampleSettings) if entry.name not in given]
+    return check(SampleSettings, given | {name: config[name] for name in own})

@@ -1,0 +1,105 @@
+"""A performed piece shared out among the voices of a palette: tune, accompaniment, bass and a pad of held chords.
+
+Shape legend: N notes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffbgm.music.instruments import ALL, Voice
+from diffbgm.music.midi_score import Track
+from diffbgm.music.notes import PITCHES, STEPS_PER_BAR, Notes
+from diffbgm.music.performer import Performance
+
+BASS_TOP = 54  # the highest pitch that a bass takes over from the accompaniment
+PAD_SPAN = STEPS_PER_BAR // 2  # steps of one chord of the pad
+PAD_CENTRE = 62  # pitch that the pad's chords lie around
+PAD_TONES = 3
+PAD_SOFTER = 14  # velocity under the mean of the piece
+PEDALLED = (0, 1, 2, 3, 4, 5, 11, 46)  # programs whose notes a pedal lets ring: pianos, vibraphone, harp
+
+
+@dataclass(frozen=True)
+class Part:
+    """One voice with what it plays."""
+
+    voice: Voice
+    performance: Performance
+
+    def track(self) -> Track:
+        """As a track of a MIDI file."""
+        voice, played = self.voice, self.performance
+        pedal = played.pedal if voice.program in PEDALLED else np.zeros((0, 2), np.int64)
+        swell = played.energy if voice.sustained else np.zeros(0)
+        return Track(
+            voice.name, voice.program, played.notes, played.delay, voice.pan, voice.volume, pedal=pedal, swell=swell
+        )
+
+
+def arrange(performance: Performance, lead: np.ndarray, voices: tuple[Voice, ...]) -> list[Part]:
+    """What each voice plays, in their order; voices for which the piece has nothing are left out.
+
+    `lead` (N,) bool is the tune. A bass takes the lowest notes of the accompaniment's chords, where there is one; a pad
+    plays the piece's harmony in half bars. Notes outside a voice's range are moved by octaves into it. A piece without
+    notes gives every voice an empty part.
+    """
+    roles = {voice.role for voice in voices}
+    bass = _bass(performance.notes, lead) if "bass" in roles else np.zeros(len(lead), bool)
+    chosen = {
+        ALL: np.ones(len(lead), bool),
+        "lead": lead,
+        "accompaniment": ~lead & ~bass,
+        "bass": bass,
+    }
+    parts = []
+    for voice in voices:
+        played = _pad(performance) if voice.role == "pad" else performance.select(chosen[voice.role])
+        fitted = Performance(in_range(played.notes, *voice.range), played.delay, played.pedal, played.energy)
+        parts.append(Part(voice, fitted))
+    return [part for part in parts if len(part.performance.notes)] or parts
+
+
+def in_range(notes: Notes, low: int, high: int) -> Notes:
+    """The notes with pitches outside low..high (at least an octave) moved by as few octaves as bring them inside."""
+    below, above = np.maximum(low - notes.pitch, 0), np.maximum(notes.pitch - high, 0)
+    pitch = notes.pitch + 12 * -(-below // 12) - 12 * -(-above // 12)
+    return Notes(notes.onset, pitch, notes.duration, notes.velocity, notes.track)
+
+
+def _bass(notes: Notes, lead: np.ndarray) -> np.ndarray:
+    """The lowest note (N,) bool of each onset that is no tune and lies low enough."""
+    lowest = np.full(notes.end + 1, PITCHES)
+    np.minimum.at(lowest, notes.onset[~lead], notes.pitch[~lead])
+    return ~lead & (notes.pitch == lowest[notes.onset]) & (notes.pitch <= BASS_TOP)
+
+
+def _pad(performance: Performance) -> Performance:
+    """The harmony of each half bar as a held chord of three notes in the middle; equal chords in a row are one."""
+    notes = performance.notes
+    spans = -(-notes.end // PAD_SPAN)
+    chords: list[tuple[int, int, tuple[int, ...]]] = []  # begin, end, pitches
+    for span in range(spans):
+        tones = _voicing(_weights(notes, span * PAD_SPAN, (span + 1) * PAD_SPAN))
+        begin, end = span * PAD_SPAN, min((span + 1) * PAD_SPAN, notes.end)
+        if chords and chords[-1][2] == tones and chords[-1][1] == begin:
+            chords[-1] = (chords[-1][0], end, tones)
+        elif tones:
+            chords.append((begin, end, tones))
+    rows = np.array([(b, p, e - b) for b, e, pitches in chords for p in pitches], np.int64).reshape(-1, 3)
+    soft = max(1, round(float(notes.velocity.mean())) - PAD_SOFTER) if len(notes) else 1
+    held = Notes(rows[:, 0], rows[:, 1], rows[:, 2], np.full(len(rows), soft), np.zeros(len(rows), np.int64))
+    return Performance(held, np.zeros(len(rows)), performance.pedal, performance.energy)
+
+
+def _weights(notes: Notes, begin: int, end: int) -> np.ndarray:
+    """Steps for which each pitch class sounds in [begin, end), (12,)."""
+    sounding = np.minimum(notes.onset + notes.duration, end) - np.maximum(notes.onset, begin)
+    return np.bincount(notes.pitch % 12, np.maximum(sounding, 0), 12)
+
+
+def _voicing(weights: np.ndarray) -> tuple[int, ...]:
+    """The strongest pitch classes, each as its pitch nearest to the middle; none where nothing sounds."""
+    strongest = np.argsort(-weights, kind="stable")[:PAD_TONES]
+    kept = strongest[weights[strongest] > 0]
+    return tuple(sorted(int(PAD_CENTRE - 6 + (tone - PAD_CENTRE + 6) % 12) for tone in kept))

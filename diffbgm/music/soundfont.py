@@ -1,0 +1,294 @@
+"""SoundFont files (.sf2, and .sf3 with its Ogg Vorbis samples) cut down to the instruments that a piece needs.
+
+The renderer reads a whole .sf2 for every file it renders and knows no .sf3. A piece needs a few instruments of the 128,
+so the file is mapped into memory, their presets, instruments and samples are copied into a small .sf2, and compressed
+samples are decoded on the way. What sounds is the same to the last bit (tests/test_soundfont.py). All that points
+out of the file is refused or mended: the renderer would read memory that is not its own.
+
+Source: SoundFont Technical Specification 2.04 (Creative, 2006), section 7; .sf3 as MuseScore writes it: sample type bit
+0x10, start and end in bytes, loop points from the start of the sample.
+"""
+
+import io
+import os
+import struct
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import numpy as np
+
+from diffbgm.errors import InputError
+
+INSTRUMENT, SAMPLE = 41, 53  # generators that end a zone: what it plays
+COMPRESSED = 0x10  # bit of a sample's type in .sf3
+SILENCE = 46  # samples of silence that the specification wants after each sample
+MOST_BYTES = 1 << 30  # of decoded samples that are held in memory
+FASTEST_RATE = 400_000  # Hz of a sample that are believed
+EDGES = ("start", "end", "loop_start", "loop_end")
+OFFSETS = {  # generators that move an edge of a sample, and by how many values for each unit
+    0: ("start", 1),
+    1: ("end", 1),
+    2: ("loop_start", 1),
+    3: ("loop_end", 1),
+    4: ("start", 32768),
+    12: ("end", 32768),
+    45: ("loop_start", 32768),
+    50: ("loop_end", 32768),
+}
+_NAME = "S20"
+PRESET = np.dtype([("name", _NAME), ("program", "<u2"), ("bank", "<u2"), ("bag", "<u2"), ("rest", "S12")])
+BAG = np.dtype([("gen", "<u2"), ("mod", "<u2")])
+GENERATOR = np.dtype([("oper", "<u2"), ("amount", "<u2")])
+MODULATOR = np.dtype("V10")
+INSTRUMENT_HEADER = np.dtype([("name", _NAME), ("bag", "<u2")])
+SAMPLE_HEADER = np.dtype(
+    [
+        ("name", _NAME),
+        *((field, "<u4") for field in ("start", "end", "loop_start", "loop_end", "rate")),
+        ("pitch", "u1"),
+        ("correction", "i1"),
+        ("link", "<u2"),
+        ("type", "<u2"),
+    ]
+)
+TABLES = {
+    "phdr": PRESET,
+    "pbag": BAG,
+    "pmod": MODULATOR,
+    "pgen": GENERATOR,
+    "inst": INSTRUMENT_HEADER,
+    "ibag": BAG,
+    "imod": MODULATOR,
+    "igen": GENERATOR,
+    "shdr": SAMPLE_HEADER,
+}
+REFERENCES = (  # a column whose numbers never fall, and the table that they point into
+    ("phdr", "bag", "pbag"),
+    ("inst", "bag", "ibag"),
+    ("pbag", "gen", "pgen"),
+    ("pbag", "mod", "pmod"),
+    ("ibag", "gen", "igen"),
+    ("ibag", "mod", "imod"),
+)
+Table = np.ndarray  # records of one of the dtypes above
+
+
+def small_soundfont(path: str | Path, programs: Iterable[int] | None = None) -> bytes:
+    """An .sf2 file with the General MIDI programs (0..127) of a .sf2 or .sf3 file; None: with everything.
+
+    Programs that the file lacks are left out; where it has none of them, its first preset stays, which renderers then
+    play. Kept in memory for the next piece with the same programs. Raises InputError for a file that is missing,
+    damaged or too large.
+    """
+    path = Path(path)
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError(f"there is no soundfont {path}; give an .sf2 file, or none for the built-in one") from error
+    return _cached(path, stat.st_mtime_ns, stat.st_size, None if programs is None else tuple(sorted(set(programs))))
+
+
+@lru_cache(maxsize=2)
+def _cached(path: Path, _time: int, _size: int, programs: tuple[int, ...] | None) -> bytes:
+    try:
+        tables, samples = _read(path)
+        return _Subset(tables, samples, programs).data()
+    except (ValueError, IndexError, KeyError, struct.error, av.error.FFmpegError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = str(error) or type(error).__name__
+        raise InputError(
+            f"{path} cannot be rendered ({reason}); give an .sf2 or .sf3 file, or none for the built-in one"
+        ) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Table], np.ndarray]:
+    """The nine tables of a soundfont and its sample bytes (mapped, not read)."""
+    if os.path.getsize(path) < 12:
+        raise ValueError("the file is too short")
+    data = np.memmap(path, np.uint8, "r")
+    if bytes(data[:4]) != b"RIFF" or bytes(data[8:12]) != b"sfbk":
+        raise ValueError("it is not a RIFF file of type sfbk")
+    chunks = {
+        name: body for _, part in _chunks(data[12:]) for name, body in (_chunks(part[4:]) if len(part) >= 4 else ())
+    }
+    tables = {}
+    for name, dtype in TABLES.items():
+        if name not in chunks or len(chunks[name]) % dtype.itemsize or len(chunks[name]) < dtype.itemsize:
+            raise ValueError(f"its table {name} is missing or damaged")
+        tables[name] = np.frombuffer(chunks[name].tobytes(), dtype)
+    if "smpl" not in chunks:
+        raise ValueError("it holds no samples")
+    for name, column, target in REFERENCES:
+        numbers = tables[name][column].astype(np.int64)
+        if (np.diff(numbers) < 0).any() or numbers[-1] >= len(tables[target]):
+            raise ValueError(f"its table {name} is damaged")
+    return tables, chunks["smpl"]
+
+
+def _chunks(data: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+    """(name, body) of each RIFF chunk in a row; a body that runs over the end is damage."""
+    at = 0
+    while at + 8 <= len(data):
+        name, size = struct.unpack("<4sI", data[at : at + 8].tobytes())
+        if at + 8 + size > len(data):
+            raise ValueError(f"it ends inside the chunk {name.decode('latin-1').strip()}")
+        yield name.decode("latin-1"), data[at + 8 : at + 8 + size]
+        at += 8 + size
+        if size % 2 and at < len(data) and data[at] == 0:  # MuseScore's writer leaves the padding byte out
+            at += 1
+
+
+class _Subset:
+    """Some presets of a soundfont with all they refer to, numbered anew."""
+
+    def __init__(self, tables: dict[str, Table], samples: np.ndarray, programs: tuple[int, ...] | None) -> None:
+        self.tables, self.samples = tables, samples
+        self.sounds: dict[int, np.ndarray] = {}  # by the sample's number
+        presets = tables["phdr"][:-1]
+        chosen = np.arange(len(presets))
+        if programs is not None:
+            chosen = chosen[(presets["bank"] == 0) & np.isin(presets["program"], programs)]
+        if not len(chosen):
+            chosen = np.lexsort((presets["program"], presets["bank"]))[:1]
+        self.presets = chosen
+        self.instruments = self._referred(chosen, "phdr", "pbag", "pgen", INSTRUMENT)
+        used = self._referred(self.instruments, "inst", "ibag", "igen", SAMPLE)
+        if not len(used):
+            raise ValueError("it holds no sound for these instruments")
+        links = tables["shdr"]["link"][used].astype(np.int64)
+        stereo = (tables["shdr"]["type"][used] & 0x6) > 0  # left or right of a pair
+        self.used = np.union1d(used, links[stereo & (links < len(tables["shdr"]) - 1)])
+
+    def data(self) -> bytes:
+        """The whole file."""
+        headers, pcm = self._samples()
+        pdta = self._zones(self.presets, "p", PRESET, INSTRUMENT, self.instruments)
+        pdta += self._zones(self.instruments, "i", INSTRUMENT_HEADER, SAMPLE, self.used)
+        pdta += _chunk("shdr", headers.tobytes())
+        info = _chunk("ifil", struct.pack("<HH", 2, 1)) + _chunk("isng", b"EMU8000\0") + _chunk("INAM", b"subset\0\0")
+        body = b"sfbk" + _chunk("LIST", b"INFO" + info)
+        body += _chunk("LIST", b"sdta" + _chunk("smpl", pcm)) + _chunk("LIST", b"pdta" + pdta)
+        return _chunk("RIFF", body)
+
+    def _range(self, owner: int, headers: str) -> range:
+        """The zones of a preset or an instrument."""
+        bag = self.tables[headers]["bag"]
+        return range(int(bag[owner]), int(bag[owner + 1]))
+
+    def _referred(self, owners: np.ndarray, headers: str, bags: str, generators: str, kind: int) -> np.ndarray:
+        """Sorted numbers of what the zones of some presets or instruments play."""
+        bag, gen = self.tables[bags]["gen"], self.tables[generators]
+        found = set()
+        for owner in owners.tolist():
+            for zone in self._range(owner, headers):
+                part = gen[bag[zone] : bag[zone + 1]]
+                found |= set(part["amount"][part["oper"] == kind].tolist())
+        return np.array(sorted(found), np.int64)
+
+    def _zones(self, owners: np.ndarray, letter: str, header: np.dtype, kind: int, numbers: np.ndarray) -> bytes:
+        """The four tables of presets ("p") or instruments ("i"); what they play gets its place in `numbers`."""
+        names = {"p": "phdr", "i": "inst"}
+        tables = self.tables
+        heads = np.zeros(len(owners) + 1, header)
+        heads[:-1] = tables[names[letter]][owners]
+        heads[-1]["name"] = b"EOP" if letter == "p" else b"EOI"
+        bags, gens, mods = [(0, 0)], [], []
+        for place, owner in enumerate(owners.tolist()):
+            heads[place]["bag"] = len(bags) - 1
+            sound = letter == "p" or self._offsets_fit(owner)
+            for zone in self._range(owner, names[letter]):
+                first, last = tables[f"{letter}bag"][zone], tables[f"{letter}bag"][zone + 1]
+                part = tables[f"{letter}gen"][first["gen"] : last["gen"]]
+                part = part.copy() if sound else part[~np.isin(part["oper"], list(OFFSETS))]
+                target = part["oper"] == kind
+                part["amount"][target] = np.searchsorted(numbers, part["amount"][target])
+                gens.append(part)
+                mods.append(tables[f"{letter}mod"][first["mod"] : last["mod"]])
+                bags.append((bags[-1][0] + len(gens[-1]), bags[-1][1] + len(mods[-1])))
+        heads[-1]["bag"] = len(bags) - 1
+        end_gen, end_mod = np.zeros(1, GENERATOR), np.zeros(1, MODULATOR)
+        return (
+            _chunk(names[letter], heads.tobytes())
+            + _chunk(f"{letter}bag", np.array(bags, BAG).tobytes())
+            + _chunk(f"{letter}mod", np.concatenate([*mods, end_mod]).tobytes())
+            + _chunk(f"{letter}gen", np.concatenate([*gens, end_gen]).tobytes())
+        )
+
+    def _offsets_fit(self, instrument: int) -> bool:
+        """Whether no zone of an instrument moves the ends or the loop of its sample out of it."""
+        tables = self.tables
+        inherited = dict.fromkeys(OFFSETS, 0)
+        for zone in self._range(instrument, "inst"):
+            part = tables["igen"][tables["ibag"]["gen"][zone] : tables["ibag"]["gen"][zone + 1]]
+            amounts = dict(zip(part["oper"].tolist(), part["amount"].astype("<i2").tolist(), strict=True))
+            own = {oper: amounts.get(oper, value) for oper, value in inherited.items()}
+            moved = {edge: sum(own[o] * scale for o, (e, scale) in OFFSETS.items() if e == edge) for edge in EDGES}
+            if SAMPLE not in amounts:
+                inherited = own
+                continue
+            length, loop = self._extent(amounts[SAMPLE] & 0xFFFF)
+            start, end = moved["start"], length + moved["end"]
+            loop_start, loop_end = loop[0] + moved["loop_start"], loop[1] + moved["loop_end"]
+            if not (0 <= start < end <= length and 0 <= loop_start < loop_end <= length):
+                return False
+        return True
+
+    def _extent(self, number: int) -> tuple[int, tuple[int, int]]:
+        """How long a sample is, and its loop from its start: the whole sample where the file gives none that fits."""
+        header, length = self.tables["shdr"][number], len(self._sound(number))
+        base = 0 if header["type"] & COMPRESSED else int(header["start"])
+        loop = int(header["loop_start"]) - base, int(header["loop_end"]) - base
+        return length, loop if 0 <= loop[0] < loop[1] <= length else (0, length)
+
+    def _samples(self) -> tuple[Table, bytes]:
+        """Headers of the samples that are kept and their 16-bit sound."""
+        headers = np.zeros(len(self.used) + 1, SAMPLE_HEADER)
+        headers[-1]["name"] = b"EOS"
+        pieces, at = [], 0
+        for place, number in enumerate(self.used.tolist()):
+            old, sound = self.tables["shdr"][number], self._sound(number)
+            if not 0 < old["rate"] <= FASTEST_RATE:
+                raise ValueError(f"a sample has a rate of {old['rate']} Hz")
+            _, loop = self._extent(number)
+            new = old.copy()
+            new["start"], new["end"] = at, at + len(sound)
+            new["loop_start"], new["loop_end"] = at + loop[0], at + loop[1]
+            new["type"] = int(old["type"]) & ~COMPRESSED
+            kept = old["link"] in self.used
+            new["link"] = np.searchsorted(self.used, old["link"]) if kept else 0
+            headers[place] = new
+            pieces += [sound, np.zeros(SILENCE, np.int16)]
+            at += len(sound) + SILENCE
+            if 2 * at > MOST_BYTES:
+                raise ValueError(f"its instruments take more than {MOST_BYTES >> 20} MB")
+        return headers, np.concatenate(pieces).tobytes() if pieces else b""
+
+    def _sound(self, number: int) -> np.ndarray:
+        """The sound (n,) int16 of one sample, at least one value long."""
+        if number in self.sounds:
+            return self.sounds[number]
+        header = self.tables["shdr"][:-1][number]
+        start, end = int(header["start"]), int(header["end"])
+        if not start <= end <= len(self.samples) // (1 if header["type"] & COMPRESSED else 2):
+            raise ValueError("a sample lies outside the file")
+        if header["type"] & COMPRESSED:
+            sound = _vorbis(self.samples[start:end].tobytes())
+        else:
+            sound = np.frombuffer(self.samples[2 * start : 2 * end].tobytes(), "<i2")
+        self.sounds[number] = sound if len(sound) else np.zeros(1, "<i2")
+        return self.sounds[number]
+
+
+def _vorbis(data: bytes) -> np.ndarray:
+    """Decode one channel of Ogg Vorbis to int16 (n,)."""
+    with av.open(io.BytesIO(data), format="ogg") as container:
+        frames = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+    sound = np.concatenate(frames) if frames else np.zeros(0, np.float32)
+    return np.clip(np.rint(sound * 32768), -32768, 32767).astype("<i2")
+
+
+def _chunk(name: str, body: bytes) -> bytes:
+    return name.encode() + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)

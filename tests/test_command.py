@@ -1,0 +1,55 @@
+"""Commands that make a take again: what differs from the defaults, in words that the command line reads back."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from diffbgm.app.cli import configure
+from diffbgm.app.command import beside, changed_settings, keep_and_redo, make_again
+
+
+def plain(overrides: list[str]) -> dict:
+    return OmegaConf.to_container(configure("sample", overrides), resolve=True)
+
+
+GIVEN = [
+    [],
+    ["seed=7", "tempo=96", "tempo_range=[80,120]", "key=F# minor", "ending=resolve", "accent_cuts=false"],
+    ['caption=A slow, dark scene; it\'s "cold".', "compose.form=AABA", "compose.guidance=2.5"],
+    ["sampler=ddim", "sampler.eta=0.5", "features=clip"],
+    ["sampler=ddpm", "sampler.clip=null", "features=lite"],
+    ["sampler.steps=20", "keep=some folder/a.mid", "keep_bars=[1,4]", "variations=4"],
+]
+
+
+@pytest.mark.parametrize("overrides", GIVEN, ids=lambda overrides: overrides[0] if overrides else "defaults")
+def test_the_command_gives_the_same_settings(overrides: list[str]):
+    config = plain(["videos=my videos", "out=made", *overrides])
+    report = {"name": "clip", "video": "my videos/clip.mp4", "config": config, "seed": 0, "tempo": 98.5}
+    words = shlex.split(make_again(report, Path("made")))
+    assert words[:4] == ["diffbgm", "sample", "videos=my videos/clip.mp4", "out=made-again"]
+    again = plain(words[2:])
+    different = {key for key in config if config[key] != again[key]}
+    assert different == {"videos", "out"}
+    assert len(words) == 4 + len(overrides), "no setting that was not given"
+
+
+def test_some_bars_are_kept_and_the_rest_has_another_seed():
+    config = plain(["videos=v", "out=made", "variations=3", "melody=tune.mid", "ending=cut"])
+    report = {"name": "clip.take2", "video": "v/clip.mp4", "config": config, "seed": 4, "tempo": 98.5}
+    words = shlex.split(keep_and_redo(report, Path("made")).format(first=2, last=3))
+    again = plain(words[2:])
+    assert (again["seed"], again["tempo"], again["keep"], again["keep_bars"]) == (
+        5,
+        98.5,
+        "made/clip.take2.mid",
+        [2, 3],
+    )
+    assert (again["variations"], again["melody"], again["ending"], again["out"]) == (1, None, "cut", "made-redo")
+
+
+def test_how_a_run_is_made_is_left_out():
+    assert changed_settings(plain(["videos=a", "out=b", "device=cpu", "cache=c", "precision=fp32"])) == {}
+    assert beside(Path("a/b"), "redo") == Path("a/b-redo")

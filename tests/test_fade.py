@@ -1,0 +1,47 @@
+"""How a film ends: fades to black are found and measured, other ends are none."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_video import flat, write_video
+
+from diffbgm.video.fade import fade_to_black
+
+RATE = 25
+
+
+def film(path: Path, levels: np.ndarray) -> float | None:
+    """What is found in a film whose frames have these levels."""
+    write_video(path, [flat(int(level)) for level in levels], fps=RATE)
+    return fade_to_black(path, len(levels) / RATE)
+
+
+def test_a_fade_to_black_is_as_long_as_it_is(tmp_path: Path) -> None:
+    levels = np.concatenate([np.full(75, 180), np.linspace(180, 0, 75)])
+    assert film(tmp_path / "a.mp4", levels) == pytest.approx(3.0, abs=0.25)
+
+
+def test_black_frames_after_the_fade_belong_to_it(tmp_path: Path) -> None:
+    levels = np.concatenate([np.full(75, 180), np.linspace(180, 0, 50), np.zeros(25)])
+    assert film(tmp_path / "a.mp4", levels) == pytest.approx(3.0, abs=0.25)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        np.full(100, 180),
+        np.zeros(100),
+        np.concatenate([np.full(75, 180), np.zeros(25)]),  # a cut to black
+        np.linspace(0, 180, 100),  # out of black
+        np.full(2, 90),
+    ],
+    ids=["bright", "black", "cut", "rising", "two frames"],
+)
+def test_other_ends_are_no_fade(tmp_path: Path, levels: np.ndarray) -> None:
+    assert film(tmp_path / "a.mp4", levels) is None
+
+
+def test_what_is_no_film_has_no_fade(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no film")
+    assert fade_to_black(tmp_path / "a.mp4", 3.0) is None

@@ -1,0 +1,122 @@
+"""Settings as text: what `--help` shows of a config, and that nothing of a config is left out."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from diffbgm.app.cli import CONFIGS, configure, run
+from diffbgm.app.completion import choices, main, script
+from diffbgm.app.settings_text import REQUIRED, Setting, first_comment, help_text, read_command
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    (tmp_path / "job.yaml").write_text(
+        """# job in=FOLDER [key=value ...]: does a thing.
+defaults:
+  - size: small
+  - _self_
+  - override hydra/job_logging: none
+
+in: ???  # where from
+
+# How it is done
+way: fast  # fast | slow: how
+text: "a # b"  # quoted
+nest:  # several
+  alpha: 1.5  # a number
+  list: [1, 2]
+
+hydra:
+  run: {dir: .}
+"""
+    )
+    (tmp_path / "size").mkdir()
+    (tmp_path / "size" / "small.yaml").write_text("# For a laptop. Little memory.\nwidth: 8  # channels\n")
+    (tmp_path / "size" / "large.yaml").write_text("width: 64\n")
+    return tmp_path
+
+
+def test_a_config_is_read_with_its_comments_and_headings(configs: Path):
+    command = read_command(configs / "job.yaml")
+    assert command.title == "job in=FOLDER [key=value ...]: does a thing."
+    assert [topic.heading for topic in command.topics] == ["", "How it is done", "size=small"]
+    assert command.settings == [
+        Setting("in", REQUIRED, "where from"),
+        Setting("way", "fast", "fast | slow: how"),
+        Setting("text", '"a # b"', "quoted"),
+        Setting("nest.alpha", "1.5", "a number"),
+        Setting("nest.list", "[1, 2]", ""),
+        Setting("size.width", "8", "channels"),
+    ]
+    assert command.groups[0].options == {"large": "", "small": "For a laptop"}
+
+
+def test_help_is_for_people(configs: Path):
+    text = help_text("job", configs)
+    assert text.startswith("usage: job in=FOLDER [key=value ...]\n\nDoes a thing.\n")
+    assert "  way=fast                        fast | slow: how\n" in text
+    assert "  size=small                      For a laptop (default)\n" in text
+    assert "hydra" not in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def leaves(node: object, prefix: str = "") -> set[str]:
+    if isinstance(node, DictConfig) and len(node):
+        return {key for name in node for key in leaves(node._get_node(name), f"{prefix}{name}.")}
+    return {prefix.rstrip(".")}
+
+
+@pytest.mark.parametrize("name", ["sample", "train", "evaluate", "extract_features"])
+def test_every_setting_of_a_command_is_in_its_help(name: str):
+    command = read_command(CONFIGS / f"{name}.yaml")
+    known = {setting.key for setting in command.settings}
+    groups = tuple(f"{group.name}." for group in command.groups)
+    composed = {key for key in leaves(configure(name)) if not key.startswith(groups) and "_target_" not in key}
+    assert composed - known - {group.name for group in command.groups} == set()
+
+
+def test_help_is_what_the_command_prints(capsys):
+    assert run(lambda config: 1, "sample", ["--help"]) == 0
+    assert capsys.readouterr().out == help_text("sample", CONFIGS)
+
+
+def test_first_comments(configs: Path):
+    assert first_comment(configs / "size" / "small.yaml") == "For a laptop"
+    assert first_comment(configs / "size" / "large.yaml") == ""
+
+
+def test_choices_are_those_that_a_comment_begins_with():
+    assert choices("fade | cut | resolve (a held tonic chord)") == ["fade", "cut", "resolve"]
+    assert choices("folder: index.html | single: more") == []
+    assert choices("BPM, or auto") == []
+
+
+def test_completion_offers_commands_settings_and_choices(tmp_path: Path):
+    bash = script("bash", CONFIGS)
+    (tmp_path / "complete.sh").write_text(
+        bash
+        + """
+ask() { COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); COMPREPLY=(); _diffbgm; echo "${COMPREPLY[*]}"; }
+ask diffbgm sa
+ask diffbgm sample endi
+ask diffbgm sample sampler=dd
+ask diffbgm evaluate reference_
+"""
+    )
+    done = subprocess.run(["bash", str(tmp_path / "complete.sh")], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "sample",
+        "ending= ending=fade ending=cut ending=resolve",
+        "sampler=ddim sampler=ddpm",
+        "reference_sample=",
+    ]
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["bash"], 0), (["zsh"], 0), (["fish"], 1), ([], 1), (["--help"], 0)])
+def test_shells(capsys, arguments: list[str], code: int):
+    assert main(arguments, CONFIGS) == code
+    captured = capsys.readouterr()
+    assert ("complete -F _diffbgm diffbgm" in captured.out) == (arguments in (["bash"], ["zsh"]))
