@@ -39,7 +39,7 @@ def evaluate(cfg: DictConfig) -> int:
         place = out if len(runs) == 1 else writable_folder(out / name)
         write_songs(evaluation, place / "songs.csv")
         write_metrics(evaluation, place / "metrics.json")
-        lacking += draw_figures(folder, evaluation, place, cfg.figures, cfg.soundfont)
+        lacking += draw_figures(folder, evaluation, place, cfg.figures, cfg.soundfont, options.adv)
         missing += [lack if len(runs) == 1 else f"{name}: {lack}" for lack in lacking]
         results[name] = evaluation
     print(write_table(table, results, out))

@@ -37,7 +37,7 @@ from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import atomic, writable_folder
 from diffbgm.generation.composer import Composer
-from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.models.denoiser import Denoiser
@@ -78,7 +78,13 @@ def make_card(cfg: DictConfig) -> int:
     window, device = checkpoint.config["window"], device_named(cfg.device)
     loader = SegmentLoader(cache, cfg.split, cfg.segments, limit=cfg.segments, perturb=False, window=window)
     batch, settings = loader.batch(0, 0).to(device), compose_settings(cfg.compose)
-    composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, autocast_dtype(cfg.precision, device))
+    composer = Composer(
+        checkpoint,
+        chosen_sampler(cfg.sampler, checkpoint.config["sampling"].get("sampler")),
+        settings,
+        device,
+        autocast_dtype(cfg.precision, device),
+    )
     music, real = sample(composer, batch.condition, cfg.seed), [decode(roll) for roll in batch.roll.cpu().numpy()]
     card = {
         "checkpoint": Path(cfg.checkpoint).name,

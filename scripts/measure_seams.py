@@ -31,7 +31,7 @@ from diffbgm.diffusion.longform import METHODS
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.evaluation.structure import fitness_of_midi, si_columns
 from diffbgm.generation.composer import Composer, Request
-from diffbgm.generation.loading import device_named
+from diffbgm.generation.loading import chosen_sampler, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.key import pitch_class_weights
@@ -51,7 +51,12 @@ def measure_seams(cfg: DictConfig) -> int:
     found = {"real": [distances(song.notes) for song in songs]}
     for method in METHODS:
         settings = replace(compose_settings(cfg.compose), longform=method)
-        composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device_named(cfg.device))
+        composer = Composer(
+            checkpoint,
+            chosen_sampler(cfg.sampler, checkpoint.config["sampling"].get("sampler")),
+            settings,
+            device_named(cfg.device),
+        )
         found[method] = []
         for index, song in enumerate(tqdm(songs, method, disable=None)):
             *_, progress = composer.compose([Request(song.beats, (cfg.seed, index))])

@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from diffbgm.app.cli import CONFIGS, configure
 from diffbgm.diffusion.objective import build_objective
-from diffbgm.diffusion.samplers import Sampler
+from diffbgm.diffusion.samplers import Sampler, build_sampler, default_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
+from diffbgm.errors import InputError
+from diffbgm.generation.loading import chosen_sampler
 from diffbgm.models.conditioner import FeatureSelector
 from diffbgm.models.network import build_network
 
@@ -61,13 +64,36 @@ def test_selectors_are_built(name):
     assert FeatureSelector(**selector, width=8).strategy == name
 
 
-@pytest.mark.parametrize("name", options("sampler"))
+@pytest.mark.parametrize("name", sorted({*options("sampler")} - {"checkpoint"}))
 @pytest.mark.parametrize("entry", ["train", "sample"])
 def test_samplers_are_built(entry, name):
     sampler = instantiate(configure(entry, [f"sampler={name}"]).sampler)
     assert isinstance(sampler, Sampler)
-    assert sampler.name == name
+    assert sampler.name == {"release": "ddpm"}.get(name, name)
     assert 200 in sampler.timesteps(sqrt_linear())
+
+
+def test_a_checkpoints_own_sampler_stands_where_nothing_else_is_asked_for():
+    own = {"_target_": "os.abort", "name": "ddim", "steps": 7, "eta": 0.5, "clip": None}
+    assert chosen_sampler(configure("sample").sampler, own) == build_sampler("ddim", 7, eta=0.5, sde=True)
+    changed = configure("sample", ["sampler.steps=3"]).sampler
+    assert chosen_sampler(changed, own).steps == 3
+    assert chosen_sampler(changed, None) == build_sampler("dpm", 3, sde=True, clip=(0.0, 1.0))
+    assert chosen_sampler(configure("sample", ["sampler=ddpm"]).sampler, own).steps == 1000
+    assert chosen_sampler(configure("sample").sampler, "release") == default_sampler("release")
+    with pytest.raises(InputError, match="sampler.eat"):
+        chosen_sampler(configure("sample").sampler, {"eat": 1})
+
+
+def test_the_releases_network_has_41_48_million_parameters():
+    config = configure("train", ["experiment=release", "data=bgm909"])
+    assert (config.data.window, config.trainer.condition_dropout, config.sampler.start) == (16, 0, 998)
+    model = OmegaConf.to_container(config.model, resolve=True)
+    model["conditioner"] |= {"visual_width": 512, "language_width": 768}
+    with torch.device("meta"):
+        network = build_network(model)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 41_081_538 + 768 * 512 + 512
+    assert model["unet"]["mask_self_attention"]
 
 
 @pytest.mark.parametrize("name", options("features"))

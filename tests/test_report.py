@@ -134,7 +134,10 @@ def states(tmp_path) -> States:
     onset = np.arange(0, 128, 4)
     notes = Notes(onset, onset * 0 + 60, onset * 0 + 4, onset * 0 + 80, onset * 0)
     rolls = np.stack([encode(notes, 128), encode(notes, 128) * 0]).astype(np.float16)
-    np.savez_compressed(tmp_path / "clip.states.npz", t=np.array([0, 1000]), rolls=rolls)
+    noise = np.random.default_rng(0).standard_normal(rolls.shape)
+    np.savez_compressed(
+        tmp_path / "clip.states.npz", t=np.array([0, 1000]), x=rolls + [[[[0]]], [[[1]]]] * noise, x0=rolls
+    )
     return States.load(tmp_path / "clip.states.npz")
 
 
@@ -142,15 +145,21 @@ def test_states_are_read_from_noise_to_music(tmp_path):
     loaded = states(tmp_path)
     assert loaded.name == "clip"
     assert loaded.t.tolist() == [1000, 0]
-    silent, music = loaded.curves()
+    silent, music = loaded.curves("x0")
     assert not silent.any()
     assert np.flatnonzero(np.diff(music, prepend=0) > 0).tolist() == list(range(0, 128, 4))
+    noisy, same = loaded.curves()
+    assert (noisy > 1).all()  # of standard normal cells, three in ten lie above 0.5
+    assert same.tolist() == music.tolist()
 
 
 def test_states_of_another_form_are_one_sentence(tmp_path):
-    np.savez(tmp_path / "a.states.npz", t=np.zeros(2), rolls=np.zeros((2, 128, 128)))
+    np.savez(tmp_path / "a.states.npz", t=np.zeros(2), x=np.zeros((2, 128, 128)), x0=np.zeros((2, 128, 128)))
     with pytest.raises(InputError, match="expected"):
         States.load(tmp_path / "a.states.npz")
+    np.savez(tmp_path / "old.states.npz", t=np.zeros(2), rolls=np.zeros((2, 2, 128, 128)))
+    with pytest.raises(InputError, match="keep_states"):
+        States.load(tmp_path / "old.states.npz")
     (tmp_path / "b.states.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match="keep_states"):
         States.load(tmp_path / "b.states.npz")
@@ -158,7 +167,7 @@ def test_states_of_another_form_are_one_sentence(tmp_path):
 
 def test_figures_are_pictures(tmp_path):
     volume_figure(states(tmp_path), tmp_path / "volume.png")
-    adv_figure([states(tmp_path)], {"real": 0.04}, tmp_path / "adv.png")
+    adv_figure([states(tmp_path)], {"real": 0.04}, tmp_path / "adv.png", "x0")
     scape_figure(np.tril(np.ones((20, 20)))[::-1], "name", tmp_path / "scape.png")
     for name in ("volume", "adv", "scape"):
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"

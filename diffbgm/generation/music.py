@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
 from diffbgm.generation.settings import SampleSettings
+from diffbgm.generation.states import States
 from diffbgm.music.key import estimate_key
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.pianoroll import encode
@@ -44,7 +45,7 @@ class Music:
     take: int = 0  # 0, 1, ... in the order of their seeds
     tempo_score: float | None = None  # share of cuts on beats, as `choose_tempo` counts it
     transposed: int = 0  # semitones by which `settings.key` moved the piece
-    states: tuple[np.ndarray, np.ndarray] | None = None  # kept timesteps (n,) and predicted rolls (n, 2, L, P)
+    states: States | None = None  # where keep_states asked for them
     seconds: Mapping[str, float] = field(default_factory=dict)  # what making it took, by stage
     about: Mapping[str, Any] = field(default_factory=dict)  # checkpoint, device and versions
     sample_rate: int = SAMPLE_RATE  # Hz, of `audio`
