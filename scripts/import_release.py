@@ -20,9 +20,9 @@ from diffbgm.models.release import WINDOW, import_release
 
 UNKNOWN = """\
 What the weights do not say, and what was assumed:
-  window {window} beats       the released code attends in 2 windows of the 32 beats, window 16 (the paper's row k = 16: PCHE
-                        2.792, GPS 0.680); its notebook names 4 (k = 8, the paper's choice: 2.840, 0.601); 32 is the
-                        model without segment-aware attention
+  window {window} beats       the released code attends in 2 windows of the 32 beats, window 16 (the paper's row k = 16:
+                        PCHE 2.792, GPS 0.680); its notebook names 4 (k = 8, the paper's choice: 2.840, 0.601); 32 is
+                        the model without segment-aware attention
   selector {selector}: the paper's language_video has its switch at t = 200; video is the model "only visual"
   sampler=release       999 steps of ddpm from t = 998, not clipped, segments side by side, 120 BPM
   guidance 5            against a constant condition of -1, as the released sampling does; it was never trained

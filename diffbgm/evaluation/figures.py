@@ -1,8 +1,8 @@
 """The figures of the paper's supplement: volume and accents while denoising (S3), ADV over denoising (S4), scape plots.
 
-The states come from `sample.py keep_states=[1000,400,0]`: NAME.states.npz beside NAME.mid, with t (n,) timesteps and, at
-each, x (n, C, S, P), the noisy roll x_t, and x0 (n, C, S, P), the clean roll as predicted from it. The paper's figures
-are of x_t, cut at a threshold ("the t = 1000 image indicates the sampled noise"). The same of x0 stands beside them.
+The states come from `sample.py keep_states=[1000,400,0]`: NAME.states.npz beside NAME.mid, with t (n,) timesteps and,
+at each, x (n, C, S, P), the noisy roll x_t, and x0 (n, C, S, P), the clean roll as predicted from it. The paper's
+figures are of x_t, cut at a threshold ("the t = 1000 image indicates the sampled noise"). Those of x0 stand beside them.
 """
 
 import zipfile
