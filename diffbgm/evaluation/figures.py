@@ -2,7 +2,7 @@
 
 The states come from `sample.py keep_states=[1000,400,0]`: NAME.states.npz beside NAME.mid, with t (n,) timesteps and,
 at each, x (n, C, S, P), the noisy roll x_t, and x0 (n, C, S, P), the clean roll as predicted from it. The paper's
-figures are of x_t, cut at a threshold ("the t = 1000 image indicates the sampled noise"). Those of x0 stand beside them.
+figures are of x_t, cut at a threshold ("the t = 1000 image indicates the sampled noise"). Those of x0 stand beside.
 """
 
 import zipfile
