@@ -26,12 +26,14 @@ from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
+from diffbgm.fields import check
 from diffbgm.files import atomic
 from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.models.config import checkpoint_config
 from diffbgm.models.network import DiffBGM, build_network, check_objective
 from diffbgm.training import state as states
 from diffbgm.training.preview import Preview
-from diffbgm.training.settings import Settings
+from diffbgm.training.settings import Settings, check_run
 from diffbgm.training.trainer import Trainer
 from diffbgm.training.validation import Validation
 
@@ -40,7 +42,8 @@ STOPPED = 143  # exit code after SIGTERM, as a shell reports it
 
 def train(config: DictConfig) -> int:
     """Train as `config` (configs/train.yaml) says. 0 when the last step is reached, 143 after SIGTERM."""
-    settings = Settings(**config.trainer)
+    settings = check(Settings, config.trainer, "trainer")
+    check_run(config)
     accelerator = build_accelerator(settings)
     logging.basicConfig(level=logging.INFO if accelerator.is_main_process else logging.ERROR, format="%(message)s")
     out = Path(config.out)
@@ -89,7 +92,7 @@ def train(config: DictConfig) -> int:
         accelerator.end_training()
 
 
-def begin(network: DiffBGM, init: str, out: Path, about: dict[str, Any]) -> str:
+def begin(network: DiffBGM, init: str, out: Path, about: dict[str, Any]) -> str | None:
     """Put the weights of the checkpoint `init` into a fresh network, unless `out` holds a run to go on with.
 
     Returns the file's SHA-256. Layers that it lacks keep their first values. InputError where it is no checkpoint of
@@ -97,7 +100,7 @@ def begin(network: DiffBGM, init: str, out: Path, about: dict[str, Any]) -> str:
     """
     newest = states.newest(out / "checkpoints")
     if newest is not None:
-        return states.read_about(newest)["config"]["training"]["init"]
+        return checkpoint_config(states.read_about(newest)["config"]).training.get("init")
     source = load_checkpoint(init)
     try:
         lacking = network.load_state_dict(source.network.state_dict(), strict=False)
@@ -109,12 +112,12 @@ def begin(network: DiffBGM, init: str, out: Path, about: dict[str, Any]) -> str:
     layers = dict.fromkeys(".".join(key.split(".")[:2]) for key in lacking.missing_keys)
     if layers:
         logging.info("%s lacks %s: freshly drawn", init, ", ".join(layers))
-    others = unlike(source.config, about)
+    others = unlike(source.config.plain(), about)
     if others:
         raise InputError(f"init={init} was trained otherwise ({'; '.join(others)}); give these settings, or no init=")
     for key in ("objective", "schedule"):
-        if source.config[key] != about[key]:
-            logging.warning("%s was trained with %s %s, not %s", init, key, source.config[key], about[key])
+        if (before := source.config.plain()[key]) != about[key]:
+            logging.warning("%s was trained with %s %s, not %s", init, key, before, about[key])
     return source.sha256
 
 
@@ -133,8 +136,6 @@ def build_accelerator(settings: Settings) -> Accelerator:
     """Devices, precision and processes as launcher and settings say. InputError where they do not go together."""
     share, rest = divmod(settings.batch_size, settings.accumulate)
     precision = settings.precision
-    if precision not in ("auto", "fp32", "bf16", "fp16"):
-        raise InputError(f"trainer.precision is {precision!r}; give one of auto, fp32, bf16, fp16")
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_available() else "fp32"
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # selectors leave a modality out
@@ -208,16 +209,17 @@ def describe(config: DictConfig, cache: Cache) -> dict[str, Any]:
     plain: Any = OmegaConf.to_container(config, resolve=True)
     widths = {"visual_width": cache.visual_width, "language_width": cache.language_width}
     model = plain["model"]
-    return {
-        "format": 1,
-        "model": {"unet": model["unet"], "conditioner": {**model["conditioner"], **widths}},
-        "objective": plain["objective"]["name"],
-        "schedule": plain["schedule"],
-        "features": {"name": "lite" if cache.self_paired else "clip", **widths},
-        "window": plain["data"]["window"],
-        "sampling": {**plain["sampling"], "sampler": plain["sampler"]},
-        "training": {**plain["trainer"], "data": cache.manifest["source"], "seed": plain["seed"]},
-    }
+    return checkpoint_config(
+        {
+            "model": {"unet": model["unet"], "conditioner": {**model["conditioner"], **widths}},
+            "objective": plain["objective"]["name"],
+            "schedule": plain["schedule"],
+            "features": {"name": "lite" if cache.self_paired else "clip", **widths},
+            "window": plain["data"]["window"],
+            "sampling": {**plain["sampling"], "sampler": plain["sampler"]},
+            "training": {**plain["trainer"], "data": cache.manifest["source"], "seed": plain["seed"]},
+        }
+    ).plain()
 
 
 if __name__ == "__main__":

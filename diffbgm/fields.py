@@ -100,9 +100,10 @@ def described(kind: type, name: str = "") -> Iterator[Described]:
     hints = typing.get_type_hints(kind)
     for entry in dataclasses.fields(kind):
         hint, full = hints[entry.name], _full(name, entry.name)
-        if dataclasses.is_dataclass(hint):
-            yield from described(typing.cast(type, hint), full)
-        else:
+        inside = [option for option in _options(hint) if dataclasses.is_dataclass(option)]
+        for option in inside:
+            yield from described(typing.cast(type, option), full)
+        if not inside:
             yield Described(full, hint, _limits(entry), entry.default)
 
 

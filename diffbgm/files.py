@@ -4,6 +4,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,27 @@ def writable_folder(path: str | Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise InputError(f"cannot write in {path}: {error.strerror}; choose a folder that can be written") from error
+    return path
+
+
+def regular(path: str | Path, most: int) -> Path:
+    """The path of a plain file of at most `most` bytes, so that reading it ends.
+
+    InputError for what is missing, larger, or a folder, pipe, socket or device.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}; check the name") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read {path}: {reason}; check the name and who may read it") from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+        raise InputError(f"{path} is {kind}, not a file; give a file")
+    if status.st_size > most:
+        raise InputError(f"{path} has {status.st_size} bytes, more than the {most} that such a file can have")
     return path
 
 

@@ -67,7 +67,7 @@ def bench_samplers(cfg: DictConfig) -> int:
     """Compose what is missing, measure what is missing, print."""
     checkpoint, device = load_checkpoint(cfg.checkpoint), device_named(cfg.device)
     cache = prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers)
-    window = checkpoint.config["window"]
+    window = checkpoint.config.window
     loader = SegmentLoader(cache, "val", cfg.segments, limit=cfg.segments, perturb=False, window=window)
     batch, path = loader.batch(0, 0), Path(cfg.out)
     identity = {"checkpoint": checkpoint.sha256, "data": str(cache), "segments": len(batch), "seed": cfg.seed}

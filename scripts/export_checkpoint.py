@@ -30,9 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         checkpoint = load_checkpoint(options.source)
         chosen = {name: value for name in CHOSEN if (value := getattr(options, name)) is not None}
-        config = {**checkpoint.config, "sampling": {**checkpoint.config["sampling"], **chosen}}
+        config = checkpoint.config.plain()
+        config["sampling"] |= chosen
         if options.note:
-            config["training"] = {**config["training"], "note": options.note}
+            config["training"]["note"] = options.note
         halves = {key: value.half() for key, value in checkpoint.network.state_dict().items()}
         save_checkpoint(options.target, halves, config)
     except InputError as error:

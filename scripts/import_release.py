@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{arguments.target}: weights of {arguments.source} (sha256 {config['training']['sha256']})")
+    print(f"{arguments.target}: weights of {arguments.source} (sha256 {config.training['sha256']})")
     print(UNKNOWN.format(window=arguments.window, selector=arguments.selector))
     return 0
 

@@ -75,12 +75,12 @@ def make_card(cfg: DictConfig) -> int:
     sample_songs(cfg)
     checkpoint, out = load_checkpoint(cfg.checkpoint), Path(cfg.out)
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
-    window, device = checkpoint.config["window"], device_named(cfg.device)
+    window, device = checkpoint.config.window, device_named(cfg.device)
     loader = SegmentLoader(cache, cfg.split, cfg.segments, limit=cfg.segments, perturb=False, window=window)
     batch, settings = loader.batch(0, 0).to(device), compose_settings(cfg.compose)
     composer = Composer(
         checkpoint,
-        chosen_sampler(cfg.sampler, checkpoint.config["sampling"].get("sampler")),
+        chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),
         settings,
         device,
         autocast_dtype(cfg.precision, device),
@@ -89,7 +89,7 @@ def make_card(cfg: DictConfig) -> int:
     card = {
         "checkpoint": Path(cfg.checkpoint).name,
         "sha256": checkpoint.sha256,
-        "training": checkpoint.config["training"],
+        "training": checkpoint.config.training,
         "seed": cfg.seed,
         "bars": cfg.bars,
         "sampler": OmegaConf.to_container(cfg.sampler),

@@ -53,7 +53,7 @@ def measure_seams(cfg: DictConfig) -> int:
         settings = replace(compose_settings(cfg.compose), longform=method)
         composer = Composer(
             checkpoint,
-            chosen_sampler(cfg.sampler, checkpoint.config["sampling"].get("sampler")),
+            chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),
             settings,
             device_named(cfg.device),
         )

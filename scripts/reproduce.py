@@ -85,7 +85,7 @@ def write_tables(budget: DictConfig, data: str, folder: Path) -> int:
     if not music:
         raise InputError(f"there is no music in {folder}; first: python scripts/reproduce.py -m budget={budget.name}")
     first = next(iter(music))
-    trained = load_checkpoint(checkpoint(folder, first, budget.weights)).config["training"]
+    trained = load_checkpoint(checkpoint(folder, first, budget.weights)).config.training
     about = remarks(budget, data, trained, len(list(music[first].glob("*.mid"))))
     codes = []
     for name, table in TABLES.items():

@@ -46,7 +46,7 @@ def sample_songs(cfg: DictConfig) -> int:
     settings = compose_settings(cfg.compose)
     composer = Composer(
         checkpoint,
-        chosen_sampler(cfg.sampler, checkpoint.config["sampling"].get("sampler")),
+        chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),
         settings,
         device,
         autocast_dtype(cfg.precision, device),

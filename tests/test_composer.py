@@ -12,6 +12,7 @@ from diffbgm.errors import InputError
 from diffbgm.generation.composer import Composer, ComposeSettings, Request
 from diffbgm.generation.form import key_of, theme_of
 from diffbgm.models.checkpoint import Checkpoint
+from diffbgm.models.config import checkpoint_config
 from diffbgm.models.network import build_network
 from diffbgm.video.features import BeatFeatures
 
@@ -29,13 +30,17 @@ def composer(form: str | None, longform: str = "joint", themes: bool = True, pla
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
     config = {
+        "model": {"unet": unet, "conditioner": conditioner},
+        "features": {"name": "lite", "visual_width": 9, "language_width": 12},
         "objective": "x0_logits",
         "schedule": {"steps": 1000, "start": 0.00085, "end": 0.012},
         "window": 8,
         "sampling": {"guidance": 2.0, "threshold": 0.5, "form": "AAB"},
     }
     settings = ComposeSettings(form=form, longform=longform, rows=1)
-    return Composer(Checkpoint(network, config, ""), build_sampler("dpm", STEPS), settings, torch.device("cpu"))
+    return Composer(
+        Checkpoint(network, checkpoint_config(config), ""), build_sampler("dpm", STEPS), settings, torch.device("cpu")
+    )
 
 
 def request(beats: int, seed: int = 0, known: Known | None = None) -> Request:

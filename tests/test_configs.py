@@ -1,5 +1,6 @@
 """Every config file composes, and what it describes can be built."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ from diffbgm.app.cli import CONFIGS, configure
 from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.samplers import Sampler, build_sampler, default_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
-from diffbgm.errors import InputError
 from diffbgm.generation.loading import chosen_sampler
 from diffbgm.models.conditioner import FeatureSelector
+from diffbgm.models.config import SamplerConfig
 from diffbgm.models.network import build_network
 
 ENTRIES = ("train", "sample", "evaluate")
@@ -74,15 +75,15 @@ def test_samplers_are_built(entry, name):
 
 
 def test_a_checkpoints_own_sampler_stands_where_nothing_else_is_asked_for():
-    own = {"_target_": "os.abort", "name": "ddim", "steps": 7, "eta": 0.5, "clip": None}
-    assert chosen_sampler(configure("sample").sampler, own) == build_sampler("ddim", 7, eta=0.5, sde=True)
+    own = SamplerConfig("ddim", 7, eta=0.5)
+    assert chosen_sampler(configure("sample").sampler, own) == build_sampler("ddim", 7, eta=0.5)
     changed = configure("sample", ["sampler.steps=3"]).sampler
     assert chosen_sampler(changed, own).steps == 3
     assert chosen_sampler(changed, None) == build_sampler("dpm", 3, sde=True, clip=(0.0, 1.0))
     assert chosen_sampler(configure("sample", ["sampler=ddpm"]).sampler, own).steps == 1000
-    assert chosen_sampler(configure("sample").sampler, "release") == default_sampler("release")
-    with pytest.raises(InputError, match="sampler.eat"):
-        chosen_sampler(configure("sample").sampler, {"eat": 1})
+    released = SamplerConfig(**vars(default_sampler("release")))
+    assert chosen_sampler(configure("sample").sampler, released) == default_sampler("release")
+    assert {entry.name for entry in fields(SamplerConfig)} == {entry.name for entry in fields(Sampler)}
 
 
 def test_the_releases_network_has_41_48_million_parameters():

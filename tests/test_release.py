@@ -131,10 +131,10 @@ def test_import_down_to_a_prediction(
     assert command(source, target) == 0
     assert "window 16 beats" in capsys.readouterr().out
     checkpoint = load_checkpoint(target)
-    assert checkpoint.config["window"] == 16
-    assert checkpoint.config["objective"] == "eps"
-    assert checkpoint.config["sampling"]["guidance"] == 5
-    assert checkpoint.config["features"]["name"] == "clip"
+    assert checkpoint.config.window == 16
+    assert checkpoint.config.objective == "eps"
+    assert checkpoint.config.sampling.guidance == 5
+    assert checkpoint.config.features.name == "clip"
 
     # the same answer as the release's U-Net in 2 windows, with captions projected and gated as it does
     x, t = torch.randn(2, 2, 32, 16), torch.tensor([200, 201])
@@ -236,7 +236,7 @@ def test_all_three_published_models_are_imported(
     source, target = tmp_path / "weights.pt", tmp_path / "ours.safetensors"
     torch.save({"model": small_release}, source)
     config = import_release(source, target, selector, window)
-    assert (config["window"], config["model"]["conditioner"]["selector"]["strategy"]) == (window, selector)
+    assert (config.window, config.model.conditioner.selector.strategy) == (window, selector)
     checkpoint = load_checkpoint(target)
     composer = Composer(checkpoint, None, ComposeSettings(), torch.device("cpu"))
     assert composer.sampler == default_sampler("release")

@@ -72,7 +72,7 @@ def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
         cache=cfg.cache,
         compile=cfg.compile,
     )
-    own = pipeline.composer.config["sampling"].get("sampler")
+    own = pipeline.composer.config.sampling.sampler
     pipeline.composer = pipeline.composer.asked(settings, chosen_sampler(plain["sampler"], own))
     pipeline.about["config"] = plain
     return pipeline, settings

@@ -12,9 +12,7 @@ tree beside it. Object arrays and pickles pass the restricted unpickler (unpickl
 Shape legend: n beats of a song, T and T' feature rows.
 """
 
-import _codecs
 import logging
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +21,7 @@ import torch
 
 from diffbgm.datasets.song import Song, VideoTrack
 from diffbgm.datasets.splits import RELEASE_FILE, SHIPPED, Split, read_list, release_split
-from diffbgm.datasets.unpickle import load_npy, load_npz, load_pickle
+from diffbgm.datasets.unpickle import load_npy, load_npz, load_torch, load_torch_arrays
 from diffbgm.errors import InputError
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.parts import ACCOMPANIMENT, LEAD
@@ -36,14 +34,6 @@ SONGS, VISUAL, CAPTIONS, SHOTS = (
 )
 logger = logging.getLogger(__name__)
 
-ARRAY_PARTS = [  # what a pickled array is made of, and nothing that does anything
-    np.ndarray,
-    np.dtype,
-    np._core.multiarray._reconstruct,
-    (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
-    _codecs.encode,
-    *(type(np.dtype(name)) for name in ("float16", "float32", "float64", "int64")),
-]
 KEYS = ("notes", "db_pos", "db_pos_filter", "chord")
 
 
@@ -116,7 +106,7 @@ class Bgm909:
             )
         downbeats = downbeats.astype(np.int64) // STEPS_PER_BEAT
         video = VideoTrack.stretched(
-            _checked(_tensor(visual_file, self.trust), self.visual_width, visual_file),
+            _checked(_tensor(visual_file), self.visual_width, visual_file),
             _checked(load_npy(caption_file, self.trust), self.language_width, caption_file),
             read_shots(shot_file),
             beats,
@@ -157,40 +147,23 @@ def _unusable() -> dict[str, str]:
     return read_list(SHIPPED / "bgm909" / "excluded.txt")
 
 
-def _tensor(path: Path, trust: bool) -> np.ndarray:
-    """A tensor or array from a file of torch.save or a pickle, without running anything in it unless it is trusted."""
+def _tensor(path: Path) -> np.ndarray:
+    """A tensor or array, whatever it is wrapped in, by readers that run nothing of it whatever is trusted."""
     try:
-        start = path.open("rb").read(64).lstrip()
-    except OSError as error:
-        raise InputError(f"{path} is missing or unreadable: fetch it") from error
-    if start.startswith((b"version https://git-lfs", b"<")):
-        raise InputError(f"{path} is a pointer or a web page in the place of the file itself: fetch it again")
-    try:
-        content = _loaded(path, trust)
-    except Exception as error:  # a damaged file fails anywhere in the reader, with any exception
-        if isinstance(error, InputError):
-            raise
-        what = "holds more than a tensor, or is damaged" if "nsupported" in str(error) else "is damaged"
-        raise InputError(
-            f"{path} {what} ({type(error).__name__}): it was refused; fetch it again, or set "
-            "data.trust_pickles=true if you know who made it"
-        ) from error
+        content = load_torch(path)
+    except InputError as refusal:
+        start = path.open("rb").read(64).lstrip() if path.is_file() else b""
+        if start.startswith((b"version https://git-lfs", b"<")):
+            raise InputError(f"{path} is a pointer or a web page in the place of the file: fetch it again") from refusal
+        try:
+            content = load_torch_arrays(path)
+        except InputError:
+            raise refusal from None
     if isinstance(content, torch.Tensor):
         return content.detach().float().numpy()
     if isinstance(content, np.ndarray) and content.dtype.kind in "fiu":
         return content.astype(np.float32)
     raise InputError(f"{path} holds a {type(content).__name__} where a tensor is needed: fetch it again")
-
-
-def _loaded(path: Path, trust: bool) -> object:
-    """Content of a file of torch.save (a zip archive, or the older format), else of a plain pickle."""
-    if not zipfile.is_zipfile(path):
-        try:
-            return load_pickle(path, trust)
-        except InputError:
-            return torch.load(path, map_location="cpu", weights_only=True)  # torch's older format
-    with torch.serialization.safe_globals(ARRAY_PARTS):
-        return torch.load(path, map_location="cpu", weights_only=not trust)
 
 
 def _checked(features: np.ndarray, width: int, path: Path) -> np.ndarray:

@@ -190,16 +190,9 @@ def default_sampler(name: str = DEFAULT_SAMPLER) -> "Sampler":
     return build_sampler(**{"name": name, "steps": 1, **_USUAL.get(name, {})})
 
 
-def stored_sampler(stored: object) -> "Sampler":
-    """The sampler that a checkpoint names, a name or its settings; the usual one where it names none.
-
-    InputError for settings that are no sampler's.
-    """
-    if stored is None or isinstance(stored, str):
-        return default_sampler(stored or DEFAULT_SAMPLER)
-    if not isinstance(stored, Mapping):
-        raise InputError(f"the checkpoint's sampler is {stored!r}; give sampler=dpm, or another of configs/sampler")
-    return changed_sampler(default_sampler(), {key: value for key, value in stored.items() if key != "_target_"})
+def stored_sampler(stored: Any) -> "Sampler":
+    """The sampler whose settings a checkpoint holds (models.config.SamplerConfig); the usual one for None."""
+    return default_sampler() if stored is None else build_sampler(**vars(stored))
 
 
 def changed_sampler(usual: "Sampler", changes: Mapping[str, Any]) -> "Sampler":

@@ -78,7 +78,7 @@ class Composer:
         self.config, self.device, self.dtype = checkpoint.config, device, dtype
         network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
         self.network: DiffBGM = torch.compile(network) if compile else network  # type: ignore[assignment]
-        self._ask(settings, stored_sampler(self.config["sampling"].get("sampler")) if sampler is None else sampler)
+        self._ask(settings, stored_sampler(self.config.sampling.sampler) if sampler is None else sampler)
 
     def asked(self, settings: ComposeSettings, sampler: Sampler | None = None) -> "Composer":
         """The same network, asked in another way."""
@@ -100,15 +100,15 @@ class Composer:
     def _ask(self, settings: ComposeSettings, sampler: Sampler) -> None:
         """Take settings on, with the checkpoint's own where they leave it open; InputError where they do not fit it."""
         config, themes = self.config, self.network.theme_condition
-        defaults = config["sampling"]
-        usual = defaults.get("form", FREE) if themes else FREE
+        defaults = config.sampling
+        usual = defaults.form if themes else FREE
         self.settings = replace(
             settings,
-            guidance=_first(settings.guidance, sampler.guidance, defaults["guidance"]),
-            longform=_first(settings.longform, sampler.longform, defaults.get("longform"), LONGFORM),
-            threshold=defaults["threshold"] if settings.threshold is None else settings.threshold,
-            window=config["window"] if settings.window is None else settings.window,
-            temperature=defaults.get("temperature", 1.0) if settings.temperature is None else settings.temperature,
+            guidance=_first(settings.guidance, sampler.guidance, defaults.guidance),
+            longform=_first(settings.longform, sampler.longform, LONGFORM),
+            threshold=defaults.threshold if settings.threshold is None else settings.threshold,
+            window=config.window if settings.window is None else settings.window,
+            temperature=defaults.temperature if settings.temperature is None else settings.temperature,
             form=usual if settings.form is None else settings.form,
         )
         check_form(self.form)
@@ -117,9 +117,9 @@ class Composer:
                 f"form={self.form} needs a network with theme_condition, which this is not; give form={FREE}"
             )
         self.sampler = sampler
-        self.schedule = sqrt_linear(**config["schedule"])
+        self.schedule = sqrt_linear(**vars(config.schedule))
         sampler.timesteps(self.schedule)  # refuses what the schedule does not have, before any work
-        self.objective = build_objective(config["objective"], self.schedule, self.settings.temperature)
+        self.objective = build_objective(config.objective, self.schedule, self.settings.temperature)
 
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
         """Generate all pieces together, a step at a time; the last yielded rolls are the music.
@@ -180,8 +180,8 @@ class Composer:
 
     @property
     def tempo(self) -> float | None:
-        """The tempo in BPM that sampler or checkpoint are published with; None where they name none."""
-        return _first(self.sampler.tempo, self.config["sampling"].get("tempo"))
+        """The tempo in BPM that the sampler is published with; None where it names none."""
+        return self.sampler.tempo
 
     @property
     def form(self) -> str:
@@ -216,6 +216,8 @@ class Composer:
     def notes(self, roll: Tensor) -> Notes:
         """The notes of a finished roll (C, L, P); of four planes with lead or accompaniment as their track."""
         assert self.settings.threshold is not None
+        if not bool(torch.isfinite(roll).all()):
+            raise InputError("the network gave numbers that are not finite; use another checkpoint= or precision=fp32")
         return decode_parts(roll.float().cpu().numpy(), self.settings.threshold)
 
     def _cells(self, roll: Tensor) -> np.ndarray:

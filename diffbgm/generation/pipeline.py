@@ -84,11 +84,11 @@ class Pipeline:
         path = find_checkpoint(name_or_path)
         checkpoint = load_checkpoint(path)
         place = device_named(device)
-        trained = checkpoint.config["features"]
-        extractor = build_extractor(trained["name"]) if extractor is None else extractor
-        if (extractor.visual_width, extractor.language_width) != (trained["visual_width"], trained["language_width"]):
+        trained = checkpoint.config.features
+        extractor = build_extractor(trained.name) if extractor is None else extractor
+        if (extractor.visual_width, extractor.language_width) != (trained.visual_width, trained.language_width):
             raise InputError(
-                f"{name_or_path} was trained on features={trained['name']}, to which the features asked for do not "
+                f"{name_or_path} was trained on features={trained.name}, to which the features asked for do not "
                 "correspond; leave features= out or give another checkpoint="
             )
         extractor.to(place).prepare()

@@ -1,7 +1,7 @@
-"""Checkpoints: one .safetensors file that holds the weights and, as metadata, the config they belong to.
+"""Checkpoints: one .safetensors file that holds the weights and, as metadata, the config they belong to (config.py).
 
-The config is a dict {"format": 1, "model": {"unet", "conditioner"}, "objective", "schedule", "features", "window",
-"sampling", "training"}; only "format" and "model" are read here.
+Nothing in a file is run, and nothing is allocated on its word: the config is validated as a type, the network is laid
+out without memory, and only where every tensor of the file has the layout's shape are the weights read.
 """
 
 import json
@@ -12,13 +12,16 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from diffbgm.errors import InputError
-from diffbgm.files import atomic, sha256
+from diffbgm.files import atomic, regular, sha256
+from diffbgm.models.config import FORMAT, CheckpointConfig, checkpoint_config
 from diffbgm.models.network import DiffBGM, build_network
 
-FORMAT = 1
+LARGEST = 64 << 30  # bytes of a file: more than any network of this kind
+LONGEST_CONFIG = 1 << 20  # characters
 
 
 @dataclass(frozen=True)
@@ -26,50 +29,104 @@ class Checkpoint:
     """A network in evaluation mode, in float32, with everything known about it."""
 
     network: DiffBGM
-    config: dict[str, Any]
+    config: CheckpointConfig
     sha256: str  # of the file
 
 
-def save_checkpoint(path: str | Path, state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Write weights (in the dtype they have) and config, atomically. Raises InputError where `path` is not writable."""
-    assert config["format"] == FORMAT, "the config carries this format's number"
+def save_checkpoint(
+    path: str | Path, state_dict: Mapping[str, Tensor], config: CheckpointConfig | Mapping[str, Any]
+) -> None:
+    """Write weights (in the dtype they have) and config, atomically.
+
+    Raises InputError where `path` is not writable, and for a config that could not be read back.
+    """
+    config = config if isinstance(config, CheckpointConfig) else checkpoint_config(config)
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
     with atomic(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"config": json.dumps(config)})
+        safetensors.torch.save_file(tensors, temporary, metadata={"config": json.dumps(config.plain())})
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
+def read_config(path: str | Path) -> CheckpointConfig:
     """The config alone. Raises InputError as `load_checkpoint` does."""
+    if not Path(path).exists():
+        raise InputError(f"there is no checkpoint at {path}; give checkpoint=FILE")
+    metadata = read_metadata(path, "a complete .safetensors file; fetch or write it again")
     try:
-        with safetensors.safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-    except FileNotFoundError as error:
-        raise InputError(f"there is no checkpoint at {path}; give checkpoint=FILE") from error
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path} is no whole .safetensors file ({error}); fetch or write it again") from error
-    try:
-        config = json.loads(metadata["config"])
+        config = read_json(metadata["config"])
         found = config["format"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} carries no config of this project; give a checkpoint written by train.py") from error
     if found != FORMAT:
         raise InputError(
-            f"{path} has checkpoint format {found}, but this version reads {FORMAT}; use the other version"
+            f"{path} has checkpoint format {str(found)[:20]}, but this version reads {FORMAT}; use the other version"
         )
-    return config
+    try:
+        return checkpoint_config(config)
+    except InputError as error:
+        raise InputError(f"the config in {path} cannot be used: {error}") from error
+
+
+def read_metadata(path: str | Path, wanted: str) -> dict[str, str]:
+    """The metadata of a .safetensors file. InputError "PATH is not `wanted`" where it is damaged or no plain file."""
+    regular(path, LARGEST)
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            return file.metadata() or {}
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        what, _, remedy = wanted.partition("; ")
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is not {what} ({reason}); {remedy}") from error
+
+
+def read_json(text: str) -> Any:
+    """JSON as the standard has it. ValueError for anything else: no NaN, nothing too long or too deep to read."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is not JSON")
+
+    if len(text) > LONGEST_CONFIG:
+        raise ValueError("the text is too long")
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("the text is nested too deeply") from error
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Build the network of a checkpoint and load its weights strictly.
 
-    Raises InputError where the file is missing, cut short, not ours, or its weights do not fit its config.
+    Raises InputError where the file is missing, cut short, not ours, its weights do not fit its config, or some of
+    them are not finite.
     """
     config = read_config(path)
     try:
-        network = build_network(config["model"])
+        _check_shapes(path, config)
+        network = build_network(config.model)
         weights = safetensors.torch.load_file(path)
         network.load_state_dict({key: value.float() for key, value in weights.items()})
-    except (InputError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
+    except (InputError, KeyError, RuntimeError, OSError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the weights in {path} do not fit its config ({reason}); write it again") from error
+    check_finite(path, weights)
     return Checkpoint(network.eval(), config, sha256(path))
+
+
+def check_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    """InputError where a tensor holds NaN or infinity: a network with one of them is silent, or noise."""
+    for key, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InputError(f"{path} has weights that are not finite ({key}); fetch it again, or train again")
+
+
+def _check_shapes(path: str | Path, config: CheckpointConfig) -> None:
+    """InputError where the file's tensors are not those of the network that the config describes."""
+    with torch.device("meta"):
+        expected = {key: tuple(value.shape) for key, value in build_network(config.model).state_dict().items()}
+    with safetensors.safe_open(str(path), framework="pt") as file:
+        found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    wrong = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
+    if wrong:
+        raise InputError(
+            f"{len(wrong)} tensors are missing, not expected or of another shape, such as {wrong[0][:80]}: "
+            f"{found.get(wrong[0])} instead of {expected.get(wrong[0])}"
+        )

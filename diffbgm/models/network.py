@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from diffbgm.datasets.batch import Condition
 from diffbgm.errors import InputError
+from diffbgm.fields import check
 from diffbgm.models.adapter import RollUNet
 from diffbgm.models.conditioner import Conditioner, Encoded, FeatureSelector
+from diffbgm.models.config import ModelConfig
 
 _HINTS = ("unet.beat", "unet.estimate", "unet.theme", "unet.reference")
 ENDS = ("unet.input_blocks.0.", "unet.out.", *_HINTS, "conditioner.")
@@ -75,19 +77,17 @@ class DiffBGM(nn.Module):
         return self.unet(x, t, tokens, window, encoded.visual, estimate, encoded.theme, encoded.reference)
 
 
-def build_network(config: Mapping[str, Any]) -> DiffBGM:
-    """A fresh network from {"unet": UNet's arguments, "conditioner": Conditioner's arguments}.
+def build_network(config: ModelConfig | Mapping[str, Any]) -> DiffBGM:
+    """A fresh network from its config, or from {"unet": {...}, "conditioner": {...}} as configs/model has it.
 
-    `conditioner.selector` holds FeatureSelector's arguments; d_cond is taken from the U-Net. Raises InputError for
-    options that do not exist or are missing.
+    d_cond is taken from the U-Net. Raises InputError for options that do not exist, are missing or out of range.
     """
-    try:
-        unet = RollUNet(**config["unet"])
-        options = {"d_cond": unet.d_cond, **config["conditioner"]}
-        selector = FeatureSelector(**{"width": unet.d_cond, **options.pop("selector")})
-        return DiffBGM(unet, Conditioner(selector=selector, **options))
-    except (TypeError, KeyError) as error:
-        raise InputError(f"the model config cannot be built ({error}); compare it with configs/model") from error
+    if not isinstance(config, ModelConfig):
+        config = check(ModelConfig, config, "model")
+    unet = RollUNet(**vars(config.unet))
+    options = dict(vars(config.conditioner))
+    selector = FeatureSelector(**vars(options.pop("selector")), width=unet.d_cond)
+    return DiffBGM(unet, Conditioner(selector=selector, d_cond=unet.d_cond, **options))
 
 
 def check_objective(unet: Mapping[str, Any], objective: str) -> None:

@@ -7,8 +7,6 @@ published, with the same keys: Diff-BGM, one that saw video features alone (sele
 segment-aware attention (window 32). Which one a file is, its weights do not say.
 """
 
-import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffbgm.datasets.unpickle import load_torch
+from diffbgm.diffusion.samplers import default_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.files import sha256
-from diffbgm.models.checkpoint import FORMAT, save_checkpoint
+from diffbgm.models.checkpoint import check_finite, save_checkpoint
+from diffbgm.models.config import CheckpointConfig, checkpoint_config
 from diffbgm.models.network import build_network
 from diffbgm.models.unet import UNet
 from diffbgm.video.windows import WINDOWS
@@ -81,7 +82,7 @@ def published_shapes() -> dict[str, tuple[int, ...]]:
 
 def import_release(
     source: str | Path, target: str | Path, selector: str = "language_video", window: int = WINDOW
-) -> dict[str, Any]:
+) -> CheckpointConfig:
     """Turn the authors' checkpoint `source` into ours at `target`; returns the config written with it.
 
     `selector`: "video" for the file that saw video alone; `window`: 32 for the one without segment-aware attention.
@@ -100,25 +101,19 @@ def import_release(
     }
     for name in ("weight", "bias"):
         weights[f"conditioner.language.{name}"] = model[CAPTION_PREFIX + name]
-    config = _config(source, selector, window)
-    build_network(config["model"]).load_state_dict(weights)
+    config = checkpoint_config(_config(source, selector, window))
+    build_network(config.model).load_state_dict(weights)
     save_checkpoint(target, weights, config)
     return config
 
 
 def _read(source: str | Path) -> dict[str, Tensor]:
     """The "model" entry of a pickled checkpoint, read without running anything in it."""
-    try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {source}; give the .pt that the authors published") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks for {asked[1]}, which is no tensor" if asked else "it is cut short or no PyTorch file"
-        raise InputError(f"{source} is refused unread: {reason}; fetch the authors' checkpoint again") from error
+    content = load_torch(source)
     model = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(model, Mapping) or not all(isinstance(value, Tensor) for value in model.values()):
         raise InputError(f'{source} has no "model" entry of tensors; give the .pt that the authors published')
+    check_finite(source, model)
     return dict(model)
 
 
@@ -156,17 +151,15 @@ def _config(source: str | Path, selector: str, window: int) -> dict[str, Any]:
         "project_visual": False,
     }
     return {
-        "format": FORMAT,
         "model": {"unet": {**UNET, "mask_self_attention": True}, "conditioner": conditioner},
         "objective": "eps",
         "schedule": SCHEDULE,
         "features": {
             "name": "clip",
-            "extractor": None,
             "visual_width": UNET["d_cond"],
             "language_width": LANGUAGE_WIDTH,
         },
         "window": window,
-        "sampling": {"guidance": 5.0, "sampler": "release", "threshold": 0.5},
+        "sampling": {"guidance": 5.0, "threshold": 0.5, "sampler": vars(default_sampler("release"))},
         "training": {"source": "the authors' release", "file": Path(source).name, "sha256": sha256(source)},
     }

@@ -6,24 +6,20 @@ Shape legend: n samples. Sound is float32 (n, 2), stereo, full scale at 1.
 import io
 import wave
 from collections.abc import Iterable
+from importlib.util import find_spec
 from math import gcd
 from pathlib import Path
 
 import midirenderer
 import numpy as np
-import pretty_midi
-import pyloudnorm
-from scipy.ndimage import minimum_filter1d, uniform_filter1d
-from scipy.signal import resample_poly
 
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
+from diffbgm.music.loudness import BLOCK, between_samples, integrated_loudness
 from diffbgm.music.soundfont import small_soundfont
 
 RENDER_RATE = 48000  # Hz, what midirenderer gives
-BLOCK = 0.4  # seconds, the shortest sound BS.1770 measures
 LOOKAHEAD = 0.005  # seconds in which the limiter turns down before a peak and up after it
-OVERSAMPLING = 4  # of true peaks
 PEAK_BLOCK, PEAK_EDGE = 48000, 64  # samples oversampled at a time, and what is taken along on both sides of them
 PEAK_MARGIN = 0.997  # of the ceiling that the limiter aims for, so that one pass is nearly always enough
 TRIES = 6  # passes of the limiter, and of setting the gain anew after it
@@ -33,7 +29,10 @@ MOST_LIMITED = 12.0  # dB beyond plain gain that sound with high peaks is turned
 
 def default_soundfont() -> Path:
     """The General MIDI soundfont that ships inside pretty_midi (TimGM6mb, 6 MB)."""
-    return Path(pretty_midi.__file__).with_name("TimGM6mb.sf2")
+    spec = find_spec("pretty_midi")
+    assert spec is not None, "pretty_midi is in requirements.txt"
+    assert spec.origin is not None
+    return Path(spec.origin).with_name("TimGM6mb.sf2")
 
 
 def render(
@@ -88,6 +87,8 @@ def resample(audio: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     common = gcd(rate, new_rate)
     if rate == new_rate or len(audio) == 0:
         return audio
+    from scipy.signal import resample_poly  # a second to import, and hardly ever needed
+
     return resample_poly(audio, new_rate // common, rate // common, axis=0).astype(np.float32)
 
 
@@ -111,7 +112,7 @@ def loudness(audio: np.ndarray, rate: int) -> float:
     shortest = int(np.ceil(BLOCK * rate)) + 1
     if len(audio) < shortest:
         audio = np.tile(audio, (-(-shortest // len(audio)), 1))
-    return float(pyloudnorm.Meter(rate, block_size=BLOCK).integrated_loudness(audio))
+    return integrated_loudness(audio, rate)
 
 
 def normalise_loudness(audio: np.ndarray, rate: int, lufs: float = -16.0, peak_db: float = -1.0) -> np.ndarray:
@@ -136,6 +137,8 @@ def normalise_loudness(audio: np.ndarray, rate: int, lufs: float = -16.0, peak_d
 
 def limit(audio: np.ndarray, rate: int, peak_db: float = -1.0) -> np.ndarray:
     """Sound (n, 2) with true peaks under `peak_db` dBTP: turned down smoothly around them, unchanged elsewhere."""
+    from scipy.ndimage import minimum_filter1d, uniform_filter1d
+
     ceiling = 10 ** (peak_db / 20)
     for _ in range(TRIES):  # a moving gain shifts the peaks between samples a little: a second pass takes the rest
         peak = true_peaks(audio, ceiling)
@@ -167,8 +170,7 @@ def true_peaks(audio: np.ndarray, interest: float) -> np.ndarray:
         if peaks[start:stop].max() * 2 < interest:
             continue
         first, last = max(0, start - PEAK_EDGE), min(len(audio), stop + PEAK_EDGE)
-        fine = np.abs(resample_poly(audio[first:last], OVERSAMPLING, 1, axis=0)).max(axis=1)
-        fine = fine.reshape(-1, OVERSAMPLING).max(axis=1)[start - first : stop - first]
+        fine = between_samples(audio[first:last])[start - first : stop - first]
         peaks[start:stop] = np.maximum(peaks[start:stop], fine)
     return peaks
 

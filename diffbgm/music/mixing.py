@@ -6,12 +6,11 @@ Shape legend: n samples, h hops of 10 ms. Sound is float32 (n, 2).
     keep      both are brought to the same loudness, the music 3 dB under, and summed
     duck      as keep, but the music gives way by 12 dB while somebody speaks and by 4 dB while the original is loud
               without speech, and is at its full level elsewhere
-The result is as loud as the music that came in, and its peaks are limited.
+The result is as loud as the music that came in, and its peaks are limited. SciPy is imported where sounds are mixed:
+its filters take a second to import, and most videos are given music alone.
 """
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
-from scipy.signal import butter, resample_poly, sosfilt
 
 from diffbgm.music.audio import limit, loudness, normalise_loudness
 
@@ -55,6 +54,8 @@ def duck_gain(original: np.ndarray, rate: int, reference: float, by: str = "spee
     Loud places without speech lower the music by 4 dB; with `by="loudness"` they count as speech does. The level of
     each hop is held for half a second around it, so that gaps between words do not count, then smoothed.
     """
+    from scipy.ndimage import maximum_filter1d, uniform_filter1d
+
     hop = int(HOP * rate)
     level = 10 * np.log10(_power(original, hop) + 1e-12)  # (h,) dB
     loud = np.clip((level - (reference - LOUD_DB)) / LOUD_SPAN_DB, 0, 1)
@@ -75,6 +76,9 @@ def speech_presence(sound: np.ndarray, rate: int) -> np.ndarray:
     than that of music or noise (Houtgast & Steeneken 1985; as a feature: Scheirer & Slaney 1997), and most of its power
     lies in that band.
     """
+    from scipy.ndimage import maximum_filter1d, uniform_filter1d
+    from scipy.signal import butter, resample_poly, sosfilt
+
     power = _power(sound, int(HOP * rate))
     narrow = resample_poly(sound.mean(axis=1), 1, rate // VOICE_RATE) if rate > VOICE_RATE else sound.mean(axis=1)
     voice = sosfilt(butter(4, VOICE_LOW, "highpass", fs=VOICE_RATE, output="sos"), narrow)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
+from diffbgm.models.config import checkpoint_config
 
 STATE = "state.safetensors"
 
@@ -122,9 +123,10 @@ def retain(folder: Path, keep: int) -> None:
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a checkpoint's config that must not change when a run goes on."""
-    kept = {key: config[key] for key in ("model", "objective", "schedule", "window")}
-    kept["schedule"] = {"roll_scale": 1.0, **config["schedule"]}  # which no weight's shape would betray
-    return kept | {"features": config["features"]["name"]}
+    plain = checkpoint_config(config).plain()
+    return {key: plain[key] for key in ("model", "objective", "schedule", "window")} | {
+        "features": plain["features"]["name"]
+    }
 
 
 def differences(before: object, now: object, prefix: str = "") -> list[str]:

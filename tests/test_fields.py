@@ -1,0 +1,139 @@
+"""Settings are types: every field of every table refuses what it cannot use, in one sentence with its name."""
+
+import dataclasses
+import math
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from diffbgm.app.cli import configure
+from diffbgm.errors import InputError
+from diffbgm.fields import Described, check, described, field, plain
+from diffbgm.models.config import CheckpointConfig, SamplerConfig, SamplingConfig, ScheduleConfig
+from diffbgm.training.settings import DataSettings, Run, Settings, check_run
+
+TABLES = {"trainer": Settings, "data": DataSettings, "": Run, "sampler": SamplerConfig, "sampling": SamplingConfig}
+TABLES |= {"schedule": ScheduleConfig, "checkpoint": CheckpointConfig}
+EVERY = [(table, setting) for name, table in TABLES.items() for setting in described(table, name)]
+NOT_VALUES = [{}, {"a": 1}, [[]], [{}], b"x", object, math.nan, math.inf, "\0", "x" * 5000, [None], [math.nan]]
+
+
+def kinds(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) or (hint,)
+
+
+def wrong(setting: Described) -> Iterator[Any]:
+    """Values of another type, and just outside the range."""
+    hint, limits = setting.hint, setting.limits
+    if hint is not typing.Any and "Mapping" not in str(hint):
+        yield from NOT_VALUES
+    if hint in (int, float, bool) or hint in (int | None, float | None):
+        yield from ("abc", "", "1", "../x", [1])
+    if hint in (int, int | None, float, str, int | str) and hint is not bool:
+        yield from (True, False)
+    if hint in (int, int | None):
+        yield from (0.5, 2**4000, -(2**4000))
+    if hint is bool:
+        yield from (0, 1, "true", None)
+    step = 1 if int in kinds(hint) else 1e-3
+    pair = typing.get_origin(hint) is tuple
+    bounds = [limits.low - step] if limits.low is not None else []
+    bounds += [limits.high * (1 + 1e-9) + step] if limits.high is not None else []
+    bounds += [limits.above] if limits.above is not None else []
+    for value in bounds:
+        value = int(value) if int in kinds(hint) and abs(value) < 2**53 else value
+        yield [value] * 2 if pair else value
+    if any(isinstance(choice, str) for choice in limits.choices):
+        yield from ("nothing of the kind", "")
+    if None not in kinds(hint) and type(None) not in kinds(hint):
+        yield None
+
+
+@pytest.mark.parametrize(("table", "setting"), EVERY, ids=[f"{kind.__name__}-{s.name}" for kind, s in EVERY])
+def test_every_field_refuses_what_it_cannot_use(table: type, setting: Described) -> None:
+    @dataclass(frozen=True)
+    class Alone:
+        it: Any
+
+    Alone.__annotations__["it"] = setting.hint
+    Alone.__dataclass_fields__["it"].metadata = {"limits": setting.limits}
+    tried = list(wrong(setting))
+    assert tried or "Mapping" in str(setting.hint)
+    for value in tried:
+        with pytest.raises(InputError) as caught:
+            check(Alone, {"it": value}, "settings")
+        sentence = str(caught.value)
+        assert "settings.it=" in sentence
+        assert setting.allowed in sentence
+        assert len(sentence) < 400
+        assert "\n" not in sentence
+    if setting.default is not dataclasses.MISSING:
+        assert check(Alone, {"it": setting.default}).it == setting.default
+
+
+def test_what_is_read() -> None:
+    @dataclass(frozen=True)
+    class Inner:
+        rate: float = field(1.0, above=0, high=2)
+
+    @dataclass(frozen=True)
+    class Outer:
+        name: str
+        inner: Inner = Inner()
+        window: int | str = field(8, choices=(4, 8, "dynamic"))
+        pair: tuple[int, int] | None = field(None, low=0, rising=True)
+
+    assert check(Outer, {"name": 2024, "inner": {"rate": 1}, "pair": [1, 2]}) == Outer("2024", Inner(1.0), 8, (1, 2))
+    assert check(Outer, {"name": "x", "window": "dynamic"}).window == "dynamic"
+    said = {
+        "unknown setting 'outer.nmae'; did you mean 'outer.name'?": {"nmae": "x"},
+        "unknown setting 'outer.zzzzz'; known are name, inner, window, pair": {"zzzzz": 1},
+        "no value for outer.name; give text of 0 to 4096 characters": {},
+        "outer.inner.rate=0 cannot be used; give a number above 0 up to 2": {"name": "x", "inner": {"rate": 0}},
+        "outer.inner=3 cannot be used; give settings by name": {"name": "x", "inner": 3},
+        "outer.window=5 cannot be used; give one of 4, 8, or dynamic": {"name": "x", "window": 5},
+        "outer.pair=[2, 1] cannot be used; give a list of 2 rising items, each a whole number of at least 0, or null": {
+            "name": "x",
+            "pair": [2, 1],
+        },
+    }
+    for sentence, given in said.items():
+        with pytest.raises(InputError) as caught:
+            check(Outer, given, "outer")
+        assert str(caught.value) == sentence
+    with pytest.raises(InputError, match="give settings by name"):
+        check(Outer, [1], "outer")  # type: ignore[arg-type]
+
+
+def test_free_values_are_plain_and_end() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert plain({"a": [1, None, "x", {"b": 2.5}]}, "x") == {"a": [1, None, "x", {"b": 2.5}]}
+    for value in (endless, {"a": math.nan}, {"a": object()}, list(range(5000)), b"x"):
+        with pytest.raises(InputError, match="cannot be used"):
+            plain(value, "x")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    "seed=-1 seed=1180591620717411303424 seed=abc schedule.steps=0 schedule.roll_scale=-1 sampling.guidance=abc "
+    "sampling.threshold=2 sampler.steps=0 data.window=5 data.workers=0 data.transpose=[5,-6] data.perturb=3 "
+    "trainer.accumulate=0 trainer.batch_size=0 trainer.lr=-1 trainer.lr=nan trainer.steps=-1 trainer.decay=foo "
+    "trainer.ema=5 trainer.betas=[1,1] trainer.keep=0 trainer.log_every=0 trainer.epochs=0 trainer.clip=0".split(),
+)
+def test_the_settings_of_a_run(setting: str) -> None:
+    config = configure("train", ["experiment=smoke", setting])
+    with pytest.raises(InputError) as caught:
+        check(Settings, config.trainer, "trainer")
+        check_run(config)
+    assert str(caught.value).startswith(f"{setting.partition('=')[0]}=")
+
+
+@pytest.mark.parametrize("experiment", ["smoke", "paper", "pop909_lite", "overfit_one", "window_dynamic"])
+def test_the_settings_that_come_along_are_right(experiment: str) -> None:
+    config = configure("train", [f"experiment={experiment}", "out=runs/2024"])
+    check(Settings, config.trainer, "trainer")
+    check_run(config)
