@@ -253,3 +253,8 @@ def _predict(denoise: Denoise, x: Tensor, t: int, bar_t: float, clip: Clip) -> t
 def _mixed(seed: tuple[int, ...]) -> int:
     """One 64-bit number from several, such that (1, 2), (2, 1) and (1, 2, 0) differ."""
     return int(np.random.SeedSequence([len(seed), *seed]).generate_state(1, np.uint64)[0])
+
+
+def sample_number(seed: tuple[int, ...]) -> int:
+    """A number of 31 bits for what is sampled with `seed`."""
+    return _mixed(seed) >> 33

@@ -20,7 +20,7 @@ from diffbgm.datasets.batch import Condition
 from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.longform import METHODS, Piece, Plan, Progress, chunked, plan
 from diffbgm.diffusion.objective import build_objective
-from diffbgm.diffusion.samplers import Sampler, stored_sampler
+from diffbgm.diffusion.samplers import Sampler, sample_number, stored_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.generation.form import FREE, Section, check_form, first_sections, key_of, laid_out, sections, theme_of
@@ -201,6 +201,8 @@ class Composer:
         if self.settings.modality != "both":
             left_out = "visual" if self.settings.modality == "language" else "language"
             encoded = self.network.conditioner.without(encoded, left_out)
+        numbers = [sample_number((*piece.seed, k)) for piece in pieces for k in range(piece.plan.count)]
+        encoded = replace(encoded, draw=torch.tensor(numbers, device=encoded.visual.device))
         denoise = Denoiser(self.network, self.objective).conditioned(encoded, self.settings.guidance, dtype=self.dtype)
         options = {"threshold": self.settings.threshold} if longform == "outpaint" else {}
         rows = chunked(denoise, self.settings.rows)
