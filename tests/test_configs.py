@@ -18,7 +18,16 @@ from diffbgm.models.config import SamplerConfig
 from diffbgm.models.network import build_network
 
 ENTRIES = ("train", "sample", "evaluate")
-SCRIPTS = ("prepare", "extract_features", "prepare_bgm909", "card", "sample_songs", "reproduce", "bench_samplers")
+SCRIPTS = (
+    "dataset_report",
+    "prepare",
+    "extract_features",
+    "prepare_bgm909",
+    "card",
+    "sample_songs",
+    "reproduce",
+    "bench_samplers",
+)
 
 
 def options(group: str) -> list[str]:
