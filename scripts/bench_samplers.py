@@ -8,6 +8,7 @@ network a step. A row's music and numbers go into FILE.json as soon as it is don
 Prints tables (means with 95 % bootstrap intervals over segments, the real segments first), then one JSON line.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -34,6 +35,7 @@ from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import note_density
+from diffbgm.evaluation.judges import judge_overlap, judge_two_sample
 from diffbgm.evaluation.musicnn import WEIGHTS, load_musicnn
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.evaluation.retrieval import Segment, retrieve
@@ -59,6 +61,8 @@ COLUMNS = {
     "polyphony": "polyphony",
     "follows": "Spearman",
     "segment_p_20": "P@20 of segments",
+    "oa": "OA",
+    "two_sample": "two-sample",
 }
 COMPARED = ("pche", "gps", "onsets")  # whose intervals must overlap the paper's sampler's
 
@@ -86,6 +90,8 @@ def bench_samplers(cfg: DictConfig) -> int:
     for row in tqdm(rows.values(), "measure", disable=None):
         row["numbers"] |= numbers(cfg, restored(row["music"]), real, batch.songs, row["numbers"])
         save(path, bench)
+    if cfg.judges:
+        judge(rows, batch.songs, cfg.seed)
     if cfg.paper in rows:
         bench["paper_seconds"] = rows[cfg.paper]["seconds"]
     elif cfg.paper_steps and "paper_seconds" not in bench:
@@ -176,6 +182,28 @@ def numbers(
             "n": len(heard),
             "chance": p_20.chance,
         }
+    return found
+
+
+def judge(rows: dict[str, Row], songs: Sequence[str], seed: int) -> None:
+    """Overlapped area and two-sample accuracy of the rows that lack them, where there are segments of enough songs.
+
+    The real row's overlapped area is what one half of the songs reaches against the other.
+    """
+    real = by_song(songs, rows["real"]["music"])
+    for name, row in tqdm(rows.items(), "judges", disable=None):
+        if name != "real" and "oa" not in row["numbers"]:
+            got = by_song(songs, row["music"])
+            with contextlib.suppress(InputError):
+                row["numbers"] |= judge_two_sample(got, real, seed) | judge_overlap(got, real, None, seed)
+                rows["real"]["numbers"]["oa"] = {"mean": row["numbers"]["oa"]["ceiling"], "ci95": None}
+
+
+def by_song(songs: Sequence[str], music: Sequence[Sequence[Sequence[int]]]) -> dict[str, list[Notes]]:
+    """The stored segments of each song."""
+    found: dict[str, list[Notes]] = {}
+    for song, piece in zip(songs, restored(music), strict=True):
+        found.setdefault(song, []).append(piece)
     return found
 
 

@@ -33,6 +33,7 @@ from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.evaluation.alignment import note_density
+from diffbgm.evaluation.judges import JUDGES
 from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import atomic, writable_folder
@@ -65,6 +66,12 @@ SHOWN = {
     "pitch_range": "pitch range",
     "copied_bars": "longest run of bars shared with a training song",
 }
+JUDGED = {
+    "oa": "overlapped area of 26 features",
+    "oa_distances": "overlapped area of their distances (Yang and Lerch)",
+    "two_sample": "accuracy of a classifier (0.5 is chance)",
+}
+WORST_SHOWN = 6
 PAPER = {"pche_paper": (2.840, 2.717), "gps_paper": (0.601, 0.708), "si_mean": (0.521, 0.486)}  # Table S1: model, real
 BANDS = ((0, 100), (100, 200), (200, 400), (400, 600), (600, 800), (800, 1000))  # of t
 SAMPLES_SHOWN = 3
@@ -119,7 +126,9 @@ def songs(out: Path, cache: Cache, cfg: DictConfig) -> dict[str, Any]:
     common = {"training": training, "musicnn": Path(cfg.musicnn or WEIGHTS), "seed": cfg.seed}
     common["workers"] = len(os.sched_getaffinity(0))
     real, _ = evaluate_run(out / "real", Options(METRICS, **common), _bar)
-    options = Options((*METRICS, "retrieval", "segments"), reference=out / "real", reference_sample=0, **common)
+    options = Options(
+        (*METRICS, *JUDGES, "retrieval", "segments"), reference=out / "real", reference_sample=0, **common
+    )
     generated, _ = evaluate_run(out / "generated", options, _bar, real=real.metrics)
     return {"songs": generated.evaluated, "generated": generated.metrics, "real": real.metrics}
 
@@ -183,6 +192,7 @@ def tables(card: dict[str, Any]) -> str:
         change = "–" if ours is None or theirs is None else f"{ours - theirs:+.3f}"
         published = f"{PAPER[name][0] - PAPER[name][1]:+.3f}" if name in PAPER else ""
         lines.append(f"| {label} | {_cell(real[name])} | {_cell(generated[name])} | {change} | {published} |")
+    lines += judged(generated)
     lines += [
         "",
         "| retrieval, 60 drawn candidates (p_at: rows of 3 s; segment_p: segments of 8 bars) | got | chance |",
@@ -207,6 +217,21 @@ def tables(card: dict[str, Any]) -> str:
         cells = [f"{card['loss'][f'{low}-{high}{name}']:.5f}" for low, high in BANDS]
         lines.append(f"| loss{name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def judged(generated: dict[str, Any]) -> list[str]:
+    """What the judges say: overlapped area beside what real songs reach, a classifier, the features furthest off."""
+    lines = ["", "| generated against real, segments of eight bars | got | real against real |", "|---|---|---|"]
+    for name, label in JUDGED.items():
+        best = generated[name].get("ceiling", generated[name].get("chance"))
+        lines.append(f"| {label} | {_cell(generated[name])} | {'–' if best is None else f'{best:.3f}'} |")
+    features = generated["oa"].get("features", {})
+    if worst := sorted(features, key=lambda name: features[name]["oa"])[:WORST_SHOWN]:
+        lines += ["", "| features furthest from real | overlapped area | generated | real |", "|---|---|---|---|"]
+        for name in worst:
+            cells = " | ".join(f"{features[name][key]:.3f}" for key in ("oa", "generated", "real"))
+            lines.append(f"| {name.replace('_', ' ')} | {cells} |")
+    return lines
 
 
 def _cell(number: dict[str, Any], digits: int = 3) -> str:

@@ -27,6 +27,7 @@ SCRIPTS = (
     "sample_songs",
     "reproduce",
     "bench_samplers",
+    "fit_harmony",
 )
 
 

@@ -279,3 +279,26 @@ def test_copies_of_the_training_music_are_counted(folder):
     assert copied["one"] == 16
     assert copied["two"] == 0
     assert any("broken" in note for note in metrics(folder)["notes"])
+
+
+def test_judges_want_a_reference_and_enough_songs(folder, capsys):
+    assert command(folder, "metrics=[overlap]") == 1
+    assert "reference=FOLDER" in capsys.readouterr().err
+    assert command(folder, "metrics=[overlap,two_sample]", f"reference={folder}/generated") == 1
+    errors = capsys.readouterr().err
+    assert "oa: 2 generated songs are eight bars long or more; overlap needs 4 of each" in errors
+    assert "two_sample: 2 generated and 2 real songs" in errors
+
+
+def test_overlap_with_the_reference_is_written_beside_its_ceiling(folder):
+    for seed in range(2, 5):
+        write_midi(piece(16, seed), folder / "generated" / f"more{seed}.mid")
+    for seed in range(10, 14):
+        write_midi(piece(16, seed), folder / "real" / f"{seed}.mid")
+    assert command(folder, "metrics=[overlap]", f"reference={folder}/real", f"training={folder}/generated") == 0
+    found = metrics(folder)["metrics"]["oa"]
+    assert 0.5 < found["mean"] <= 1
+    assert found["n"] == 10
+    assert found["ceiling_from"] == "other real songs"
+    assert found["features"]["on_beats"]["real"] == pytest.approx(0.25, abs=0.1)
+    assert "(other real songs)" in (folder / "out" / "table.md").read_text()

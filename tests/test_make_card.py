@@ -29,6 +29,7 @@ def test_every_number_has_its_real_one(made: Path) -> None:
         assert card["real"][name]["n"] > 0
     assert card["generated"]["p_at_20"]["mean"] is None  # without the tagger's weights
     assert "none.whl" in card["generated"]["segment_p_20"]["reason"]
+    assert card["generated"]["oa"]["mean"] is None or card["generated"]["oa"]["ceiling"] > 0
     assert set(card["loss"]) >= {"0-100", "800-1000, no condition"}
     assert (made / "tiny.card.png").stat().st_size > 10_000
 

@@ -159,6 +159,8 @@ def _details(evaluation: Evaluation) -> str:
             continue
         chance, p = _number(summary.get("chance")), _number(summary.get("p"))
         real = _interval((evaluation.reference or {}).get(name))
+        if "ceiling" in summary:
+            real = f"{_number(summary['ceiling'])} ({summary['ceiling_from']})"
         lines.append([name, _interval(summary), str(summary["n"]), chance, p, real])
     return _markdown(lines) + "\n"
 

@@ -1,5 +1,6 @@
 """One run, evaluated: which metrics are possible with what was given, all of them, and what was left out and why."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,18 +11,20 @@ import numpy as np
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import Aligned, align
 from diffbgm.evaluation.copies import Collection
+from diffbgm.evaluation.judges import JUDGES, judge_overlap, judge_two_sample
 from diffbgm.evaluation.measure import GROUPS, OF_A_SONG, SLOW, Measuring, Row, measure_songs
 from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.report import Evaluation, Summary, summarise, unknown, with_chance
 from diffbgm.evaluation.rhythm import USUAL, AdvSettings
 from diffbgm.evaluation.search import SEARCHES, Searching
+from diffbgm.evaluation.segment_features import windows
 from diffbgm.evaluation.songs import Song, find_songs
 from diffbgm.music.notes import Notes
 from diffbgm.video.features import Extractor
 from diffbgm.video.folder import find_videos, output_names
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]  # what comes by, how many there will be, of what
-METRICS = (*GROUPS, *SEARCHES)
+METRICS = (*GROUPS, *JUDGES, *SEARCHES)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def evaluate_run(
     run.metrics.update(summarise(rows, options.seed))
     _alignment(run, readable, options, progress)
     _copies(run, readable, options, progress)
+    _judges(run, readable, reference, options, progress)
     _retrieval(run, readable, reference, options, progress)
     if real is None:
         real = _reference(run, reference, groups, options, progress)
@@ -160,6 +164,42 @@ def _copies(run: Run, songs: Sequence[Song], options: Options, progress: Progres
     run.metrics.update({"copied_bars": summarise(run.rows, options.seed)["copied_bars"]})
 
 
+def _judges(run: Run, songs: Sequence[Song], reference: Sequence[Song], options: Options, progress: Progress) -> None:
+    """Generated against real music as a whole: the songs' own partners, or, where none has one, a sample of them."""
+    wanted = [group for group in JUDGES if _wanted(options, group, options.reference)]
+    if not wanted:
+        return
+    names = {song.name for song in songs}
+    partners = [song for song in reference if song.name in names]
+    generated = _read(songs, "judges", progress)
+    real = _read(partners or _sample(reference, options), "judges, real music", progress)
+    training: dict[str, list[Notes]] = {}
+    if "overlap" in wanted and options.training is not None:
+        known = find_songs(options.training)
+        order = np.random.default_rng(options.seed).permutation(len(known))[: len(real)]
+        training = _read([known[i] for i in order], "judges, training music", progress)
+    for group in progress(wanted, len(wanted), "judges"):
+        try:
+            if not reference:
+                raise InputError("no reference music was given; add reference=FOLDER")
+            if group == "overlap":
+                run.metrics.update(judge_overlap(generated, real, training, options.seed))
+            else:
+                run.metrics.update(judge_two_sample(generated, real, options.seed))
+        except InputError as error:
+            _leave_out(run, JUDGES[group], str(error))
+            run.notes.append(f"{group} was left out: {error}")
+
+
+def _read(songs: Sequence[Song], what: str, progress: Progress) -> dict[str, list[Notes]]:
+    """The 8-bar segments of the songs that can be read, by name."""
+    found: dict[str, list[Notes]] = {}
+    for song in progress(songs, len(songs), what):
+        with contextlib.suppress(InputError):
+            found[song.name] = windows(song.score.notes)
+    return found
+
+
 def _retrieval(
     run: Run, songs: Sequence[Song], reference: Sequence[Song], options: Options, progress: Progress
 ) -> None:
@@ -196,8 +236,7 @@ def _reference(
         return None
     fast = [group for group in groups if group not in SLOW]
     slow = [group for group in groups if group in SLOW]
-    order = np.random.default_rng(options.seed).permutation(len(reference))[: options.reference_sample]
-    sample = [reference[i] for i in np.sort(order)]
+    sample = _sample(reference, options)
     rows: list[Row] = []
     for part, asked in ((reference, fast), (sample, slow)):
         if asked and part:
@@ -206,6 +245,12 @@ def _reference(
     if unread := sorted({row.song for row in rows if row.error is not None}):
         run.notes.append(f"reference songs that could not be read: {_names(unread)}")
     return summarise(rows, options.seed)
+
+
+def _sample(reference: Sequence[Song], options: Options) -> list[Song]:
+    """Songs drawn from the reference with the run's seed, in their order."""
+    order = np.random.default_rng(options.seed).permutation(len(reference))[: options.reference_sample]
+    return [reference[i] for i in np.sort(order)]
 
 
 def _names(names: Sequence[str]) -> str:
