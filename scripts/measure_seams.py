@@ -21,8 +21,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from diffbgm.app.cli import run
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces

@@ -15,14 +15,12 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from diffbgm.app.cli import configure, run
+from diffbgm.app.evaluate import evaluate
+from diffbgm.app.songs import sample_songs
+from diffbgm.app.train import train
 from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import load_checkpoint
-from evaluate import evaluate
-from scripts.sample_songs import sample_songs
-from train import train
 
 TABLES = {"s1": "feature_selector", "s2": "window_size"}  # folder of the results, option of `table`
 OTHER_NAMES = {"window_8": "selector_language_video", "dynamic": "window_dynamic"}  # of a table's rows, as variants
@@ -69,7 +67,7 @@ def training(budget: DictConfig, variant: str, data: str, folder: Path) -> DictC
 
 
 def sampling(budget: DictConfig, variant: str, data: str, folder: Path) -> DictConfig:
-    """What scripts/sample_songs.py is given: the same songs and seeds for every variant."""
+    """What `diffbgm songs` is given: the same songs and seeds for every variant."""
     files = [f"checkpoint={checkpoint(folder, variant, budget.weights)}", f"out={folder}/music/{variant}"]
     return configure("sample_songs", [f"data={data}", *files, *budget.sample])
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from diffbgm.app.fetch import ASSETS, fetch
 from diffbgm.errors import InputError
-from scripts.download_assets import ASSETS, ROOT, fetch
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def bikes() -> Path:

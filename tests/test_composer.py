@@ -10,7 +10,7 @@ from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.errors import InputError
 from diffbgm.generation.composer import Composer, ComposeSettings, Request
-from diffbgm.generation.form import key_of, theme_of
+from diffbgm.generation.form import common_theme, theme_of
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.config import checkpoint_config
 from diffbgm.models.network import build_network
@@ -77,7 +77,7 @@ def test_a_piece_is_asked_for_the_themes_of_its_sketches(longform, monkeypatch):
     first, second = (cells(steps[k * STEPS - 1].rolls[0]) for k in (1, 2))
     free, told, piece = seen
     assert not free.any()
-    np.testing.assert_array_equal(told[0], key_of(first))
+    np.testing.assert_array_equal(told[0], common_theme(first))
     assert first.any()
     assert not np.array_equal(theme_of(first), theme_of(second))
     wanted = np.concatenate([theme_of(first), theme_of(second), theme_of(first)])

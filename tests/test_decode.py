@@ -1,7 +1,6 @@
 """Decoding: known pictures at known times, odd files, and one sentence for what is no video."""
 
 import itertools
-import threading
 import tracemalloc
 from fractions import Fraction
 
@@ -10,7 +9,15 @@ import pytest
 from make_video import flat, ramp, write_sound, write_video
 
 from diffbgm.errors import InputError
-from diffbgm.video.decode import Prefetched, decoded, frames, pictures_at, probe
+from diffbgm.video.decode import decoded, pictures_at, probe
+
+
+def frames(path, rate):
+    """(seconds, RGB picture at full size) at k / rate for k = 0, 1, ..."""
+    info = probe(path)
+    for frame in decoded(path):
+        for tick in frame.ticks(rate):
+            yield tick / rate, frame.rgb((info.width, info.height))
 
 
 def levels(path, rate) -> tuple[list[float], list[float]]:
@@ -163,25 +170,3 @@ def test_damage_in_the_middle_is_passed_over(tmp_path) -> None:
     content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
     path.write_bytes(content)
     assert list(decoded(path))[-1].stop == pytest.approx(4.0, abs=0.1)
-
-
-def test_prefetched_passes_items_and_errors_on() -> None:
-    def items():
-        yield from range(5)
-        raise InputError("broken")
-
-    seen = []
-    ahead = Prefetched(items(), depth=2)
-    with pytest.raises(InputError, match="broken"):
-        seen.extend(ahead)
-    assert seen == list(range(5))
-    assert ahead.waited >= 0
-
-
-def test_prefetched_stops_its_thread_when_left() -> None:
-    ahead = Prefetched(itertools.count(), depth=2)
-    iterator = iter(ahead)
-    assert [next(iterator) for _ in range(3)] == [0, 1, 2]
-    iterator.close()
-    for thread in threading.enumerate():
-        assert thread is not ahead._thread

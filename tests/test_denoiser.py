@@ -42,7 +42,7 @@ def setting():
     return make_setting()
 
 
-@pytest.mark.parametrize("name", ["eps", "v", "x0_logits", "x0_posterior"])
+@pytest.mark.parametrize("name", ["eps", "x0_logits", "x0_posterior"])
 def test_guidance_is_linear_in_the_prediction(setting, name):
     network, encoded, x, t = setting
     objective = build_objective(name, sqrt_linear())

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_run import SHIPPED, losses, run, settings
 
-import train as entry
 from diffbgm.training.tracking import read_log
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_two_gloo_processes_equal_one(tmp_path: Path):
@@ -20,7 +21,7 @@ def test_two_gloo_processes_equal_one(tmp_path: Path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [*launch, str(Path(entry.__file__)), *given], env=environment, capture_output=True, text=True, timeout=300
+        [*launch, str(ROOT / "train.py"), *given], env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
     two = read_log(tmp_path / "two" / "log.jsonl")

@@ -9,7 +9,7 @@ from make_video import flat, ramp, write_video
 from tiny_models import CLIP_WIDTH, save_clip
 
 from diffbgm.errors import InputError
-from diffbgm.video.decode import decoded, frames, probe
+from diffbgm.video.decode import decoded, probe
 from diffbgm.video.encoders import ClipEncoder, LiteEncoder, accent, colourfulness, warmth, without
 from diffbgm.video.streams import MEASURES
 from diffbgm.video.weights import Weights
@@ -120,7 +120,9 @@ def test_clip_rows_are_those_of_open_clip(clip, tmp_path) -> None:
     assert rows.shape == (6, CLIP_WIDTH)
     assert rows.dtype == np.float32
     model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{clip.folder}")
-    pictures = torch.stack([preprocess(Image.fromarray(picture)) for _, picture in frames(path, 2)])
+    info = probe(path)
+    shown = [frame.rgb((info.width, info.height)) for frame in decoded(path) for _ in frame.ticks(2)]
+    pictures = torch.stack([preprocess(Image.fromarray(picture)) for picture in shown])
     with torch.no_grad():
         expected = model.encode_image(pictures).numpy()
     cosine = (rows * expected).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(expected, axis=1)

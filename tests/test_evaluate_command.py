@@ -8,13 +8,13 @@ import pretty_midi
 import pytest
 
 from diffbgm.app.cli import run
+from diffbgm.app.evaluate import evaluate
 from diffbgm.errors import InputError
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
 from diffbgm.video.features import VideoFeatures
 from diffbgm.video.streams import MEASURES
-from evaluate import evaluate
 
 FAST = "metrics=[exact,rhythm,texture,musdr]"
 

@@ -15,7 +15,7 @@ from diffbgm.video.captions import sentence_table
 from diffbgm.video.encoders import LiteEncoder
 from diffbgm.video.extractors import LiteExtractor, watch
 from diffbgm.video.features import VideoFeatures, cache_entry, cached, extract, on_beats, video_reference
-from diffbgm.video.shots import AdaptiveShots, ContentShots
+from diffbgm.video.shots import AdaptiveShots
 from diffbgm.video.streams import MEASURES, SENTENCES, STREAMS
 
 
@@ -259,7 +259,7 @@ def test_configs_build_the_extractors() -> None:
 
     lite = build("features=lite")
     assert lite.id == LiteExtractor(LiteEncoder(), AdaptiveShots()).id
-    assert isinstance(build("features=lite", "features/shots=content").shots, ContentShots)
+    assert isinstance(build("features=lite", "features/shots=adaptive").shots, AdaptiveShots)
     clip = build("features=clip", "features.encoder.rate=4", "features.embedder.pooling=mean")
     assert (clip.visual_width, clip.language_width) == (512, 768)
     assert clip.id.startswith("clip-1/timm/vit_base_patch32_clip_224.openai@main-4/transnetv2-0.5/")

@@ -5,7 +5,7 @@ import pytest
 from rolls import roll_of
 
 from diffbgm.errors import InputError
-from diffbgm.generation.form import Section, check_form, first_sections, key_of, laid_out, sections, theme_of
+from diffbgm.generation.form import Section, check_form, common_theme, first_sections, laid_out, sections, theme_of
 from diffbgm.music.theme import GROOVE, THEME_WIDTH
 
 C, G = 0, 7
@@ -13,7 +13,7 @@ C, G = 0, 7
 
 def test_a_theme_has_chords_and_groove_and_a_key_only_the_whole() -> None:
     roll = roll_of((0, 60, 8), (8, 67, 8))
-    theme, key = theme_of(roll), key_of(roll)
+    theme, key = theme_of(roll), common_theme(roll)
     assert theme.shape == key.shape == (32, THEME_WIDTH)
     np.testing.assert_allclose(theme[:4, [C, G]], [[1, 0], [1, 0], [0, 1], [0, 1]])
     np.testing.assert_allclose(key[:, [C, G]], 1.0)

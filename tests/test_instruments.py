@@ -40,8 +40,8 @@ def test_instruments_are_known_by_name_and_number(name: str | int, program: int)
         ("guitarr", "guitar"),
         ("xyzzy", "give a General MIDI name"),
         ("", "give a General MIDI name"),
-        ("128", "program=128 is no instrument"),
-        ("-1", "program=-1 is no instrument"),
+        ("128", "program=128 is not an instrument"),
+        ("-1", "program=-1 is not an instrument"),
     ],
 )
 def test_an_unknown_instrument_names_the_nearest(name: str, words: str) -> None:

@@ -49,7 +49,7 @@ def test_kept_bars_hold_notes_and_rests_and_nothing_else_is_known(melody):
 def test_what_does_not_fit_is_refused_in_a_sentence(melody, tmp_path):
     with pytest.raises(InputError, match="has 8 beats, the video only 4"):
         keep_melody(melody, 16)
-    with pytest.raises(InputError, match="are no bars"):
+    with pytest.raises(InputError, match="are not bars"):
         keep_bars(melody, 3, 2, 64)
     with pytest.raises(InputError, match="end after the piece, which has 2 whole bars"):
         keep_bars(melody, 1, 3, 40)

@@ -7,7 +7,7 @@ import torch
 
 from diffbgm.datasets.batch import Condition
 from diffbgm.diffusion.inpainting import Known, inpainted
-from diffbgm.diffusion.longform import HOPS, METHODS, Piece, Plan, blended, chunked, plan
+from diffbgm.diffusion.longform import HOPS, METHODS, Job, Plan, blended, chunked, plan
 from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.samplers import SeededNoise, build_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
@@ -80,7 +80,7 @@ def test_impossible_plans_are_named():
 @pytest.mark.parametrize("method", METHODS)
 def test_a_perfect_denoiser_gives_every_piece_back(method, total):
     """Two pieces of different lengths in one batch; the denoiser knows what each window should be."""
-    pieces = [Piece(plan(steps, method), (0, index)) for index, steps in enumerate((total, 200))]
+    pieces = [Job(plan(steps, method), (0, index)) for index, steps in enumerate((total, 200))]
     rolls = [random_roll(seed, piece.plan.length) for seed, piece in enumerate(pieces)]
     windows = torch.stack(
         [roll[:, start : start + 128] for roll, piece in zip(rolls, pieces, strict=True) for start in piece.plan.starts]
@@ -98,7 +98,7 @@ def sounding_pitches(method, seed, name="ddim", **options):
     held = torch.zeros(6, 2, 128, 128)
     held[torch.arange(6), 1, :, torch.arange(40, 100, 10)] = 1
     sampler = build_sampler(name, 20, clip=[0, 1], **options)
-    (roll,) = last(METHODS[method](ideal(held), [Piece(plan(384, method), (seed,))], sampler, SCHEDULE))
+    (roll,) = last(METHODS[method](ideal(held), [Job(plan(384, method), (seed,))], sampler, SCHEDULE))
     assert ((roll[1] > 0.5).sum(1) <= 1).all()
     return (roll[1]).argmax(1)
 
@@ -122,14 +122,14 @@ def test_where_windows_agree_joint_is_one_walk_over_the_whole_field():
     def pointwise(x, t, rows=None):
         return 0.6 * x + 0.4 * torch.sin(2 * x + t.reshape(-1, 1, 1, 1) / 300)
 
-    (roll,) = last(METHODS["joint"](pointwise, [Piece(plan(320, "joint"), (2,))], DDIM, SCHEDULE))
+    (roll,) = last(METHODS["joint"](pointwise, [Job(plan(320, "joint"), (2,))], DDIM, SCHEDULE))
     noise = SeededNoise([(2, 0)], (2, 320, 128))
     *_, state = DDIM(pointwise, noise(), SCHEDULE, noise)
     torch.testing.assert_close(roll, state.x0[0], atol=1e-4, rtol=0)
 
 
 def test_outpaint_never_changes_what_is_finished():
-    pieces = [Piece(plan(300, "outpaint"), (3,)), Piece(plan(100, "outpaint"), (4,))]
+    pieces = [Job(plan(300, "outpaint"), (3,)), Job(plan(100, "outpaint"), (4,))]
     states = list(METHODS["outpaint"](simple, pieces, DDIM, SCHEDULE, threshold=0.5))
     final = states[-1].rolls[0]
     assert set(final.unique().tolist()) == {0.0, 1.0}
@@ -150,8 +150,8 @@ def test_outpaint_shows_each_window_the_end_of_the_one_before():
         seen[int(rows[0]), int(t[0])] = x[0]
         return simple(x, t, rows)
 
-    sampler = build_sampler("dpm", 10, spacing="log_snr")
-    (roll,) = last(METHODS["outpaint"](spying, [Piece(plan(256, "outpaint"), (5,))], sampler, SCHEDULE))
+    sampler = build_sampler("dpm", 10, through=[200, 0])
+    (roll,) = last(METHODS["outpaint"](spying, [Job(plan(256, "outpaint"), (5,))], sampler, SCHEDULE))
     for window in (1, 2):
         shown = seen[window, 0][:, :64]
         assert (shown - roll[:, 64 * window : 64 * window + 64]).abs().max() < 0.2  # noise of std 0.03
@@ -185,11 +185,11 @@ def test_a_piece_does_not_depend_on_the_others(method):
         denoise = chunked(lambda x, t, rows: simple(x, t, offsets[rows]), 3)
         return last(METHODS[method](denoise, pieces, DDIM, SCHEDULE))
 
-    one, other = Piece(plan(320, method), (8, 0)), Piece(plan(140, method), (8, 1))
+    one, other = Job(plan(320, method), (8, 0)), Job(plan(140, method), (8, 1))
     together = sample(other, one)
     assert torch.equal(together[1], sample(one)[0])
     assert torch.equal(together[0], sample(other)[0])
-    assert not torch.equal(sample(Piece(one.plan, (9, 0)))[0], together[1])
+    assert not torch.equal(sample(Job(one.plan, (9, 0)))[0], together[1])
 
 
 def test_chunks_all_have_one_size():
@@ -311,8 +311,8 @@ def test_nothing_known_changes_nothing():
 def test_a_given_melody_is_kept_in_a_long_piece(method):
     melody, mask = random_roll(7, 200), torch.zeros(2, 200, 128, dtype=torch.bool)
     mask[:, 30:170, 60:90] = True
-    given = Piece(plan(200, method), (6,), Known(melody, mask))
-    free = Piece(plan(200, method), (6,))
+    given = Job(plan(200, method), (6,), Known(melody, mask))
+    free = Job(plan(200, method), (6,))
     roll, other = last(METHODS[method](simple, [given, free], DDIM, SCHEDULE))
     assert torch.equal(roll[mask], melody[mask])
     assert not torch.equal(other[mask], melody[mask])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diffbgm.diffusion.objective import OBJECTIVES, PIVOTS, build_objective, drop_conditions
+from diffbgm.diffusion.objective import OBJECTIVES, PIVOTS, build_objective
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 
@@ -29,12 +29,10 @@ def sample():
 
 def true_prediction(name, x0, eps):
     """What a network that knows everything would say."""
-    signal, noise = SCHEDULE.coefficients(T, x0)
     return {
         "eps": eps,
         "x0_logits": (x0 - 0.5) * 60,
         "x0_posterior": (x0 - 0.5) * 2000,
-        "v": signal * eps - noise * x0,
     }[name]
 
 
@@ -111,15 +109,6 @@ def test_a_temperature_that_makes_no_sense_is_refused(name, value, message):
         build_objective(name, SCHEDULE, value)
 
 
-def test_v_turns_by_the_angle_of_the_schedule(sample):
-    """(x, v) is (x0, eps) turned by the angle whose cosine is sqrt(alpha_bar); turning back gives both."""
-    x0, eps, x = sample
-    v = true_prediction("v", x0, eps)
-    signal, noise = SCHEDULE.coefficients(T, x)
-    torch.testing.assert_close(signal * x - noise * v, x0, atol=1e-5, rtol=0)
-    torch.testing.assert_close(build_objective("v", SCHEDULE).eps(v, x, T), eps, atol=1e-5, rtol=1e-5)
-
-
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_half_precision_predictions_are_judged_in_float32(name, sample):
     x0, eps, x = sample
@@ -139,16 +128,5 @@ def test_the_loss_has_a_gradient(name, sample):
 
 
 def test_an_unknown_objective_is_named():
-    with pytest.raises(InputError, match="objective is 'mse'; give one of eps, x0_logits, x0_posterior, v"):
+    with pytest.raises(InputError, match="objective is 'mse'; give one of eps, x0_logits, x0_posterior"):
         build_objective("mse", SCHEDULE)
-
-
-def test_conditions_are_dropped_at_the_rate_asked_for():
-    generator = torch.Generator().manual_seed(0)
-    dropped = drop_conditions(100_000, 0.1, generator)
-    assert dropped.dtype == torch.bool
-    assert abs(dropped.float().mean().item() - 0.1) < 0.004  # four standard deviations
-    assert not drop_conditions(1000, 0.0, generator).any()
-    assert drop_conditions(1000, 1.0, generator).all()
-    again = [drop_conditions(64, 0.5, torch.Generator().manual_seed(7)) for _ in range(2)]
-    assert torch.equal(*again)

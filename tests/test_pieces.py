@@ -8,6 +8,7 @@ import pytest
 from tiny_checkpoint import save_tiny_checkpoint
 
 from diffbgm.app.cli import run
+from diffbgm.app.songs import sample_songs
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.generated import GeneratedSongs
 from diffbgm.datasets.pieces import pieces
@@ -17,7 +18,6 @@ from diffbgm.errors import InputError
 from diffbgm.music.midi import read_midi
 from diffbgm.music.pianoroll import encode
 from diffbgm.video.streams import STREAMS
-from scripts.sample_songs import sample_songs
 
 SOURCE = GeneratedSongs(count=10, bars=20)
 

@@ -182,7 +182,8 @@ def test_streams_can_be_left_out(tmp_path, call):
     for modality in ("both", "language", "visual"):
         for intensity in (1, 0.2):
             out = tmp_path / f"{modality}{intensity}"
-            given = [f"compose.modality={modality}", f"intensity={intensity}", "caption=A quiet room", "tempo=120"]
+            wishes = ["caption=A quiet room", "tempo=120", "dynamics=0"]
+            given = [f"compose.modality={modality}", f"intensity={intensity}", *wishes]
             assert call(video, out, *given) == 0
             found[modality, intensity] = (out / "a.mid").read_bytes()
     assert len({found[modality, 1] for modality in ("both", "language", "visual")}) == 3
@@ -251,7 +252,7 @@ def test_controls_reach_the_music(tmp_path, call):
         (["variations=abc"], "variations=abc cannot be used"),
         (["keep=x.mid", "keep_bars=3"], "keep_bars=3 cannot be used"),
         (["program=null"], "program=None cannot be used"),
-        (["program=200"], "program=200 cannot be used; give a whole number from 0 to 127"),
+        (["program=200"], "program=200 is no instrument; give 0 to 127"),
         (["soundfont=nowhere.sf2"], "no soundfont nowhere.sf2"),
         (["sampler.steps=abc"], "sampler.steps is abc"),
         (["variations=0"], "variations=0 cannot be used"),

@@ -108,14 +108,6 @@ def test_segments_start_where_eight_full_bars_follow() -> None:
     assert len(segment_starts(np.array([0]), 4)) == 0
 
 
-def test_transposing_a_song_takes_its_chords_along(tree: Path) -> None:
-    song = Pop909(tree, "seeded").read("001")
-    moved = song.transposed(3)
-    np.testing.assert_array_equal(moved.notes.pitch, song.notes.pitch + 3)
-    assert moved.chords is not None
-    np.testing.assert_array_equal(np.flatnonzero(moved.chords[0]), [1, 4, 8, 9])  # A major seventh
-
-
 def test_bad_songs_are_skipped_with_their_reasons(tree: Path, tmp_path: Path) -> None:
     write_song(tree, "034", bars=20, beats_per_bar=3)
     write_song(tree, "035", bars=1)

@@ -1,7 +1,6 @@
 """The released layout built from videos and POP909: what is written is what the loader reads."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +8,15 @@ import pytest
 from bgm909_tree import write_song as write_released
 from make_video import flat, write_video
 from omegaconf import OmegaConf
+from test_pop909 import write_song as write_pop909
 
+from diffbgm.app.prepare_bgm909 import prepare_bgm909
 from diffbgm.datasets.bgm909 import Bgm909, files_of
 from diffbgm.datasets.generated import GeneratedSongs
 from diffbgm.datasets.pop909 import Pop909
 from diffbgm.datasets.release_layout import write_features, write_song
 from diffbgm.music.notes import Notes
 from diffbgm.video.features import VideoFeatures
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-
-from prepare_bgm909 import main
-from test_pop909 import write_song as write_pop909
 
 
 def features(seconds: float = 10.0, rate: float = 2.0) -> VideoFeatures:
@@ -101,7 +97,7 @@ def test_the_script_fills_a_folder_and_goes_on_where_it_was(tmp_path: Path, caps
             "features": {"_target_": "test_prepare_bgm909.FixedExtractor"},
         }
     )
-    assert main(config) == 1
+    assert prepare_bgm909(config) == 1
     assert "2 of 4 songs" in capsys.readouterr().out
     failed = [json.loads(line) for line in (tmp_path / "bgm" / "failed.jsonl").read_text().splitlines()]
     assert [line["song"] for line in failed] == ["034", "holiday"]
@@ -115,7 +111,7 @@ def test_the_script_fills_a_folder_and_goes_on_where_it_was(tmp_path: Path, caps
     assert arrays["chord"][0].tolist() == [6, 0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 0, 1]  # Gb:maj7/5
 
     before = {path: path.stat().st_mtime_ns for path in files_of(tmp_path / "bgm", "001")}
-    main(config)
+    prepare_bgm909(config)
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 

@@ -1,7 +1,6 @@
 """The release's numbers, and the import of its checkpoint."""
 
 import hashlib
-import importlib.util
 import os
 import zlib
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffbgm.app.main import main
 from diffbgm.datasets.batch import Condition
 from diffbgm.diffusion.guidance import guided
 from diffbgm.diffusion.samplers import build_sampler, default_sampler
@@ -114,13 +114,8 @@ def weights() -> dict[str, Tensor]:
 
 @pytest.fixture
 def command() -> Callable[..., int]:
-    """scripts/import_release.py's main, given arguments."""
-    spec = importlib.util.spec_from_file_location("import_release", ROOT / "scripts" / "import_release.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return lambda *arguments: module.main([str(argument) for argument in arguments])
+    """`diffbgm import`, given arguments."""
+    return lambda *arguments: main(["import", *map(str, arguments)])
 
 
 def test_import_down_to_a_prediction(

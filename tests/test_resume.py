@@ -11,11 +11,12 @@ import pytest
 import torch
 from tiny_run import losses, run, settings, start
 
-import train as entry
+from diffbgm.app import train as entry
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.training import state as states
 from diffbgm.training.trainer import Trainer
 
+ROOT = Path(__file__).resolve().parents[1]
 STEPS = "trainer.steps=14"
 
 
@@ -61,7 +62,7 @@ def test_sigterm_saves_leaves_and_goes_on(tmp_path: Path, cache: Path, unbroken:
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, cache: Path, unbroken: Path):
     """SIGKILL at whatever step it has reached; a checkpoint every third step; lines beyond it are logged again."""
     given = settings(tmp_path, cache, STEPS, "trainer.checkpoint_every=3")
-    command = [sys.executable, str(Path(entry.__file__)), *given]
+    command = [sys.executable, str(ROOT / "train.py"), *given]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     log = tmp_path / "log.jsonl"

@@ -94,15 +94,9 @@ def test_every_walk_falls_from_the_top_through_the_switch(spacing):
 def test_known_walks():
     assert SCHEDULE.timesteps(5) == [999, 799, 599, 399, 200]
     assert SCHEDULE.timesteps(10) == [999, 899, 799, 699, 599, 499, 399, 299, 200, 99]
-    assert SCHEDULE.timesteps(5, through=(), spacing="linspace") == [999, 749, 500, 250, 0]
-    assert SCHEDULE.timesteps(4, through=(600, 400), spacing="linspace") == [999, 600, 400, 0]
+    assert SCHEDULE.timesteps(5, through=()) == [999, 799, 599, 399, 199]
+    assert SCHEDULE.timesteps(4, through=(600, 400)) == [999, 749, 600, 400]
     assert SCHEDULE.timesteps(2, through=(700, 300)) == [999, 700]  # room for one of them
-
-
-def test_log_snr_walks_in_equal_parts():
-    walk = SCHEDULE.timesteps(6, through=(), spacing="log_snr")
-    log_snr = [np.log(SCHEDULE.level(t) / (1 - SCHEDULE.level(t))) for t in walk]
-    np.testing.assert_allclose(np.diff(log_snr), np.diff(log_snr).mean(), rtol=0.2)  # whole steps: not exactly equal
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,21 @@ from diffbgm.video.decode import decoded, probe
 from diffbgm.video.shots import (
     TRANSNET_SIZE,
     AdaptiveShots,
-    ContentShots,
     TransNetV2Shots,
-    find_shots,
     intervals,
 )
 
 BIKES = [0.0, 1.2, 3.04, 5.48, 7.48, 9.68]
 COLOURS = [(200, 40, 40), (40, 60, 200), (230, 230, 60)]
+
+
+def find_shots(path, detector):
+    """The shots of a video, (S, 2) seconds, frame by frame."""
+    watcher, duration = detector.watch(probe(path)), 0.0
+    for frame in decoded(path):
+        watcher.see(watcher.take(frame))
+        duration = frame.stop
+    return intervals(watcher.cuts(), duration)
 
 
 def three_shots(path, **options):
@@ -35,7 +42,7 @@ def test_intervals_cover_the_video() -> None:
     assert intervals([2.0, 1.0, 2.0, 0.0, 3.0, 9.0], 3.0).tolist() == [[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
 
 
-@pytest.mark.parametrize("detector", [AdaptiveShots(), ContentShots()])
+@pytest.mark.parametrize("detector", [AdaptiveShots()])
 def test_hard_cuts_are_found_to_the_frame(tmp_path, detector) -> None:
     shots = find_shots(three_shots(tmp_path / "a.mp4"), detector)
     assert shots == pytest.approx(np.array([[0, 1], [1, 2.5], [2.5, 3.5]]), abs=1e-3)
@@ -43,7 +50,7 @@ def test_hard_cuts_are_found_to_the_frame(tmp_path, detector) -> None:
 
 def test_cuts_are_timed_by_presentation_times(tmp_path) -> None:
     times = [k / 20 for k in range(20)] + [3 + k / 10 for k in range(30)] + [7 + k / 20 for k in range(20)]
-    shots = find_shots(three_shots(tmp_path / "a.mkv", times=times), ContentShots())
+    shots = find_shots(three_shots(tmp_path / "a.mkv", times=times), AdaptiveShots())
     assert shots[:, 0] == pytest.approx([0, 3, 7], abs=2e-3)
 
 
@@ -52,14 +59,14 @@ def transnet() -> TransNetV2Shots:
     return TransNetV2Shots(batch_size=2)
 
 
-@pytest.mark.parametrize("detector", [AdaptiveShots(), ContentShots()])
+@pytest.mark.parametrize("detector", [AdaptiveShots()])
 def test_a_single_picture_is_one_shot(tmp_path, detector) -> None:
     shots = find_shots(write_video(tmp_path / "a.mp4", [flat(100)]), detector)
     assert shots.shape == (1, 2)
     assert shots[0, 0] == 0 < shots[0, 1]
 
 
-@pytest.mark.parametrize("detector", [AdaptiveShots(), ContentShots()])
+@pytest.mark.parametrize("detector", [AdaptiveShots()])
 def test_scenedetect_on_a_real_video(detector) -> None:
     shots = find_shots(bikes(), detector)
     assert shots[:, 0] == pytest.approx(BIKES)
@@ -116,5 +123,4 @@ def test_transnetv2_without_its_wheel_is_one_sentence(monkeypatch) -> None:
 def test_ids_name_every_setting() -> None:
     assert AdaptiveShots().id == "adaptive-3-15-2-0.4-90"
     assert AdaptiveShots(threshold=2.5).id == "adaptive-2.5-15-2-0.4-90"
-    assert ContentShots(min_seconds=1).id == "content-27-1-90"
     assert TransNetV2Shots(0.4).id == "transnetv2-0.4"

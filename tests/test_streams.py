@@ -12,7 +12,6 @@ from diffbgm.video.streams import (
     describe,
     levels,
     rank,
-    sentence,
     sentence_index,
 )
 
@@ -85,8 +84,8 @@ def test_a_single_beat_and_no_beat() -> None:
 
 def test_sentences() -> None:
     assert len(set(SENTENCES)) == 27
-    assert sentence(0.9, 0.8, 0.7) == "A fast, bright scene in warm colours."
-    assert sentence(0.1, 0.2, 0.3) == "A slow, dark scene in cool colours."
+    assert SENTENCES[sentence_index(0.9, 0.8, 0.7)] == "A fast, bright scene in warm colours."
+    assert SENTENCES[sentence_index(0.1, 0.2, 0.3)] == "A slow, dark scene in cool colours."
     assert sentence_index(1 / 3, 0.5, 0.6) == 13
     assert SENTENCES[13] == "A steady, softly lit scene in neutral colours."
 

@@ -192,7 +192,7 @@ def test_init_starts_from_the_weights_of_a_checkpoint(tmp_path: Path, cache: Pat
 def test_init_of_another_architecture_is_one_sentence(tmp_path: Path, cache: Path, finished: Path, capsys):
     source = finished / "checkpoints" / "last.safetensors"
     assert start(*settings(tmp_path, cache, f"init={source}", "model.unet.channels=16")) == 1
-    assert "is of another architecture" in capsys.readouterr().err
+    assert "has another architecture" in capsys.readouterr().err
 
 
 def test_init_with_another_mask_or_window_is_refused_with_the_difference(

@@ -18,7 +18,6 @@ from diffbgm.music.notes import Notes
 from diffbgm.training import state as states
 from diffbgm.training.draws import draw, fixed
 from diffbgm.training.optimize import MovingAverage, build_optimizer, learning_rate
-from diffbgm.training.prefetch import prefetch
 from diffbgm.training.preview import picture, recalled
 from diffbgm.training.tracking import read_log
 from diffbgm.training.validation import Validation
@@ -97,25 +96,6 @@ def test_moving_average_follows_its_formula():
     assert average.network.weight.item() == pytest.approx(1 - 0.9 * 2 / 11)
 
 
-def test_prefetch_keeps_the_order_and_raises_what_was_raised():
-    assert list(prefetch(iter(range(20)))) == list(range(20))
-
-    def broken():
-        yield 1
-        raise InputError("the file is gone")
-
-    items = prefetch(broken())
-    assert next(items) == 1
-    with pytest.raises(InputError, match="gone"):
-        next(items)
-
-
-def test_prefetch_can_be_left_early():
-    items = prefetch(iter(range(10**9)))
-    assert next(items) == 0
-    items.close()
-
-
 def a_state(steps: int) -> states.RunState:
     """A convolution in channels_last after `steps` steps."""
     torch.manual_seed(0)
@@ -160,7 +140,7 @@ def test_a_full_disk_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_state_cut_short_is_named(tmp_path: Path):
     path = states.save_state(tmp_path, 1, a_state(1), {}, math.inf)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(InputError, match="no whole training state"):
+    with pytest.raises(InputError, match="not a complete training state"):
         states.load_state(path, a_state(0))
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from accelerate.state import AcceleratorState
 
-import train as entry
 from diffbgm.app import cli
+from diffbgm.app import train as entry
 from diffbgm.training.tracking import read_log
 
 SETTINGS = [

@@ -16,6 +16,7 @@ import numpy as np
 from diffbgm.files import Staging, staged
 from diffbgm.generation.music import Music
 from diffbgm.generation.pipeline import Stage
+from diffbgm.music.audio import write_wav
 
 
 def write_takes(takes: Sequence[Music], name: str, out: Path, stage: Stage) -> list[dict[str, Any]]:
@@ -50,10 +51,16 @@ def _write(music: Music, staging: Staging, stage: Stage) -> dict[str, Any]:
     with timed("sound"):
         music.save(staging / "mid")
         music.save(staging / "wav")
+        for part, sound in music.stems.items():
+            write_wav(staging / f"{part}.wav", sound, music.sample_rate)
     with timed("mux"):
         mix = music.save_video(staging / "mp4")
     with timed("picture"):
         music.save(staging / "png")
     if music.states is not None:
         np.savez_compressed(staging / "states.npz", t=music.states.t, x=music.states.x, x0=music.states.x0)
-    return music.report() | {"mix": mix, "seconds": seconds | {"total": sum(seconds.values())}}
+    return music.report() | {
+        "mix": mix,
+        "stems": list(music.stems),
+        "seconds": seconds | {"total": sum(seconds.values())},
+    }

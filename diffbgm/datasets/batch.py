@@ -13,13 +13,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Condition:
-    """The video (or what stands for it) that a segment of music belongs to, a vector per beat and modality."""
+    """The condition of a segment of music: one vector per beat and modality, from a video or from its stand-in."""
 
     visual: Tensor  # (B, T, Dv) float
     language: Tensor  # (B, T, Dl) float
     valid: Tensor  # (B, T) bool; False where the video has ended and features are zero
     window: Tensor  # (B,) long, beats per attention window (k of the paper)
-    theme: Tensor | None = None  # (B, T, 16) float, what is wished of the music (music/theme.py); zeros: no wish
+    theme: Tensor | None = None  # (B, T, 16) float, what is asked of the music (music/theme.py); zeros: no wish
     reference: Tensor | None = None  # (B, C + 1, S, P) float, a passage to be like and, last, the likeness; zeros: none
 
     def __len__(self) -> int:

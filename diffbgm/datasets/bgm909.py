@@ -167,7 +167,7 @@ def _tensor(path: Path) -> np.ndarray:
 
 
 def _checked(features: np.ndarray, width: int, path: Path) -> np.ndarray:
-    """Features (T, width); InputError for any other shape or for values that are no numbers."""
+    """Features (T, width); InputError for any other shape and for values that are not finite numbers."""
     if features.ndim != 2 or features.shape[1] != width or len(features) == 0:
         shape = " x ".join(map(str, features.shape))
         raise InputError(f"{path} has features of {shape} where rows of {width} are needed: extract or fetch it again")

@@ -12,14 +12,12 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diffbgm.errors import InputError
-from diffbgm.video.streams import Reference
 
 FORMAT = 3
 ARRAYS = (
@@ -53,7 +51,7 @@ class Cache:
 
     @classmethod
     def open(cls, path: str | Path) -> "Cache":
-        """InputError where the folder is no whole cache of this format."""
+        """Open a cache. InputError where the folder is not a complete cache of this format."""
         path = Path(path)
         try:
             manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
@@ -90,12 +88,6 @@ class Cache:
     def language_width(self) -> int:
         return self.arrays["language"].shape[1]
 
-    @cached_property
-    def reference(self) -> Reference | None:
-        """What levels of the streams stand against: all beats of the training songs. None with video features."""
-        tables = self.manifest["reference"]
-        return None if tables is None else Reference({name: np.array(table) for name, table in tables.items()})
-
     def segments(self, split: str) -> np.ndarray:
         """Numbers (K,) of the segments of a split's songs, by song and then by time."""
         if split not in self.manifest["splits"]:
@@ -107,7 +99,7 @@ class Cache:
 
 
 def write(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a cache: into a folder beside `path` first, renamed when whole. One that is there already stays."""
+    """Write a cache into a folder beside `path` and rename it when it is complete. An existing cache stays as it is."""
     assert set(arrays) == set(ARRAYS)
     folder = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
@@ -121,7 +113,7 @@ def write(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarr
         (folder / "skipped.txt").write_text("".join(lines), encoding="utf-8")
         folder.rename(path)
     except OSError as error:
-        if not (path / "manifest.json").is_file():  # else another process was first, with the same content
+        if not (path / "manifest.json").is_file():  # otherwise another process was first, with the same content
             reason = error.strerror or error
             raise InputError(
                 f"cannot write the data cache {path}: {reason}; give another folder as data.cache"

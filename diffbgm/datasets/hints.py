@@ -1,5 +1,5 @@
-"""What a training segment is told of itself and of its song: so that a network can be asked for chords, a key, a
-groove, a passage to take up again, or nothing at all.
+"""Hints that a training segment is given about itself and its song, so that a network can be asked for chords, a key,
+a groove, a passage to take up again, or nothing at all.
 
 Shape legend: B segments, C planes, T beats, S steps, P pitches, 16 numbers of a theme (music/theme.py).
 """

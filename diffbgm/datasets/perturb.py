@@ -1,8 +1,8 @@
-"""The noise of self-paired training: what makes a real video's streams lie inside what the network saw.
+"""Noise on self-paired conditions, so that the streams of real videos lie inside the distribution seen in training.
 
-A video moves more smoothly than note counts do, cuts where it likes (often, or never), changes its light from one shot
-to the next, where a piece of music keeps its register and mode, and has its levels elsewhere. And it is short: ten
-seconds of video have their own highest and lowest point, which ten seconds of a song need not have.
+The streams of a video differ from those of a piece of music: its motion is smoother than note counts are, its cuts are
+frequent or absent, its light changes from shot to shot where music keeps its register and mode, and its levels lie
+elsewhere. A video is also short: its ranks are taken over ten seconds, those of a song over minutes.
 
 Shape legend: B segments, T beats of a segment, 9 streams.
 """
@@ -27,24 +27,24 @@ class Perturbation:
     """How strong each kind of noise is. Probabilities are per segment, unless said otherwise."""
 
     widest: int = 4  # motion is averaged over 1 to this many beats
-    regain: float = 0.25  # and drawn apart again by up to this share for each beat beyond the first
-    shift: float = 0.08  # deviation of a stream's offset over the whole segment
-    shot_shift: float = 0.12  # deviation of an offset of light and colour from shot to shot, in half of all segments
-    noise: float = 0.04  # deviation of each value
+    regain: float = 0.25  # then scaled up by up to this share for each beat of width beyond the first
+    shift: float = 0.08  # standard deviation of a stream's offset over the whole segment
+    shot_shift: float = 0.12  # standard deviation of light and colour offsets between shots, in half of all segments
+    noise: float = 0.04  # standard deviation of the noise on each value
     dropout: float = 0.1  # probability, per stream, of a constant 0.5
     jitter: float = 0.3  # probability, per cut, of moving by a beat
-    lost_cut: float = 0.1  # probability, per cut, of going unseen
-    extra_cut: float = 0.02  # probability, per beat, of a cut that the music does not answer,
-    restless: float = 0.15  # or, with this probability for the segment,
-    most_cuts: float = 0.4  # up to this one
+    lost_cut: float = 0.1  # probability, per cut, of being removed
+    extra_cut: float = 0.02  # probability, per beat, of an additional cut
+    restless: float = 0.15  # probability that the segment has a higher rate of additional cuts
+    most_cuts: float = 0.4  # highest such rate, per beat
     no_cuts: float = 0.1  # probability of no cut at all
-    short: float = 0.3  # probability that the segment is a whole short video, of
-    shortest: int = 8  # this many beats or more (half of them fill the segment)
+    short: float = 0.3  # probability that the segment is treated as a whole short video
+    shortest: int = 8  # least length of such a video in beats (half of them fill the segment)
 
     def __call__(self, streams: np.ndarray, generators: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """Noisy streams (B, T, 9) float32 in [0, 1], and the beats there is a video for (B, T) bool.
+        """Noisy streams (B, T, 9) float32 in [0, 1], and which beats are inside the video (B, T) bool.
 
-        With one generator a segment: its noise depends on no other's.
+        Each segment has a generator of its own, so its noise does not depend on the others in the batch.
         """
         beats = streams.shape[1]
         normal = np.stack([g.standard_normal((beats + 1, len(MEASURED)), np.float32) for g in generators])
@@ -70,7 +70,7 @@ class Perturbation:
         return noisy, np.arange(beats) < end[:, None]
 
     def _smoothed(self, motion: np.ndarray, width: np.ndarray, regain: np.ndarray) -> np.ndarray:
-        """Moving averages of a width per segment, spread out again about the segment's mean; both drawn as (B,)."""
+        """Moving averages, scaled up again about the segment's mean; width and scale (B,) are per segment."""
         beat = np.arange(motion.shape[1])
         offset = beat[None, :] - beat[:, None]
         widths = range(1, self.widest + 1)
@@ -114,9 +114,9 @@ class Perturbation:
 
 
 def _as_whole(streams: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Segments as videos of their own, `end` (B,) beats long: ranks are taken within them, not within the song.
+    """Segments treated as whole videos of `end` (B,) beats: ranks are taken within the segment, not within the song.
 
-    A stream stands in for its own level, as half of it is the level and the rest goes the same way.
+    The stream itself stands in for its level, which is half of it and rises with it.
     """
     beats = streams.shape[1]
     inside = np.arange(beats) < end[:, None]
@@ -138,5 +138,5 @@ def _as_whole(streams: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 
 def _beats_of(level: np.ndarray) -> np.ndarray:
-    """Beats to the cut that a since_cut or until_cut level tells of."""
+    """Distance in beats to the cut that a since_cut or until_cut level encodes."""
     return -np.log(np.maximum(level, 1e-7).astype(np.float64)) * CUT_MEMORY_SECONDS / BEAT_SECONDS

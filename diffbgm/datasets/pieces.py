@@ -1,4 +1,4 @@
-"""Whole pieces out of prepared data: the conditions of a song, to compose from, beside the song's own music.
+"""Whole pieces from prepared data: a song's conditions, to compose from, and the song's own music to compare with.
 
 Shape legend: n beats of a piece.
 """
@@ -24,9 +24,9 @@ class Piece:
 
 
 def pieces(cache: Cache, split: str, bars: int | None = None, count: int | None = None) -> list[Piece]:
-    """A piece of every song of a split that has one, or of `count` songs spread evenly over them.
+    """One piece for each song of a split that has eight bars of 4/4, or for `count` songs spread evenly over them.
 
-    `bars`: what is longer is cut to this many. InputError for fewer than 8, and where no song has eight bars of 4/4.
+    `bars`: longer pieces are cut to this length. InputError for fewer than 8, and where no song has eight bars of 4/4.
     """
     if bars is not None and bars < BARS_PER_SEGMENT:
         raise InputError(f"bars={bars} is less than the {BARS_PER_SEGMENT} that the model knows: ask for more")

@@ -1,6 +1,6 @@
-"""POP909 (Wang et al., ISMIR 2020) as it comes out of its archive: one folder a song, MIDI with annotations.
+"""POP909 (Wang et al., ISMIR 2020) as its archive unpacks: a folder per song, with MIDI and annotations.
 
-    POP909/NNN/NNN.mid          tracks MELODY, BRIDGE and PIANO; seconds count, its own bars mean nothing
+    POP909/NNN/NNN.mid          tracks MELODY, BRIDGE and PIANO; only times in seconds are used, its bars are arbitrary
     POP909/NNN/beat_midi.txt    a line a beat: seconds, simple metre flag, double metre flag
     POP909/NNN/chord_midi.txt   a line a chord: start and end in seconds, name such as Gb:maj7/5, or N for none
     POP909/NNN/key_audio.txt    a line a key: start and end in seconds, name such as Gb:maj (same clock as the MIDI)
@@ -110,8 +110,8 @@ def _middles(times: np.ndarray) -> np.ndarray:
     return times + 0.5 * np.append(np.diff(times), times[-1] - times[-2])
 
 
-def read_beats(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Beat times in seconds (n,) and the beats that begin a bar (D,) of a `beat_midi.txt` in 4/4."""
+def beat_table(path: Path) -> np.ndarray:
+    """A `beat_midi.txt`, (n, 3): rising seconds and the flags of simple and of double metre. InputError if damaged."""
     rows = _columns(path)
     try:
         table = np.array(rows, np.float64).reshape(len(rows), 3)
@@ -120,6 +120,13 @@ def read_beats(path: Path) -> tuple[np.ndarray, np.ndarray]:
     times = table[:, 0]
     if len(table) < 2 or not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
         raise InputError(f"{path} is not a beat list of rising times and two flags: unpack the archive again")
+    return table
+
+
+def read_beats(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Beat times in seconds (n,) and the beats that begin a bar (D,) of a `beat_midi.txt` in 4/4."""
+    table = beat_table(path)
+    times = table[:, 0]
     simple, double = (np.flatnonzero(table[:, column]) for column in (1, 2))
     if _usual_gap(simple) == 3:
         raise InputError(f"{path.parent.name} is in three, and segments need bars of four beats")
@@ -144,7 +151,7 @@ def read_mode(path: Path, at: np.ndarray) -> np.ndarray:
 def chord_row(name: str) -> np.ndarray:
     """A label `root:quality[/bass degree]` as (14,) int: root, the twelve pitch classes as 0 or 1, bass.
 
-    Zeros for N and for what is not known.
+    Zeros for N and for unknown labels.
     """
     row = np.zeros(14, np.int64)
     label, _, degree = name.partition("/")

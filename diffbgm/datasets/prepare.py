@@ -1,7 +1,7 @@
-"""Songs of a source -> one compact cache, once: read, condition features, segments, splits, report of what was skipped.
+"""Songs of a source -> one compact cache: read, compute conditions, cut segments, split, report what was skipped.
 
-The folder's name carries a hash of every input file, the source's settings and this code's version, so a changed file
-or setting prepares anew and anything else is found ready. `train.py` calls `prepare` too.
+The folder's name carries a hash of every input file, the source's settings and this code's version, so a
+changed file or setting is prepared again and anything else is reused. Training calls `prepare` too.
 """
 
 # n beats of a song, Dv and Dl widths of visual and language features

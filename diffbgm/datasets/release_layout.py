@@ -1,6 +1,6 @@
 """Writing songs and features in the layout in which BGM909 was released (bgm909.py reads it).
 
-For those who hold the videos: `scripts/prepare_bgm909.py` fills a folder with it.
+For those who hold the videos: `diffbgm prepare-bgm909` fills a folder with it.
 """
 
 from pathlib import Path

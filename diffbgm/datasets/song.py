@@ -1,10 +1,10 @@
-"""A song as the data room sees it, whatever it was read from, and where its segments may begin.
+"""A song, whatever it was read from, and where its segments may begin.
 
 Shape legend: n beats of the song, N notes, D downbeats, T and U feature rows, Dv and Dl widths of the features.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -36,7 +36,7 @@ class VideoTrack:
 
 
 def _rows(table: np.ndarray, beats: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that beats take, and which of them each beat takes."""
+    """The rows of the table that are used, and the index of each beat's row among them."""
     used, row = np.unique(np.arange(beats) * len(table) // beats, return_inverse=True)
     return np.asarray(table[used], np.float32), row
 
@@ -53,11 +53,6 @@ class Song:
     chords: np.ndarray | None = None  # (n, 12) bool, pitch classes of the annotated chord at each beat
     mode: np.ndarray | None = None  # (n,) int, annotated key: 1 major, -1 minor, 0 unknown
     video: VideoTrack | None = None  # None: conditions are computed from the music (self_paired.py)
-
-    def transposed(self, semitones: int) -> "Song":
-        """The music and its chords moved by `semitones`; what belongs to the video stays."""
-        chords = None if self.chords is None else np.roll(self.chords, semitones, axis=1)
-        return replace(self, notes=self.notes.transposed(semitones), chords=chords)
 
 
 class Source(Protocol):
@@ -78,7 +73,7 @@ class Source(Protocol):
         """Ids of "train" and "val", among these songs."""
 
     def settings(self) -> Mapping[str, object]:
-        """What besides the files decides the result (JSON values)."""
+        """Everything besides the files that determines the result (JSON values)."""
 
 
 def segment_starts(downbeats: np.ndarray, beats: int) -> np.ndarray:

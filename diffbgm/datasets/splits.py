@@ -1,4 +1,4 @@
-"""Which song is for training and which for validation: text files, or a seeded draw by song.
+"""Which songs are for training and which for validation: from text files, or by a seeded draw.
 
 A split is a folder with `train.txt` and `val.txt` (a song id a line, `#` begins a remark) and, beside them,
 `excluded.txt` with the reason after each id. `splits/polyffusion` is the published split of Polyffusion
@@ -72,9 +72,9 @@ def read_excluded(split: str) -> dict[str, str]:
 
 
 def seeded_split(songs: Iterable[str], seed: int, validation: float) -> dict[str, tuple[str, ...]]:
-    """A draw by song that does not move when other songs come or go: a song's own hash decides.
+    """A draw that assigns each song by its own hash, so that adding or removing songs moves no other.
 
-    `validation` is the expected share. Of two songs or more, each part gets one at least.
+    `validation` is the expected share. With two songs or more, each part gets at least one.
     """
     place = {song: int(hashlib.sha256(f"{seed}:{song}".encode()).hexdigest()[:13], 16) / 16**13 for song in songs}
     order = sorted(place, key=lambda song: place[song])
@@ -109,7 +109,7 @@ class Split:
         return {key: value for key, value in asdict(self).items() if (key, value) != ("songs", None)}
 
     def lists(self) -> dict[str, tuple[str, ...]]:
-        """The lists as they are written, whatever songs there are."""
+        """The lists as written, whether or not the songs exist."""
         return read_split(self.name, self.trust)
 
     def check(self, songs: Iterable[str], where: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Pieces of any length from a network that knows windows of eight bars.
+"""Pieces of any length from a network that generates windows of eight bars.
 
     independent   windows side by side, each on its own: one batch, no memory of what came before
     outpaint      one window after the other; the overlap with the one before is known and inpainted
@@ -55,8 +55,8 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What to generate: a plan, the seed of its noise, and, where music is given, the part that is kept."""
+class Job:
+    """What to generate: a plan, the seed of its noise and, where music is given, the part to keep."""
 
     plan: Plan
     seed: tuple[int, ...]
@@ -70,7 +70,7 @@ class Progress:
     step: int  # 0, 1, ... steps - 1
     steps: int
     t: int
-    rolls: tuple[Tensor, ...]  # (C, total, P) for each piece; zeros where outpaint has not been yet
+    rolls: tuple[Tensor, ...]  # (C, total, P) for each piece; zeros where outpaint has not arrived yet
     noisy: tuple[Tensor, ...] = ()  # x_t, what the network was asked about, as `rolls`; none from outpaint
     sketch: bool = False  # of a section whose theme is wanted, before the piece itself
 
@@ -88,9 +88,9 @@ def plan(total: int, method: str, planes: int = 2) -> Plan:
 def chunked(denoise: RowDenoise, size: int) -> RowDenoise:
     """The same denoise, asked for exactly `size` rows at a time, the last call filled up with copies of its last row.
 
-    Memory is bounded by `size`, and as kernels see one shape only, a row's result does not depend on how many
-    other rows there are. With size 1 that holds by construction; with more, as far as the kernels treat all
-    positions in a batch alike (the CPU's do).
+    Memory is bounded by `size`, and because kernels see a single shape, a row's result does not depend on how many
+    other rows there are. With size 1 this holds by construction; otherwise as far as the kernels treat all
+    positions in a batch alike (those of the CPU do).
     """
 
     def call(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def chunked(denoise: RowDenoise, size: int) -> RowDenoise:
 
 def independent(
     denoise: RowDenoise,
-    pieces: Sequence[Piece],
+    pieces: Sequence[Job],
     sampler: Sampler,
     schedule: Schedule,
     device: torch.device | str | None = None,
@@ -127,7 +127,7 @@ def independent(
 
 def outpaint(
     denoise: RowDenoise,
-    pieces: Sequence[Piece],
+    pieces: Sequence[Job],
     sampler: Sampler,
     schedule: Schedule,
     device: torch.device | str | None = None,
@@ -160,7 +160,7 @@ def outpaint(
 
 def joint(
     denoise: RowDenoise,
-    pieces: Sequence[Piece],
+    pieces: Sequence[Job],
     sampler: Sampler,
     schedule: Schedule,
     device: torch.device | str | None = None,
@@ -254,7 +254,7 @@ def _span(plan: Plan, k: int) -> slice:
     return slice(plan.starts[k], plan.starts[k] + plan.window)
 
 
-def _padded(piece: Piece, device: torch.device | str | None) -> Known:
+def _padded(piece: Job, device: torch.device | str | None) -> Known:
     """What is known of a piece, (C, L, P): nothing where nothing was given, and zeros where nothing is known."""
     roll = torch.zeros(piece.plan.planes, piece.plan.length, PITCHES, device=device)
     mask = torch.zeros_like(roll, dtype=torch.bool)
@@ -279,6 +279,6 @@ def _joined(windows: Tensor, plan: Plan) -> Tensor:
     return torch.cat([*windows[:-1, :, : plan.hop], windows[-1]], dim=1)
 
 
-def _cropped(rolls: Sequence[Tensor], pieces: Sequence[Piece]) -> tuple[Tensor, ...]:
+def _cropped(rolls: Sequence[Tensor], pieces: Sequence[Job]) -> tuple[Tensor, ...]:
     """(C, L, P) -> (C, total, P) for each piece."""
     return tuple(roll[:, : piece.plan.total] for roll, piece in zip(rolls, pieces, strict=True))

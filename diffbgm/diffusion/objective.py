@@ -1,4 +1,4 @@
-"""What the network's output means: noise, logits of the clean roll, or velocity.
+"""What the network's output means: the noise, or logits of the clean roll.
 
 An objective gives the training loss of a prediction and turns the same prediction into eps, so that samplers and
 guidance know one contract only: denoise(x, t) -> eps.
@@ -23,7 +23,7 @@ voices stay near the real ones (docs/log.md)."""
 
 
 class Objective(Protocol):
-    """The two questions that every meaning of the output has to answer; both are computed in float32."""
+    """What each meaning of the output defines: the training loss and the conversion to eps, both in float32."""
 
     @property
     def schedule(self) -> Schedule: ...
@@ -71,8 +71,8 @@ class X0PosteriorObjective:
                               = prediction + (signal / noise^2) (x_t - signal / 2)
 
     Bayes' rule for a cell of 0 or 1. So no layer has to carry the exact value of every noisy cell to the output, and at
-    small t the answer is right from the start. Binary cross-entropy; x0 is the sigmoid of the sum. Guidance on the
-    prediction is guidance on the logits: the added term is the same with and without a condition.
+    small t the answer is right from the start of training. Binary cross-entropy; x0 is the sigmoid of the sum. Guidance
+    on the prediction is guidance on the logits: the added term is the same with and without a condition.
     """
 
     schedule: Schedule
@@ -94,33 +94,17 @@ class X0PosteriorObjective:
         return signal / noise**2 * (x.float() - 0.5 * signal)
 
 
-@dataclass(frozen=True)
-class VObjective:
-    """The network predicts v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0 (Salimans & Ho 2022); squared error."""
-
-    schedule: Schedule
-
-    def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        signal, noise = self.schedule.coefficients(t, x0)
-        return _mean(F.mse_loss(prediction.float(), signal * eps - noise * x0, reduction="none"))
-
-    def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        signal, noise = self.schedule.coefficients(t, x)
-        return noise * x.float() + signal * prediction.float()
-
-
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "eps": EpsObjective,
     "x0_logits": X0LogitsObjective,
     "x0_posterior": X0PosteriorObjective,
-    "v": VObjective,
 }
 
 
 def build_objective(name: str, schedule: Schedule, temperature: float | None = None) -> Objective:
-    """The objective called eps, x0_logits, x0_posterior or v; `temperature` is for sampling with x0_posterior.
+    """The objective called eps, x0_logits or x0_posterior; `temperature` is for sampling with x0_posterior.
 
-    InputError for another name, a temperature that is not positive, or one that the objective has no use for.
+    InputError for another name, a temperature that is not positive, or a temperature that the objective ignores.
     """
     if name not in OBJECTIVES:
         raise InputError(f"objective is {name!r}; give one of {', '.join(OBJECTIVES)}.")
@@ -133,14 +117,6 @@ def build_objective(name: str, schedule: Schedule, temperature: float | None = N
             f"temperature={temperature:g} needs a network of objective=x0_posterior, not {name}; leave it 1."
         )
     return X0PosteriorObjective(schedule, temperature)
-
-
-def drop_conditions(batch_size: int, probability: float, generator: torch.Generator) -> Tensor:
-    """Which samples (B,) bool train without their condition, each with the given probability.
-
-    This is what classifier-free guidance rests on (Ho & Salimans 2022, algorithm 1).
-    """
-    return torch.rand(batch_size, generator=generator, device=generator.device) < probability
 
 
 def _mean(cells: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diffbgm.errors import InputError
 
-SPACINGS = ("trailing", "linspace", "log_snr")
+SPACINGS = ("trailing",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +69,14 @@ class Schedule:
         """`steps` different steps in descending order, the first T - 1, to walk from noise to music.
 
         spacing: "trailing" divides T evenly and ends T / steps above 0 (Lin et al. 2023, Common Diffusion Noise
-        Schedules are Flawed, table 2); "linspace" divides evenly and ends at 0; "log_snr" divides log(alpha / sigma)
-        evenly and ends at 0 (Lu et al. 2022, DPM-Solver). `through`: steps that must be visited (the selector
-        changes the modality at 200): for each the nearest step of the walk, its first excepted, is moved there; of
-        more such steps than there is room for, the first ones are kept.
+        Schedules are Flawed, table 2). `through`: steps that must be visited (the selector changes the modality at
+        200): for each the nearest step of the walk, its first excepted, is moved there; of more such steps than there
+        is room for, the first ones are kept.
         """
         total = len(self)
         if not 1 <= steps <= total:
             raise InputError(f"sampler.steps is {steps}; give a number from 1 to {total}.")
-        walk = _distinct(_spread(self.alpha_bar.cpu().numpy(), steps, spacing))
+        walk = _distinct(_spread(total, steps, spacing))
         free = walk[1:]
         fixed = [walk[0]]
         for stop in through:
@@ -103,17 +102,10 @@ def sqrt_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012, r
     return Schedule(1 - alpha_bar / torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]]), alpha_bar)
 
 
-def _spread(alpha_bar: np.ndarray, steps: int, spacing: str) -> np.ndarray:
+def _spread(total: int, steps: int, spacing: str) -> np.ndarray:
     """`steps` real-valued steps from T - 1 downwards, spread as `spacing` says."""
-    last = len(alpha_bar) - 1
     if spacing == "trailing":
-        return len(alpha_bar) * (1 - np.arange(steps) / steps) - 1
-    if spacing == "linspace":
-        return np.linspace(last, 0, steps)
-    if spacing == "log_snr":
-        log_snr = 0.5 * np.log(alpha_bar / (1 - alpha_bar))  # falls with t
-        wanted = np.linspace(log_snr[last], log_snr[0], steps)
-        return np.interp(wanted, log_snr[::-1], np.arange(last, -1, -1))
+        return total * (1 - np.arange(steps) / steps) - 1
     raise InputError(f"sampler.spacing is {spacing!r}; give one of {', '.join(SPACINGS)}.")
 
 

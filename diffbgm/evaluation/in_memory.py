@@ -14,12 +14,12 @@ from diffbgm.generation.music import Music
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
 
-Piece = Music | Notes | str | Path  # what can be evaluated; a path is that of a MIDI file
+Measurable = Music | Notes | str | Path  # what can be evaluated; a path is that of a MIDI file
 FOLLOWING = "following"  # the one metric that only a Music has
 
 
 def evaluate(
-    music: Piece | Sequence[Piece], metrics: Sequence[str] | None = None, seed: int = 0
+    music: Measurable | Sequence[Measurable], metrics: Sequence[str] | None = None, seed: int = 0
 ) -> dict[str, float | None] | dict[str, Summary]:
     """The metrics of a piece by name, None where one cannot be computed; of several pieces their mean and interval.
 
@@ -67,7 +67,7 @@ def _asked(metrics: Sequence[str] | None) -> tuple[list[str], set[str]]:
     return list(dict.fromkeys(groups)), names
 
 
-def _measured(piece: Piece, name: str, groups: Sequence[str], names: set[str]) -> Row:
+def _measured(piece: Measurable, name: str, groups: Sequence[str], names: set[str]) -> Row:
     """The metrics of one piece, through a MIDI file as anyone would read it."""
     with TemporaryDirectory() as folder:
         if isinstance(piece, str | Path):

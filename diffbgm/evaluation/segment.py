@@ -10,7 +10,6 @@ import numpy as np
 from diffbgm.evaluation.groove import gps
 from diffbgm.evaluation.pitch import pche
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
-from diffbgm.music.pianoroll import decode
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,3 @@ def segment_numbers(notes: Notes, steps: int) -> SegmentNumbers:
         lowest=int(notes.pitch.min()) if len(notes) else None,
         highest=int(notes.pitch.max()) if len(notes) else None,
     )
-
-
-def roll_numbers(roll: np.ndarray, threshold: float = 0.5) -> SegmentNumbers:
-    """`segment_numbers` of a roll (2, S, P), decoded as the model's output is."""
-    return segment_numbers(decode(roll, threshold=threshold), roll.shape[1])

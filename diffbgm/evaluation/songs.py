@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
+from diffbgm.datasets.pop909 import beat_table
 from diffbgm.errors import InputError
 from diffbgm.music.midi import Score, read_midi
 
@@ -24,7 +23,7 @@ class Song:
         Raises InputError where it cannot be read or has no pitched notes.
         """
         beats = self.path.with_name("beat_midi.txt")
-        return read_midi(self.path, beats=_read_beats(beats) if beats.is_file() else None)
+        return read_midi(self.path, beats=beat_table(beats)[:, 0] if beats.is_file() else None)
 
 
 def find_songs(folder: str | Path) -> list[Song]:
@@ -56,11 +55,3 @@ def find_songs(folder: str | Path) -> list[Song]:
         name = path.stem if single else ".".join(path.with_suffix("").parts)
         songs[name] = Song(name, folder / path)
     return [songs[name] for name in sorted(songs)]
-
-
-def _read_beats(path: Path) -> np.ndarray:
-    """The first column of a POP909 beat file: seconds, increasing."""
-    try:
-        return np.loadtxt(path, ndmin=2)[:, 0]
-    except (ValueError, IndexError) as error:
-        raise InputError(f"{path} is not a table of beat times; unpack POP909 again") from error

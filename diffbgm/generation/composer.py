@@ -18,12 +18,21 @@ from torch import Tensor
 
 from diffbgm.datasets.batch import Condition
 from diffbgm.diffusion.inpainting import Known
-from diffbgm.diffusion.longform import METHODS, Piece, Plan, Progress, chunked, plan
+from diffbgm.diffusion.longform import METHODS, Job, Plan, Progress, chunked, plan
 from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.samplers import Sampler, sample_number, stored_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
-from diffbgm.generation.form import FREE, Section, check_form, first_sections, key_of, laid_out, sections, theme_of
+from diffbgm.generation.form import (
+    FREE,
+    Section,
+    check_form,
+    common_theme,
+    first_sections,
+    laid_out,
+    sections,
+    theme_of,
+)
 from diffbgm.generation.settings import ComposeSettings
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
@@ -136,7 +145,7 @@ class Composer:
         pieces, parts = [], []
         for request, theme in zip(requests, themes, strict=True):
             piece_plan = plan(STEPS_PER_BEAT * len(request.beats.visual), longform, self.network.planes)
-            pieces.append(Piece(piece_plan, request.seed, request.known))
+            pieces.append(Job(piece_plan, request.seed, request.known))
             parts.append(self._encode(request.beats, piece_plan, theme))
         yield from self._generate(Encoded.concatenate(parts), pieces, longform)
 
@@ -160,7 +169,7 @@ class Composer:
             for (index, part), roll in zip(wanted, progress.rolls, strict=True):
                 cells = self._cells(roll)
                 themes[index][part.letter] = theme_of(cells)
-                keys.setdefault(index, key_of(cells))
+                keys.setdefault(index, common_theme(cells))
         return [
             laid_out([part for part in own if not request.holds(part)], theme, len(request.beats.visual))
             for request, own, theme in zip(requests, parts, themes, strict=True)
@@ -193,10 +202,10 @@ class Composer:
         """Single segments of 8 bars, one for each row of a condition (B, 32, ...), with a seed each."""
         with torch.no_grad():
             encoded = self.network.encode(condition.to(self.device))
-        pieces = [Piece(plan(STEPS_PER_SEGMENT, "independent", self.network.planes), seed) for seed in seeds]
+        pieces = [Job(plan(STEPS_PER_SEGMENT, "independent", self.network.planes), seed) for seed in seeds]
         yield from self._generate(encoded, pieces, "independent")
 
-    def _generate(self, encoded: Encoded, pieces: Sequence[Piece], longform: str) -> Iterator[Progress]:
+    def _generate(self, encoded: Encoded, pieces: Sequence[Job], longform: str) -> Iterator[Progress]:
         assert self.settings.guidance is not None
         if self.settings.modality != "both":
             left_out = "visual" if self.settings.modality == "language" else "language"

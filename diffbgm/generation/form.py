@@ -59,7 +59,7 @@ def theme_of(roll: np.ndarray, span: int = CHORD_BEATS) -> np.ndarray:
     return np.concatenate([harmony_of(roll, span), groove_of(roll)], axis=-1)
 
 
-def key_of(roll: np.ndarray) -> np.ndarray:
+def common_theme(roll: np.ndarray) -> np.ndarray:
     """What other letters keep of a section's roll (2, S, P): pitch classes on the whole, and groove; (T, 16)."""
     return theme_of(roll, BEATS_PER_SEGMENT)
 

@@ -51,7 +51,7 @@ def keep_bars(path: str | Path, first: int, last: int, total: int, planes: int =
     """
     start, stop = (first - 1) * STEPS_PER_BAR, last * STEPS_PER_BAR
     if not 1 <= first <= last:
-        raise InputError(f"keep_bars=[{first},{last}] are no bars; give the first and the last, such as [1,4]")
+        raise InputError(f"keep_bars=[{first},{last}] are not bars; give the first and the last, such as [1,4]")
     if stop > total:
         raise InputError(
             f"keep_bars=[{first},{last}] end after the piece, which has {total // STEPS_PER_BAR} whole bars at this "

@@ -17,16 +17,19 @@ from numpy.typing import NDArray
 
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
+from diffbgm.generation.playing import Played, Sound, cue_for, play, rights, sounding
 from diffbgm.generation.settings import SampleSettings
 from diffbgm.generation.states import States
+from diffbgm.music.audio import RENDER_RATE
 from diffbgm.music.key import estimate_key
+from diffbgm.music.mood import MoodCurve
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.pianoroll import encode
+from diffbgm.video.fade import fade_to_black
 from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import curves, pace
 
-SAMPLE_RATE = 48000  # Hz
-SHORT_FADE = {"cut": 0.02, "resolve": 0.6}  # seconds in which the sound ends, by settings.ending
+SAMPLE_RATE = RENDER_RATE  # Hz
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,7 @@ class Music:
     tempo_score: float | None = None  # share of cuts on beats, as `choose_tempo` counts it
     transposed: int = 0  # semitones by which `settings.key` moved the piece
     states: States | None = None  # where keep_states asked for them
+    moods: MoodCurve | None = None  # that were asked for
     seconds: Mapping[str, float] = field(default_factory=dict)  # what making it took, by stage
     about: Mapping[str, Any] = field(default_factory=dict)  # checkpoint, device and versions
     sample_rate: int = SAMPLE_RATE  # Hz, of `audio`
@@ -57,16 +61,26 @@ class Music:
         return encode(self.notes, max(steps, self.notes.end))
 
     @cached_property
+    def played(self) -> Played:
+        """The piece as it is played: timing, instruments, and its MIDI file."""
+        cue = cue_for(self.settings, self.tempo, self.shots, self.shown, self.moods)
+        return play(self.notes, self.settings, self.tempo, self.shots, cue, self.take)
+
+    @cached_property
+    def _sound(self) -> Sound:
+        wished = self.settings.ending == "fade" and self.settings.fade == "auto" and self.video is not None
+        picture = fade_to_black(self.video, self.duration) if wished and self.video is not None else None
+        return sounding(self.played, self.settings, self.duration, picture)
+
+    @property
     def audio(self) -> NDArray[np.float32]:
         """The sound (n, 2), exactly as long as the video, at the loudness asked for. InputError for a bad soundfont."""
-        from diffbgm.music.audio import fit_length, normalise_loudness, render
+        return self._sound.mix
 
-        with TemporaryDirectory() as folder:
-            self.save(midi := Path(folder) / "music.mid")
-            sound = render(midi, soundfont=self.settings.soundfont, sample_rate=self.sample_rate)
-        fade = SHORT_FADE.get(self.settings.ending, self.settings.fade)
-        loud = normalise_loudness(sound, self.sample_rate, self.settings.lufs)
-        return fit_length(loud, round(self.duration * self.sample_rate), round(fade * self.sample_rate))
+    @property
+    def stems(self) -> dict[str, NDArray[np.float32]]:
+        """The sound (n, 2) of each part by its name, such as "flute-lead"; {} without settings.stems."""
+        return self._sound.stems
 
     @property
     def key(self) -> str | None:
@@ -118,18 +132,33 @@ class Music:
             "key": self.key,
             "transposed": self.transposed,
             "notes": len(self.notes),
+            "instruments": [part.voice.name for part in self.played.parts],
+            "mood": self.mood(),
             "mix": self.settings.mix,
             "shots": self.shots.tolist(),
             "captions": list(self.captions),
             "curves": {} if self.shown is None else curves(self.shown),
             "settings": asdict(self.settings),
+            "rights": rights(self.settings),
             "seconds": {**self.seconds, "total": sum(self.seconds.values())},
         }
 
-    def _save_midi(self, path: Path) -> None:
-        from diffbgm.music.midi import write_midi
+    def mood(self) -> dict[str, Any]:
+        """The mood asked for, and what stands for it in the piece: notes a beat, mean velocity and pitch, mode."""
+        notes, beats = self.notes, max(self.duration * self.tempo / 60, 1e-9)
+        mean = None if self.moods is None else self.moods.mean
+        return {
+            "valence": None if mean is None else mean.valence,
+            "arousal": None if mean is None else mean.arousal,
+            "notes_per_beat": len(notes) / beats,
+            "velocity": float(notes.velocity.mean()) if len(notes) else None,
+            "pitch": float(notes.pitch.mean()) if len(notes) else None,
+            "minor": estimate_key(notes).minor if len(notes) else None,
+        }
 
-        write_midi(self.notes, path, self.tempo, self.settings.program)
+    def _save_midi(self, path: Path) -> None:
+        with atomic(path) as temporary:
+            temporary.write_bytes(self.played.midi)
 
     def _save_sound(self, path: Path) -> None:
         from diffbgm.music.audio import write_wav

@@ -21,6 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.samplers import Sampler, changed_sampler, default_sampler
 from diffbgm.errors import InputError
@@ -29,18 +31,22 @@ from diffbgm.generation.composer import Composer, Request
 from diffbgm.generation.kept import keep_bars, keep_melody
 from diffbgm.generation.loading import WEIGHTS, autocast_dtype, device_named, find_checkpoint
 from diffbgm.generation.music import Music
+from diffbgm.generation.playing import cue_for, fitting_palette, manner_of, mood_curve, mood_plane, voices_of
 from diffbgm.generation.settings import ComposeSettings, SampleSettings
 from diffbgm.generation.states import StateKeeper, States
 from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
 from diffbgm.music.density import note_density, spearman
 from diffbgm.music.ending import cut_at, resolve
+from diffbgm.music.fonts import find_soundfont
 from diffbgm.music.key import Key, into_key
 from diffbgm.music.midi import read_midi
+from diffbgm.music.mood import MoodCurve, into_mode
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
+from diffbgm.music.performer import shaped
 from diffbgm.music.tempo import TempoChoice, beat_score, choose_tempo
 from diffbgm.video.extractors import build_extractor
 from diffbgm.video.features import BeatFeatures, Extractor, VideoFeatures, cached, on_beats
-from diffbgm.video.steer import pace, with_accents_on_cuts, with_caption, with_intensity
+from diffbgm.video.steer import pace, with_accents_on_cuts, with_caption, with_intensity, with_mood
 
 VERSIONED = ("torch", "numpy", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
 
@@ -169,14 +175,17 @@ class Pipeline:
         composer = self.composer.asked(settings, sampler)
         settings = settings if settings.tempo is not None else replace(settings, tempo=composer.tempo or "auto")
         key = check_wishes(settings)
+        moods = mood_curve(settings, mood_plane())
+        if settings.instruments == "auto":
+            settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
         clock = _Clock()
         with clock("features"), stage("features", len(videos)) as advance:
             found = []
             for video in videos:
                 found.append(self.features(video))
                 advance(1)
-        tempi = [tempo_of(features, settings) for features in found]
-        shown = [self.beats(features, chosen.bpm, settings) for features, chosen in zip(found, tempi, strict=True)]
+        tempi = [tempo_of(features, settings, moods) for features in found]
+        shown = [self.beats(f, chosen.bpm, settings, moods) for f, chosen in zip(found, tempi, strict=True)]
         with clock("compose"):
             takes = _composed(composer, shown, settings, stage)
         music = []
@@ -186,7 +195,8 @@ class Pipeline:
                 "duration": features.duration,
                 "shots": features.shots,
                 "captions": features.captions if settings.caption is None else (settings.caption,),
-                "settings": composer.settings,
+                "settings": replace(composer.settings, instruments=settings.instruments),
+                "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
                 "shown": beats,
                 "tempo_score": chosen.score,
@@ -211,7 +221,9 @@ class Pipeline:
             return cached(video, self.extractor, self.cache)
         return self.extractor.extract(video)
 
-    def beats(self, features: VideoFeatures, bpm: float, settings: SampleSettings) -> BeatFeatures:
+    def beats(
+        self, features: VideoFeatures, bpm: float, settings: SampleSettings, moods: MoodCurve | None = None
+    ) -> BeatFeatures:
         """The features on the beats of the piece, with the user's wishes worked in."""
         count = max(1, math.ceil(features.duration * bpm / 60.0 - 1e-6))
         beats = on_beats(features, count, 60.0 / bpm)
@@ -219,16 +231,21 @@ class Pipeline:
             beats = with_accents_on_cuts(beats)
         if settings.intensity != 1:
             beats = with_intensity(beats, settings.intensity)
+        if moods is not None:
+            beats = with_mood(beats, *moods.at((np.arange(count) + 0.5) * 60.0 / bpm))
         if settings.caption is not None:
             beats = with_caption(beats, settings.caption, self.extractor.embed([settings.caption])[0])
         return beats
 
 
-def tempo_of(features: VideoFeatures, settings: SampleSettings) -> TempoChoice:
-    """The tempo asked for, or the one that suits the cuts; either way with its score."""
+def tempo_of(features: VideoFeatures, settings: SampleSettings, moods: MoodCurve | None = None) -> TempoChoice:
+    """The tempo asked for, or the one that suits the cuts and the mood; either way with its score."""
     cuts = features.shots[1:, 0]
     if settings.tempo is None or settings.tempo == "auto":
-        return choose_tempo(cuts, *settings.tempo_range)
+        if moods is None:
+            return choose_tempo(cuts, *settings.tempo_range)
+        low, high = moods.mean.tempi(*settings.tempo_range)
+        return choose_tempo(cuts, low, high, preferred=(low * high) ** 0.5)
     bpm = float(settings.tempo)
     return TempoChoice(bpm, beat_score(cuts, bpm) if len(cuts) else None)
 
@@ -291,16 +308,24 @@ def _finished(take: _Take, key: Key | None, common: Mapping[str, Any]) -> Music:
     """A take brought to its end and into its key."""
     end = math.ceil(common["duration"] * common["tempo"] / 60.0 * STEPS_PER_BEAT - 1e-6)
     notes = (resolve if common["settings"].ending == "resolve" else cut_at)(take.notes, end)
+    moods: MoodCurve | None = common["moods"]
+    if key is None and moods is not None:
+        notes = into_mode(notes, moods.mean.mode)
     notes, moved = (notes, 0) if key is None else into_key(notes, key)
+    settings = common["settings"]
+    cue = cue_for(settings, common["tempo"], common["shots"], common["shown"], moods)
+    notes = shaped(notes, manner_of(settings), cue)
     return Music(
         notes=notes, following=take.following, take=take.number, transposed=moved, states=take.states, **common
     )
 
 
 def check_wishes(settings: SampleSettings) -> Key | None:
-    """The key asked for. InputError where it is none, or a file among the settings cannot be used, before any work."""
-    if settings.soundfont is not None and not Path(settings.soundfont).is_file():
-        raise InputError(f"there is no soundfont {settings.soundfont}; give an .sf2 file, or none for the built-in one")
+    """The key asked for. InputError where a wish cannot be met, or a file among them is bad, before any work."""
+    find_soundfont(settings.soundfont)
+    mood_curve(settings, mood_plane())
+    if settings.instruments != "auto" or settings.program:
+        voices_of(settings)
     for given in filter(None, (settings.melody, settings.keep)):
         read_midi(given)
     return None if settings.key is None else Key.parse(settings.key)

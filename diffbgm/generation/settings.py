@@ -65,11 +65,30 @@ class SampleSettings(ComposeSettings):
     )
     key: str | None = field(None, length=(1, 16), help='transpose into this key, such as "A minor"')
     ending: str = field("fade", choices=ENDINGS, help="resolve: a held tonic chord")
-    fade: float = field(2.0, low=0, high=60, help="seconds, for ending=fade")
+    fade: float | str = field(
+        "auto", low=0, high=60, choices=("auto",), help="seconds, for ending=fade; auto: with the picture, at least 2"
+    )
+    dynamics: float = field(0.7, low=0, high=1, help="0: every note alike; 1: as loud and soft as the picture asks for")
+    humanize: float = field(0.5, low=0, high=1, help="0: on the grid, no pedal; 1: chords spread by up to 16 ms")
+    instruments: str = field(
+        "piano",
+        length=(1, 200),
+        help='a palette (strings, guitar, ...), an instrument, two to four such as "flute+piano", or auto: by the mood',
+    )
+    program: int | str = field(
+        0, low=0, high=127, help="one General MIDI instrument for everything, by number or name (0: grand piano)"
+    )
+    mood: str | None = field(None, length=(1, 200), help='words such as "calm, hopeful"')
+    valence: float | None = field(None, low=-1, high=1, help="sad to happy: mode and register; wins over mood=")
+    arousal: float | None = field(None, low=-1, high=1, help="calm to excited: tempo, density, loudness")
+    moods: str | None = field(None, help="a CSV file with the columns time and mood that steers along the film")
     mix: str = field("replace", choices=MIXES, help="what becomes of the video's own sound")
     lufs: float = field(-16.0, above=-70, high=0, help="loudness of the music")
-    soundfont: str | None = field(None, help="an .sf2 file; null: a small General MIDI set that comes along")
-    program: int = field(0, low=0, high=127, help="General MIDI instrument, 0 = acoustic grand piano")
+    soundfont: str | None = field(
+        None, help="an .sf2 or .sf3 file, musescore, fluid or builtin; null: the best one that is there"
+    )
+    room: float = field(0.3, low=0, high=1, help="how much the room rings")
+    stems: bool = field(False, help="a WAV file of each instrument, too")
     keep_states: tuple[int, ...] = field((), low=0, high=10_000, help="timesteps whose predicted rolls are kept")
 
     def __post_init__(self) -> None:
@@ -77,6 +96,8 @@ class SampleSettings(ComposeSettings):
             raise InputError("keep=FILE.mid and keep_bars=[first,last] go together; give both")
         if self.melody is not None and self.keep is not None:
             raise InputError("melody= and keep= cannot both be kept; give one of them")
+        if self.moods is not None and (self.mood, self.valence, self.arousal) != (None, None, None):
+            raise InputError("moods= says the mood of every moment; leave mood=, valence= and arousal= out")
         if self.keep_states and self.longform == "outpaint":
             raise InputError("keep_states needs all windows at once; add longform=joint or longform=independent")
 

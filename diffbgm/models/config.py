@@ -14,11 +14,11 @@ from diffbgm.errors import InputError
 from diffbgm.fields import check, field
 
 FORMAT = 1
-OBJECTIVES = ("eps", "x0_logits", "x0_posterior", "v")
+OBJECTIVES = ("eps", "x0_logits", "x0_posterior")
 FEATURES = ("lite", "clip")
 STRATEGIES = ("video", "language", "random", "concat", "video_language", "language_video")
 SAMPLERS = ("ddpm", "ddim", "dpm")
-SPACINGS = ("trailing", "linspace", "log_snr")
+SPACINGS = ("trailing",)
 STEPS = 128  # of a segment
 WIDEST = 8192  # of features, tokens and feature maps
 

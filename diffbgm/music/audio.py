@@ -5,7 +5,7 @@ Shape legend: n samples. Sound is float32 (n, 2), stereo, full scale at 1.
 
 import io
 import wave
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from math import gcd
 from pathlib import Path
@@ -121,36 +121,59 @@ def normalise_loudness(audio: np.ndarray, rate: int, lufs: float = -16.0, peak_d
     Limiting lowers the loudness, so the gain is set again after it until loudness is within 0.05 LU, or until
     `MOST_LIMITED` dB have been added to it.
     """
+    return _normalised(audio, rate, lufs, peak_db)[0]
+
+
+def normalise_together(
+    sounds: Sequence[np.ndarray], rate: int, lufs: float = -16.0, peak_db: float = -1.0
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The sum of sounds (n, 2) as `normalise_loudness` brings it to its level, and each sound with the same gain."""
+    mix, gain = _normalised(np.sum(sounds, axis=0, dtype=np.float32), rate, lufs, peak_db)
+    return mix, [sound * gain for sound in sounds]
+
+
+def _normalised(audio: np.ndarray, rate: int, lufs: float, peak_db: float) -> tuple[np.ndarray, np.ndarray]:
+    """The sound at its level, and the gain (n, 1) or (1, 1) that brought it there."""
     measured = loudness(audio, rate)
     if not np.isfinite(measured):
-        return audio
+        return audio, np.ones((1, 1), np.float32)
     first = gain = lufs - measured
     for _ in range(TRIES):
-        louder = audio * np.float32(10 ** (gain / 20))
-        limited = limit(louder, rate, peak_db)
+        plain = np.full((1, 1), 10 ** (gain / 20), np.float32)
+        louder = audio * plain
+        curve = _limiting(louder, rate, peak_db)
+        limited = louder if curve is None else louder * curve
         missing = lufs - loudness(limited, rate)
-        if limited is louder or abs(missing) < LOUDNESS_ERROR or gain >= first + MOST_LIMITED:
+        if curve is None or abs(missing) < LOUDNESS_ERROR or gain >= first + MOST_LIMITED:
             break
         gain = min(gain + missing, first + MOST_LIMITED)
-    return limited
+    return limited, plain if curve is None else plain * curve
 
 
 def limit(audio: np.ndarray, rate: int, peak_db: float = -1.0) -> np.ndarray:
     """Sound (n, 2) with true peaks under `peak_db` dBTP: turned down smoothly around them, unchanged elsewhere."""
+    curve = _limiting(audio, rate, peak_db)
+    return audio if curve is None else audio * curve
+
+
+def _limiting(audio: np.ndarray, rate: int, peak_db: float) -> np.ndarray | None:
+    """The gain (n, 1) that keeps true peaks under `peak_db` dBTP; None where none is needed."""
     from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
     ceiling = 10 ** (peak_db / 20)
+    curve = None
     for _ in range(TRIES):  # a moving gain shifts the peaks between samples a little: a second pass takes the rest
-        peak = true_peaks(audio, ceiling)
+        limited = audio if curve is None else audio * curve
+        peak = true_peaks(limited, ceiling)
         if peak.max(initial=0) <= ceiling:
-            return audio
+            return curve
         gain = (ceiling * PEAK_MARGIN / np.maximum(peak, ceiling * PEAK_MARGIN)).astype(np.float32)
         gain[peak <= ceiling] = 1
         width = 2 * max(1, int(LOOKAHEAD * rate)) + 1
         # Every value the mean sees is the minimum of a window that holds this sample: the mean is low enough for it.
-        gain = uniform_filter1d(minimum_filter1d(gain, width, mode="nearest"), width, mode="nearest")
-        audio = (audio * gain[:, None]).astype(np.float32)
-    return audio
+        gain = uniform_filter1d(minimum_filter1d(gain, width, mode="nearest"), width, mode="nearest")[:, None]
+        curve = gain if curve is None else curve * gain
+    return curve
 
 
 def true_peak_db(audio: np.ndarray) -> float:

@@ -45,7 +45,7 @@ _SUSTAINED = (2, 5, 6, 7, 8, 9, 11)  # families of eight: organs, strings, ensem
 # Lowest and highest pitch of each family of eight programs, after Adler, "The Study of Orchestration" (4th ed.), and
 # General MIDI level 2's recommended ranges.
 _FAMILY_RANGES = (
-    (21, 108),  # pianos
+    (0, 127),  # pianos: a piece for piano stays as it was composed
     (60, 108),  # chromatic percussion
     (36, 96),  # organs
     (40, 84),  # guitars
@@ -158,7 +158,7 @@ def program_named(name: str | int) -> int:
     text = str(name).strip()
     if re.fullmatch(r"-?\d+", text):
         if not 0 <= int(text) < len(GM_NAMES):
-            raise InputError(f"program={text} is no instrument; give 0 to 127 (0 is the grand piano) or a name")
+            raise InputError(f"program={text} is not an instrument; give 0 to 127 (0 is the grand piano) or a name")
         return int(text)
     plain = _plain(text)
     known = {**{_plain(gm): number for number, gm in enumerate(GM_NAMES)}, **_ALIASES}

@@ -35,13 +35,6 @@ class Score:
     tempo: float  # beats a minute, from the median beat
     track_names: tuple[str, ...]
 
-    @property
-    def beats_per_bar(self) -> int | None:
-        """The meter where it is the same whole number throughout, else None."""
-        if len(self.meters) and (self.meters == self.meters[0]).all() and self.meters[0] == int(self.meters[0]):
-            return int(self.meters[0])
-        return None
-
 
 def read_midi(
     path: str | Path,

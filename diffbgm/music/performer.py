@@ -67,17 +67,30 @@ class Performance:
 def perform(
     notes: Notes, manner: Manner, cue: Cue, seed: tuple[int, ...], tempo: float, lead: np.ndarray | None = None
 ) -> Performance:
-    """Play a piece whose step 0 is a bar line; `lead` (N,) bool is its tune, by default `lead_of`.
+    """Play a piece whose step 0 is a bar line: its loudness `shaped`, then `timed`. `tempo` is in BPM."""
+    return timed(shaped(notes, manner, cue, lead), manner, cue, seed, tempo, lead)
+
+
+def shaped(notes: Notes, manner: Manner, cue: Cue, lead: np.ndarray | None = None) -> Notes:
+    """The notes with the velocities that they are played with; `lead` (N,) bool is the tune, by default `lead_of`.
 
     Velocity is what a note has plus, at full dynamics, 12 for each standard deviation of the network's score, up to 24
-    for the picture's energy (smoothed over two beats) and 20 on a cut. `tempo` is in BPM, to hold timing to the grid.
+    for the picture's energy (smoothed over two beats) and 20 on a cut.
     """
     tune = lead_of(notes) if lead is None else lead
     energy = smooth(cue.energy, SWELL_BEATS) * manner.dynamics
     loud = _velocities(notes, tune, manner.dynamics, energy, cue.accents)
-    played = Notes(notes.onset, notes.pitch, notes.duration, loud, notes.track)
+    return Notes(notes.onset, notes.pitch, notes.duration, loud, notes.track)
+
+
+def timed(
+    notes: Notes, manner: Manner, cue: Cue, seed: tuple[int, ...], tempo: float, lead: np.ndarray | None = None
+) -> Performance:
+    """Notes that have their velocities, with a player's timing and pedal. `tempo` is in BPM."""
+    tune = lead_of(notes) if lead is None else lead
+    energy = smooth(cue.energy, SWELL_BEATS) * manner.dynamics
     delay = _delays(notes, tune, manner.humanize, seed, tempo)
-    return Performance(played, delay, pedals(notes) if manner.humanize else np.zeros((0, 2), np.int64), energy)
+    return Performance(notes, delay, pedals(notes) if manner.humanize else np.zeros((0, 2), np.int64), energy)
 
 
 def smooth(values: np.ndarray, deviation: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How weights move: optimizer, learning rate and moving average, each a function of the step."""
+"""Optimizer, learning rate and moving average of the weights, each a function of the step."""
 
 import copy
 import math
@@ -52,7 +52,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int, decay: str) -
 
 
 class MovingAverage(Generic[Network]):
-    """An exponential moving average of a network's weights, held as a second network ready to be asked.
+    """An exponential moving average of a network's weights, held as a second network.
 
     The decay rises as (1 + n) / (10 + n) towards `decay`, so that a short run's average is not its first weights.
     With decay 0 it is the network itself.

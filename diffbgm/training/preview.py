@@ -1,4 +1,4 @@
-"""What the network makes of a few validation conditions during training: rolls, pictures and sound.
+"""Previews during training: rolls, pictures and sound for a few validation conditions.
 
 Shape legend: K previews, C planes, S steps, P pitches.
 """
@@ -67,7 +67,7 @@ class Preview:
 
 
 def recalled(notes: Notes, real: Notes) -> float:
-    """Share of the real notes that are there with the same onset, pitch and duration; 1 where there are none."""
+    """Share of the real notes that were generated with the same onset, pitch and duration; 1 where there are none."""
     found, wanted = (
         set(zip(n.onset.tolist(), n.pitch.tolist(), n.duration.tolist(), strict=True)) for n in (notes, real)
     )

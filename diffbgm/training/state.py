@@ -83,7 +83,9 @@ def read_about(path: Path) -> dict[str, Any]:
         with safetensors.safe_open(str(path), framework="pt") as file:
             return json.loads(file.metadata()["about"])
     except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is no whole training state ({error}); delete its folder and run again") from error
+        raise InputError(
+            f"{path} is not a complete training state ({error}); delete its folder and run again"
+        ) from error
 
 
 def load_state(path: Path, state: RunState) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a run tells about itself: log.jsonl with a line a step, TensorBoard, and a progress bar.
+"""The log of a run: log.jsonl with a line per step, TensorBoard, and a progress bar.
 
 Numbers stay on the accelerator until `flush`, so that a step does not wait for them.
 """
@@ -49,15 +49,15 @@ class Tracker:
         self.bar.set_postfix(loss=f"{rows[-1]['loss']:.4f}", segments=f"{rate:.1f}/s", refresh=False)
 
     def pause(self) -> None:
-        """Do not count the time until `resume` as training."""
+        """Stop counting time as training until `resume`."""
         self.since -= time.perf_counter()
 
     def resume(self) -> None:
-        """Go on counting."""
+        """Count time as training again."""
         self.since += time.perf_counter()
 
     def previews(self, step: int, image: np.ndarray, sounds: list[np.ndarray], rate: int) -> None:
-        """A picture of rolls, and their sound."""
+        """Add a picture of rolls, and their sound."""
         self.board.add_image("preview/rolls", image, step)
         for index, sound in enumerate(sounds):
             self.board.add_audio(f"preview/{index}", torch.from_numpy(sound), step, sample_rate=rate)

@@ -28,10 +28,10 @@ from diffbgm.errors import InputError
 from diffbgm.models.checkpoint import save_checkpoint
 from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.network import ENDS, DiffBGM
+from diffbgm.prefetch import Prefetched
 from diffbgm.training import state as states
 from diffbgm.training.draws import Draws, draw
 from diffbgm.training.optimize import MovingAverage, build_optimizer, learning_rate
-from diffbgm.training.prefetch import prefetch
 from diffbgm.training.preview import Preview, picture, recalled
 from diffbgm.training.settings import Settings
 from diffbgm.training.tracking import Tracker, means
@@ -158,7 +158,7 @@ class Trainer:
                     yield step, batch.to(device, non_blocking=True), draws.to(device)
                     step += 1
 
-        return prefetch(produce())
+        return iter(Prefetched(produce()))
 
     def _step(self, step: int, batch: Batch, draws: Draws) -> tuple[Tensor, Tensor, float]:
         """One optimizer step; loss and gradient norm (both still on the device) and the learning rate."""

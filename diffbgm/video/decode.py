@@ -8,14 +8,11 @@ does not grow with the length of the video.
 # H, W height and width of a picture as shown: rotated, with square pixels
 
 import math
-import queue
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import av
 import numpy as np
@@ -131,24 +128,6 @@ def decoded(path: str | Path) -> Iterator[Frame]:
         )
 
 
-def frames(
-    path: str | Path, rate: float, size: tuple[int, int] | None = None
-) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """(seconds, RGB (H, W, 3)) at k / rate for k = 0, 1, ...: the picture on display then, scaled to `size` if given.
-
-    `size` is (width, height). A video shorter than one period gives its first picture. Errors as in `decoded`.
-    """
-    if size is None:
-        info = probe(path)
-        size = info.width, info.height
-    for frame in decoded(path):
-        ticks = frame.ticks(rate)
-        pixels = frame.rgb(size) if ticks else None
-        for tick in ticks:
-            assert pixels is not None
-            yield tick / rate, pixels
-
-
 def pictures_at(path: str | Path, times: list[float], size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
     """The RGB picture (H, W, 3) on display at each of these ascending times, seeking over what lies between."""
     scalers: dict[Any, VideoReformatter] = {}
@@ -167,50 +146,6 @@ def pictures_at(path: str | Path, times: list[float], size: tuple[int, int]) -> 
             while following is not None and (following.time or 0.0) - origin <= wanted + 1e-6:
                 held, following = following, next(pictures, None)
             yield Frame(wanted, wanted, held, scalers).rgb(size, smooth=True)
-
-
-class Prefetched(Generic[T]):
-    """An iterator whose items are made by a thread, `depth` ahead; `waited` is the seconds spent waiting for them."""
-
-    def __init__(self, items: Iterator[T], depth: int) -> None:
-        self.waited = 0.0
-        self._ready: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(items,), daemon=True)
-        self._thread.start()
-
-    def _work(self, items: Iterator[T]) -> None:
-        try:
-            for item in items:
-                if not self._put((True, item)):
-                    return
-            self._put((False, None))
-        except BaseException as error:
-            self._put((False, error))
-
-    def _put(self, entry: tuple[bool, Any]) -> bool:
-        while not self._stop.is_set():
-            try:
-                self._ready.put(entry, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def __iter__(self) -> Iterator[T]:
-        try:
-            while True:
-                start = time.perf_counter()
-                more, item = self._ready.get()
-                self.waited += time.perf_counter() - start
-                if not more:
-                    if item is not None:
-                        raise item
-                    return
-                yield item
-        finally:
-            self._stop.set()
-            self._thread.join()
 
 
 def _open(path: str | Path) -> av.container.InputContainer:

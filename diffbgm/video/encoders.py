@@ -30,27 +30,16 @@ Item = tuple[int, NDArray[np.uint8]] | None  # how many samples a frame is on di
 
 
 class FrameWatcher(Protocol):
-    """One video passing by."""
+    """What a detector keeps of one video while its frames are decoded."""
 
     def take(self, frame: Frame) -> Item:
-        """What is needed of a frame, None where no sample falls on it; called in the decoding thread."""
+        """The part of a frame that `see` needs, None where no sample falls on it; called in the decoding thread."""
 
     def see(self, item: Item) -> None:
         """The next frame."""
 
     def rows(self, cuts: list[float]) -> NDArray[np.float32]:
         """(N, D), given the times at which new shots start; called once, after the last frame."""
-
-
-class FrameEncoder(Protocol):
-    """Something that turns pictures into rows; `id` names it and its settings."""
-
-    id: str
-    rate: float
-    columns: tuple[str, ...]
-
-    def watch(self, info: VideoInfo) -> FrameWatcher:
-        """Begin with a video."""
 
 
 class LiteEncoder:
@@ -72,7 +61,7 @@ class LiteEncoder:
         self.id = f"measures-{rate:g}-{side}"
 
     def watch(self, info: VideoInfo) -> "LiteWatcher":
-        """Begin with a video."""
+        """A watcher for one video."""
         return LiteWatcher(self.rate, info.fit(self.side))
 
 
@@ -199,7 +188,7 @@ class ClipEncoder:
         return on_device(visual, self.device, self.half)
 
     def watch(self, info: VideoInfo) -> "ClipWatcher":
-        """Begin with a video."""
+        """A watcher for one video."""
         return ClipWatcher(self, info)
 
     def encode(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:

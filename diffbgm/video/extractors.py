@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffbgm.errors import InputError
+from diffbgm.prefetch import Prefetched
 from diffbgm.video.captions import MINILM_WIDTH, BertEmbedder, BlipCaptioner, MiniLMEmbedder, sentence_table
-from diffbgm.video.decode import Frame, Prefetched, decoded, pictures_at, probe
+from diffbgm.video.decode import Frame, decoded, pictures_at, probe
 from diffbgm.video.encoders import ClipEncoder, LiteEncoder
 from diffbgm.video.features import Extractor, VideoFeatures, on_beats
 from diffbgm.video.shots import AdaptiveShots, ShotDetector, TransNetV2Shots, intervals
@@ -35,7 +36,7 @@ class Watcher(Protocol):
     """A shot detector or frame encoder at work on a video."""
 
     def take(self, frame: Frame) -> Any:
-        """What is needed of a frame; called in the decoding thread."""
+        """The part of a frame that `see` needs; called in the decoding thread."""
 
     def see(self, item: Any) -> None:
         """The next frame."""
@@ -43,7 +44,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Passed:
-    """A video that has passed by its watchers."""
+    """Frames and time of one decoding pass."""
 
     duration: float  # of the video, seconds
     frames: int

@@ -1,4 +1,4 @@
-"""Which files of a folder are videos, and what their results are called."""
+"""Which files of a folder are videos, and how their results are named."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -12,14 +12,13 @@ import random
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffbgm.errors import InputError
-from diffbgm.video.decode import Frame, VideoInfo, decoded, probe
+from diffbgm.video.decode import Frame, VideoInfo
 
 if TYPE_CHECKING:
     import torch
@@ -34,10 +33,10 @@ Item = tuple[float, NDArray[np.uint8]]  # when a frame is shown first, and its p
 
 
 class ShotWatcher(Protocol):
-    """One video passing by."""
+    """What a detector keeps of one video while its frames are decoded."""
 
     def take(self, frame: Frame) -> Item:
-        """What is needed of a frame; called in the decoding thread."""
+        """The part of a frame that `see` needs; called in the decoding thread."""
 
     def see(self, item: Item) -> None:
         """The next frame."""
@@ -52,7 +51,7 @@ class ShotDetector(Protocol):
     id: str
 
     def watch(self, info: VideoInfo) -> ShotWatcher:
-        """Begin with a video."""
+        """A watcher for one video."""
 
     def to(self, device: "torch.device") -> "ShotDetector":
         """Compute on this device from now on."""
@@ -68,16 +67,6 @@ def intervals(cuts: list[float], duration: float) -> NDArray[np.float64]:
     return np.stack([bounds[:-1], bounds[1:]], axis=1)
 
 
-def find_shots(path: str | Path, detector: ShotDetector) -> NDArray[np.float64]:
-    """The shots of a video, (S, 2) seconds covering it. Errors as in `decode.decoded`."""
-    watcher = detector.watch(probe(path))
-    duration = 0.0
-    for frame in decoded(path):
-        watcher.see(watcher.take(frame))
-        duration = frame.stop
-    return intervals(watcher.cuts(), duration)
-
-
 class _SceneDetect:
     """PySceneDetect's detectors on pictures with a short side of `side` pixels."""
 
@@ -87,14 +76,14 @@ class _SceneDetect:
         self.side = side
 
     def to(self, device: "torch.device") -> "_SceneDetect":
-        """Nothing: OpenCV computes on the CPU."""
+        """Return the detector unchanged: OpenCV computes on the CPU."""
         return self
 
     def prepare(self) -> None:
         """Nothing to load."""
 
     def watch(self, info: VideoInfo) -> "_SceneDetectWatcher":
-        """Begin with a video."""
+        """A watcher for one video."""
         return _SceneDetectWatcher(self._detector(), info.fit(self.side), Fraction(info.fps).limit_denominator(1001))
 
     def _detector(self) -> Any:
@@ -129,20 +118,6 @@ class AdaptiveShots(_SceneDetect):
         from scenedetect.detectors import AdaptiveDetector
 
         return AdaptiveDetector(**self.settings)
-
-
-class ContentShots(_SceneDetect):
-    """Cuts where a frame's HSV difference to the last passes a threshold (0 to 255)."""
-
-    def __init__(self, threshold: float = 27.0, min_seconds: float = 0.4, side: int = 90) -> None:
-        super().__init__(side)
-        self.settings = {"threshold": threshold, "min_scene_len": min_seconds}
-        self.id = f"content-{threshold:g}-{min_seconds:g}-{side}"
-
-    def _detector(self) -> Any:
-        from scenedetect.detectors import ContentDetector
-
-        return ContentDetector(**self.settings)
 
 
 class _SceneDetectWatcher:
@@ -199,7 +174,7 @@ class TransNetV2Shots:
         return network.eval() if self.device is None else network.eval().to(self.device)
 
     def watch(self, info: VideoInfo) -> "_TransNetWatcher":
-        """Begin with a video."""
+        """A watcher for one video."""
         return _TransNetWatcher(self)
 
     def probabilities(self, windows: list[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""A user's wishes worked into what the model sees of a video.
+"""The user's settings applied to the features of a video.
 
 Shape legend: T beats, Dv width of visual and Dl of language features.
 """
@@ -77,7 +77,7 @@ def _described(beats: BeatFeatures, visual: NDArray[np.float32]) -> BeatFeatures
 def with_accents_on_cuts(beats: BeatFeatures) -> BeatFeatures:
     """Lite features that ask for an accent in every beat with a cut; image embeddings as they are.
 
-    What moves says little about a cut: without this, the music has no more accents there than elsewhere (docs/log.md).
+    Motion says little about cuts: without this, the music has no more accents there than elsewhere (docs/log.md).
     """
     if not has_streams(beats):
         return beats

@@ -118,11 +118,6 @@ def sentence_index(motion: float, brightness: float, warmth: float) -> int:
     return 9 * _third(motion) + 3 * _third(brightness) + _third(warmth)
 
 
-def sentence(motion: float, brightness: float, warmth: float) -> str:
-    """A sentence for a span with these mean levels, e.g. "A fast, bright scene in warm colours."."""
-    return SENTENCES[sentence_index(motion, brightness, warmth)]
-
-
 def describe(streams: NDArray[np.floating]) -> NDArray[np.int64]:
     """Sentence index of each beat, (N, 9) -> (N,): one sentence a span between cuts, from the span's mean levels."""
     beats = len(streams)

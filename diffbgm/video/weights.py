@@ -25,7 +25,7 @@ class Weights:
 
     @property
     def id(self) -> str:
-        """What distinguishes these weights from others, for cache keys."""
+        """Identifies these weights in cache keys."""
         return f"{self.name}@{self.revision}"
 
     def find(self) -> Path:
@@ -53,8 +53,8 @@ class Weights:
 
 @contextlib.contextmanager
 def loading(weights: Weights) -> Iterator[Path]:
-    """The folder to load a model from, without transformers' progress bars and reports, and whatever goes wrong then as
-    an InputError; transformers' settings are put back afterwards.
+    """The folder to load a model from, without transformers' progress bars and reports, with every
+    failure as an InputError; transformers' settings are restored afterwards.
     """
     from safetensors import SafetensorError
     from transformers.utils import logging

@@ -1,0 +1,1 @@
+"""How fast the parts are, and what samplers and seams cost: `python -m benchmarks NAME [options]` from the checkout."""

@@ -1,0 +1,7 @@
+"""`python -m diffbgm` is `diffbgm`."""
+
+import sys
+
+from diffbgm.app.main import main
+
+sys.exit(main())

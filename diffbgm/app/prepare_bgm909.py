@@ -1,0 +1,64 @@
+"""The released BGM909 layout from the videos and POP909, for those who hold the videos.
+
+    diffbgm prepare-bgm909 videos=FOLDER pop909=FOLDER out=FOLDER
+    python train.py experiment=paper data=bgm909 data.root=FOLDER data.split=seeded
+
+Videos are named after POP909's songs (001.mp4). Stop and start it at will: a song that is there whole is passed over.
+For many GPUs run diffbgm features first and give its `out` as `cache`. Songs that fail are listed in
+failed.jsonl ({"song", "error"}); the others are done, and the exit code is 1.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from diffbgm.datasets.bgm909 import files_of
+from diffbgm.datasets.pop909 import Pop909
+from diffbgm.datasets.release_layout import write_features, write_song
+from diffbgm.errors import InputError
+from diffbgm.files import writable_folder
+from diffbgm.video.decode import probe
+from diffbgm.video.features import Extractor, cached
+from diffbgm.video.folder import find_videos
+
+
+def prepare_bgm909(cfg: DictConfig) -> int:
+    """Write every song of `cfg.videos` into `cfg.out`; the exit code is 1 where one failed."""
+    from accelerate import PartialState
+
+    out = Path(cfg.out)
+    videos = find_videos(cfg.videos)
+    music = Pop909(cfg.pop909, split="seeded")
+    known = music.songs()
+    writable_folder(out)
+    extractor = instantiate(cfg.features).to(PartialState(cpu=cfg.device == "cpu").device)
+    extractor.prepare()
+    failed = []
+    for video in tqdm(videos, "songs", unit="video"):
+        if all(path.is_file() for path in files_of(out, video.stem)):
+            continue
+        try:
+            if video.stem not in known:
+                raise InputError(f"{video} is named after no POP909 song: call it 001.mp4 to 909.mp4")
+            write(video, music, extractor, out, Path(cfg.cache))
+        except InputError as error:
+            failed.append({"song": video.stem, "error": str(error)})
+            tqdm.write(str(error), file=sys.stderr)
+    lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in failed]
+    (out / "failed.jsonl").write_text("".join(lines), encoding="utf-8")
+    print(f"{len(videos) - len(failed)} of {len(videos)} songs are in {out}" + ", see failed.jsonl" * bool(failed))
+    return 1 if failed else 0
+
+
+def write(video: Path, music: Pop909, extractor: Extractor, out: Path, cache: Path) -> None:
+    """One song: the music first, since that may be refused at no cost."""
+    song = music.read(video.stem)
+    features = cached(video, extractor, cache)
+    if features.columns:
+        raise InputError("this layout holds embeddings of frames and captions: choose features=clip")
+    write_features(out, song.id, features, probe(video).fps)
+    write_song(out, song, music.chords(song.id))

@@ -1,0 +1,77 @@
+"""Music for the conditions of held-out songs, beside the songs themselves: what a checkpoint is judged by.
+
+    diffbgm songs data.root=POP909 out=FOLDER [checkpoint=FILE songs=N bars=64 compose.guidance=2 ...]
+
+Writes FOLDER/generated/SONG.mid and, over the same bars and through the same piano roll, FOLDER/real/SONG.mid, so that
+`evaluate.py generated=FOLDER/generated reference=FOLDER/real` compares like with like. A song that lies there from the
+same command before is not composed again: a stopped run goes on.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from diffbgm.datasets.cache import Cache
+from diffbgm.datasets.pieces import Piece, pieces
+from diffbgm.datasets.prepare import prepare
+from diffbgm.errors import InputError
+from diffbgm.files import atomic, writable_folder
+from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
+from diffbgm.generation.settings import compose_settings
+from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.music.midi import write_midi
+from diffbgm.music.notes import Notes
+from diffbgm.music.pianoroll import decode, encode
+
+IDENTITY = ("sampler", "compose", "precision", "split", "songs", "bars", "seed")  # with checkpoint and data
+
+
+def sample_songs(cfg: DictConfig) -> int:
+    """Compose and write."""
+    out = Path(cfg.out)
+    generated, real = writable_folder(out / "generated"), writable_folder(out / "real")
+    checkpoint = load_checkpoint(cfg.checkpoint)
+    cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
+    chosen = pieces(cache, cfg.split, cfg.bars, cfg.songs)
+    device = device_named(cfg.device)
+    settings = compose_settings(cfg.compose)
+    sampler = chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler)
+    composer = Composer(checkpoint, sampler, settings, device, autocast_dtype(cfg.precision, device))
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    identity = {"checkpoint": checkpoint.sha256, "data": cache.path.name}
+    claim(out / "settings.json", identity | {key: plain[key] for key in IDENTITY})
+    begin, beats = time.perf_counter(), 0
+    for index, piece in enumerate(tqdm(chosen, "songs", disable=None)):
+        if (generated / f"{piece.song}.mid").exists():
+            continue
+        write_midi(through_roll(piece), real / f"{piece.song}.mid")
+        write_midi(composed(composer, piece, (cfg.seed, index)), generated / f"{piece.song}.mid")
+        beats += len(piece.beats.valid)
+    seconds = time.perf_counter() - begin
+    print(f"{len(chosen)} songs in {out}, {beats} beats of them now, in {seconds:.0f} s")
+    return 0
+
+
+def composed(composer: Composer, piece: Piece, seed: tuple[int, ...]) -> Notes:
+    """Music for a piece's conditions."""
+    *_, progress = composer.compose([Request(piece.beats, seed)])
+    return composer.notes(progress.rolls[0])
+
+
+def through_roll(piece: Piece) -> Notes:
+    """The song's own music as a piano roll gives it back: one velocity, one track, no overlaps."""
+    return decode(encode(piece.notes, 4 * len(piece.beats.valid)))
+
+
+def claim(path: Path, identity: dict) -> None:
+    """Write down what the folder's music was made with. InputError where it holds music made otherwise."""
+    if path.exists() and json.loads(path.read_text()) != identity:
+        raise InputError(f"{path.parent} holds music of another checkpoint or other settings; give another out=")
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(identity, indent=1))

@@ -1,0 +1,198 @@
+"""From notes to a performance and its sound: who plays, how loud, how exactly in time, in which room.
+
+    cue = cue_for(settings, tempo, shots, shown, moods)
+    notes = shaped(notes, manner_of(settings), cue)             loudness
+    played = play(notes, settings, tempo, shots, cue)           timing and instruments; played.midi
+    sound = sounding(played, settings, seconds, fade)           sound.mix, sound.stems
+
+Shape legend: N notes, T beats, S shots, n samples of sound.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from diffbgm.errors import InputError
+from diffbgm.generation.settings import SampleSettings
+from diffbgm.music.arrange import Part, arrange
+from diffbgm.music.audio import RENDER_RATE, fit_length, normalise_together, render_bytes
+from diffbgm.music.fonts import find_soundfont, licence_of
+from diffbgm.music.instruments import ALL, Voice, palette, program_named
+from diffbgm.music.key import estimate_key
+from diffbgm.music.midi_score import Marker, midi_bytes
+from diffbgm.music.mood import Mood, MoodCurve, Moods, read_moods
+from diffbgm.music.notes import STEPS_PER_BEAT, Notes
+from diffbgm.music.parts import lead_of
+from diffbgm.music.performer import Cue, Manner, Performance, timed
+from diffbgm.video.captions import MiniLMEmbedder
+from diffbgm.video.features import BeatFeatures
+from diffbgm.video.steer import curves
+
+MOTION_SHARE, LIGHT_SHARE = 0.75, 0.25  # of the picture's energy: what moves, and how bright it is
+AROUSAL_SHARE = 0.5  # that full arousal adds to it
+CUT_FADE = {"cut": 0.02, "resolve": 0.6}  # seconds in which the sound ends, by settings.ending
+LEAST_FADE = 2.0  # seconds of fade=auto where the picture does not fade by itself
+
+
+@dataclass(frozen=True)
+class Played:
+    """A piece as it is played."""
+
+    performance: Performance
+    parts: tuple[Part, ...]
+    tempo: float  # beats a minute
+    cuts: np.ndarray  # seconds of each cut
+    room: float  # 0..1, the share of the sound that goes into the player's room
+
+    @property
+    def notes(self) -> Notes:
+        """All notes as they were composed, with the velocities that they are played with."""
+        return self.performance.notes
+
+    @cached_property
+    def midi(self) -> bytes:
+        """A MIDI file of all parts, with tempo, key and a marker at each cut."""
+        return self._file(self.parts)
+
+    def alone(self, part: Part) -> bytes:
+        """A MIDI file of one part."""
+        return self._file((part,))
+
+    def names(self) -> list[str]:
+        """Of the stems, such as "flute-lead", in the order of the parts."""
+        return ["-".join(part.voice.name.lower().replace("(", " ").replace(")", " ").split()) for part in self.parts]
+
+    def _file(self, parts: Sequence[Part]) -> bytes:
+        key = estimate_key(self.notes) if len(self.notes) else None
+        markers = [Marker(float(second), f"cut {number}") for number, second in enumerate(self.cuts, start=1)]
+        return midi_bytes([part.track() for part in parts], self.tempo, key, markers, self.room)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The sound of a piece, as long as its video."""
+
+    mix: np.ndarray  # (n, 2)
+    stems: dict[str, np.ndarray]  # name of the part -> (n, 2); their sum is the mix
+
+
+@lru_cache(maxsize=1)
+def mood_plane() -> Moods:
+    """Places of mood words; loads its language model when it is asked for a word that is not in its table."""
+    return Moods(MiniLMEmbedder().embed)
+
+
+def mood_curve(settings: SampleSettings, moods: Moods) -> MoodCurve | None:
+    """The moods asked for, along the film; None where nothing is asked. InputError for what is no mood."""
+    if settings.moods is not None:
+        return read_moods(settings.moods, moods)
+    if settings.mood is None and settings.valence is None and settings.arousal is None:
+        return None
+    place = Mood() if settings.mood is None else moods.of(settings.mood)
+    return MoodCurve.constant(
+        Mood(
+            place.valence if settings.valence is None else settings.valence,
+            place.arousal if settings.arousal is None else settings.arousal,
+        )
+    )
+
+
+def voices_of(settings: SampleSettings) -> tuple[Voice, ...]:
+    """Who plays; `program` is one instrument for everything. InputError where nobody is known by that name."""
+    program = program_named(settings.program)
+    if program and settings.instruments != "piano":
+        raise InputError(f"instruments={settings.instruments} and program={settings.program} both choose; give one")
+    if program:
+        return (Voice(program, ALL),)
+    return palette(settings.instruments)
+
+
+def fitting_palette(mood: Mood | None) -> str:
+    """A palette whose tone suits a mood: bright for glad moods, dark for sad ones, more players the livelier."""
+    if mood is None or abs(mood.valence) + abs(mood.arousal) < 0.3:
+        return "piano"
+    if mood.valence >= 0:
+        return "folk" if mood.arousal >= 0 else "harp"
+    return "orchestra" if mood.arousal >= 0 else "chamber"
+
+
+def cue_of(shown: BeatFeatures | None, cuts: np.ndarray, tempo: float, arousal: np.ndarray | None = None) -> Cue:
+    """What the picture asks of the player: loud where much moves, soft in the dark, struck on the cuts (seconds).
+
+    `arousal` (T,) -1..1 is added. Image embeddings say nothing of motion and light.
+    """
+    seen = {} if shown is None else curves(shown)
+    energy = np.zeros(0)
+    if seen:
+        motion, light = np.array(seen["motion"]), np.array(seen["light"])
+        energy = MOTION_SHARE * (2 * motion - 1) + LIGHT_SHARE * (2 * light - 1)
+    if arousal is not None:
+        base = energy if len(energy) else np.zeros(len(arousal))
+        energy = np.clip(base + AROUSAL_SHARE * arousal[: len(base)], -1, 1)
+    return Cue(energy, np.rint(np.asarray(cuts) * tempo / 60 * STEPS_PER_BEAT).astype(np.int64))
+
+
+def cue_for(
+    settings: SampleSettings, tempo: float, shots: np.ndarray, shown: BeatFeatures | None, moods: MoodCurve | None
+) -> Cue:
+    """The cue of a video with these shots (S, 2) seconds under these settings and moods."""
+    cuts = np.asarray(shots)[1:, 0] if settings.accent_cuts else np.zeros(0)
+    arousal = None
+    if moods is not None and shown is not None:
+        arousal = moods.at((np.arange(len(shown.visual)) + 0.5) * 60 / tempo)[1]
+    return cue_of(shown, cuts, tempo, arousal)
+
+
+def play(notes: Notes, settings: SampleSettings, tempo: float, shots: np.ndarray, cue: Cue, take: int = 0) -> Played:
+    """Play notes that have their velocities (performer.shaped). The same settings and take play the same.
+
+    InputError for an unknown instrument and for more instruments than parts.
+    """
+    lead = lead_of(notes)
+    seed = (settings.seed, take) if take else (settings.seed,)
+    played = timed(notes, manner_of(settings), cue, seed, tempo, lead)
+    parts = tuple(arrange(played, lead, voices_of(settings)))
+    return Played(played, parts, tempo, np.asarray(shots)[1:, 0], settings.room)
+
+
+def manner_of(settings: SampleSettings) -> Manner:
+    """How freely the settings ask to be played."""
+    return Manner(settings.dynamics, settings.humanize)
+
+
+def sounding(played: Played, settings: SampleSettings, seconds: float, fade: float | None = None) -> Sound:
+    """The sound, `seconds` long, at the loudness asked for, and with `stems` that of each part alone.
+
+    `fade` is how long the picture takes to fade to black, if it does: with fade=auto the music goes with it. InputError
+    for a soundfont that cannot be used.
+    """
+    font = find_soundfont(settings.soundfont)
+    samples, ending = round(seconds * RENDER_RATE), round(fade_seconds(settings, fade) * RENDER_RATE)
+    programs = [part.voice.program for part in played.parts]
+    files = [played.alone(part) for part in played.parts] if settings.stems else [played.midi]
+    raw = [fit_length(render_bytes(file, font, programs), samples, ending) for file in files]
+    mix, stems = normalise_together(raw, RENDER_RATE, settings.lufs)
+    return Sound(mix, dict(zip(played.names(), stems, strict=True)) if settings.stems else {})
+
+
+def fade_seconds(settings: SampleSettings, picture: float | None) -> float:
+    """How long the sound fades at the end; `picture`: seconds in which the picture fades to black, None for none."""
+    if settings.ending != "fade":
+        return CUT_FADE[settings.ending]
+    if settings.fade == "auto":
+        return LEAST_FADE if picture is None else max(LEAST_FADE, picture)
+    return float(settings.fade)
+
+
+def rights(settings: SampleSettings) -> dict[str, str]:
+    """Under which licences everything stands that went into the music, and whose it is."""
+    font: Path = find_soundfont(settings.soundfont)
+    return {
+        "code": "MIT (diffbgm)",
+        "weights": "MIT (diffbgm-lite, trained on POP909, MIT); other checkpoints as their makers say",
+        "soundfont": licence_of(font),
+        "result": "yours: this project claims no rights in the notes and the sound that it makes for you",
+    }

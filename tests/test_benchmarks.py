@@ -1,0 +1,49 @@
+"""The harness of the benchmarks: what it counts and prints, and that the quick ones run."""
+
+import json
+
+import pytest
+
+from benchmarks.__main__ import NAMES, main
+from benchmarks.harness import cell, mean, rate, seconds, show
+
+
+def ticking():
+    """A clock that moves on by one second with every look at it."""
+    now = iter(range(1000))
+    return lambda: float(next(now))
+
+
+def test_the_first_call_is_not_counted():
+    calls = []
+    assert seconds(lambda: calls.append(1), 3, ticking()) == [1, 1, 1]
+    assert len(calls) == 4
+
+
+def test_rates_have_a_mean_and_an_interval():
+    assert rate([2.0, 2.0, 2.0], 10) == {"mean": 5.0, "ci95": pytest.approx([5, 5]), "n": 3}
+    spread = mean([1.0, 2.0, 3.0, 4.0])
+    assert spread["ci95"][0] < spread["mean"] == 2.5 < spread["ci95"][1]
+    assert mean([7.0])["ci95"] is None
+
+
+def test_a_table_and_a_json_line(capsys):
+    show("x", [{"name": "a", "value": 1234.5}, {"name": "b", "value": mean([2.0])}], seed=3)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == ["| name | value |", "|---|---|", "| a | 1,234 |", "| b | 2 [2, 2] |"]
+    assert json.loads(lines[4])["seed"] == 3
+    assert cell(0.12345) == "0.1235"
+
+
+@pytest.mark.parametrize("name", ["roll", "seams"])
+def test_quick_ones_end_with_a_json_line(name, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["benchmarks"])
+    assert main([name, "--quick", "--repeats", "1"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["bench"] == name
+    assert found["rows"]
+
+
+def test_an_unknown_name_is_answered_with_the_list(capsys):
+    assert main(["speed"]) == 2
+    assert "|".join(NAMES) in capsys.readouterr().err
