@@ -57,7 +57,7 @@ COLUMNS = {
     "onsets": "notes",
     "polyphony": "polyphony",
     "follows": "Spearman",
-    "p_20": "P@20",
+    "segment_p_20": "P@20 of segments",
     "oa": "OA",
     "two_sample": "two-sample",
 }
@@ -165,7 +165,7 @@ def numbers(
     if cfg.structure and "si" not in known:
         values["si"] = [structure(piece) for piece in tqdm(music, "structure", leave=False, disable=None)]
     found = {name: summary(column) for name, column in values.items() if name not in known}
-    if cfg.retrieval and "p_20" not in known:
+    if cfg.retrieval and "segment_p_20" not in known:
         queries, reference = (
             [Segment(f"{row} {song}", 0, piece) for row, (song, piece) in enumerate(zip(songs, part, strict=True))]
             for part in (music, real)
@@ -173,7 +173,12 @@ def numbers(
         heard = [query for query in queries if len(query.notes)]
         result, _ = retrieve(load_musicnn(cfg.musicnn or WEIGHTS), heard, reference, cfg.seed)
         p_20 = result.precision[20]
-        found["p_20"] = {"mean": p_20.value, "ci95": [p_20.low, p_20.high], "n": len(heard), "chance": p_20.chance}
+        found["segment_p_20"] = {
+            "mean": p_20.value,
+            "ci95": [p_20.low, p_20.high],
+            "n": len(heard),
+            "chance": p_20.chance,
+        }
     return found
 
 

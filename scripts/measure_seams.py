@@ -27,9 +27,9 @@ from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.diffusion.longform import METHODS
 from diffbgm.evaluation.report import bootstrap
-from diffbgm.evaluation.structure import fitness_of_midi, si_bands
+from diffbgm.evaluation.structure import fitness_of_midi, si_columns
 from diffbgm.generation.composer import Composer, Request
-from diffbgm.generation.loading import device_named
+from diffbgm.generation.loading import chosen_sampler, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.key import pitch_class_weights
@@ -49,7 +49,12 @@ def measure_seams(cfg: DictConfig) -> int:
     found = {"real": [distances(song.notes) for song in songs]}
     for method in METHODS:
         settings = replace(compose_settings(cfg.compose), longform=method)
-        composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device_named(cfg.device))
+        composer = Composer(
+            checkpoint,
+            chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),
+            settings,
+            device_named(cfg.device),
+        )
         found[method] = []
         for index, song in enumerate(tqdm(songs, method, disable=None)):
             *_, progress = composer.compose([Request(song.beats, (cfg.seed, index))])
@@ -83,7 +88,7 @@ def _si(music: Notes) -> float:
     """Highest fitness of any part from 3 s on, of the piece played at 120 BPM; NaN for silence."""
     with TemporaryDirectory() as folder:
         write_midi(music, path := Path(folder) / "piece.mid")
-        found = si_bands(fitness_of_midi(path))["si_3"]
+        found = si_columns(fitness_of_midi(path))["si_3"]
     return np.nan if found is None else found
 
 

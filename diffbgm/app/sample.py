@@ -16,6 +16,7 @@ from diffbgm.app.page import PAGES, write_page, write_single_pages
 from diffbgm.app.results import write_takes
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, writable_folder
+from diffbgm.generation.loading import chosen_sampler
 from diffbgm.generation.pipeline import Advance, Pipeline, check_wishes
 from diffbgm.generation.settings import SampleSettings, sample_settings
 from diffbgm.video.folder import find_videos, output_names
@@ -63,7 +64,6 @@ def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = sample_settings(plain)
     check_wishes(settings)
-    sampler = instantiate(cfg.sampler)
     pipeline = Pipeline.from_pretrained(
         cfg.checkpoint,
         cfg.device,
@@ -72,7 +72,8 @@ def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
         cache=cfg.cache,
         compile=cfg.compile,
     )
-    pipeline.composer = pipeline.composer.asked(settings, sampler)
+    own = pipeline.composer.config.sampling.sampler
+    pipeline.composer = pipeline.composer.asked(settings, chosen_sampler(plain["sampler"], own))
     pipeline.about["config"] = plain
     return pipeline, settings
 

@@ -54,22 +54,19 @@ def with_chance(summary: Summary, songs: Sequence[Aligned]) -> Summary:
     return {**summary, "chance": float(turned), "p": p_value(list(songs))}
 
 
-def retrieval_summaries(published: Retrieval, strict: Retrieval | None) -> dict[str, Summary]:
-    """p_1 .. p_20 and mean_rank of the published protocol, and the same with `_strict`."""
-    summaries = {}
-    for suffix, result in (("", published), ("_strict", strict)):
-        if result is None:
-            continue
-        numbers: dict[str, Estimate] = {f"p_{k}": estimate for k, estimate in result.precision.items()}
-        for name, estimate in {**numbers, "mean_rank": result.mean_rank}.items():
-            summaries[name + suffix] = {
-                "mean": estimate.value,
-                "ci95": [estimate.low, estimate.high],
-                "n": result.queries,
-                "chance": estimate.chance,
-                "candidates": result.candidates,
-            }
-    return summaries
+def retrieval_summaries(found: Retrieval, name: str, mean_rank: str) -> dict[str, Summary]:
+    """Precision at each K as `name` with K in the place of {}, and the mean rank, each with its chance line."""
+    numbers: dict[str, Estimate] = {name.format(k): estimate for k, estimate in found.precision.items()}
+    return {
+        column: {
+            "mean": estimate.value,
+            "ci95": [estimate.low, estimate.high],
+            "n": found.queries,
+            "chance": estimate.chance,
+            "candidates": found.candidates,
+        }
+        for column, estimate in {**numbers, mean_rank: found.mean_rank}.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from diffbgm.errors import InputError
 from diffbgm.files import atomic
 from diffbgm.generation.playing import Played, Sound, cue_for, play, rights, sounding
 from diffbgm.generation.settings import SampleSettings
+from diffbgm.generation.states import States
 from diffbgm.music.audio import RENDER_RATE
 from diffbgm.music.key import estimate_key
 from diffbgm.music.mood import MoodCurve
@@ -47,7 +48,7 @@ class Music:
     take: int = 0  # 0, 1, ... in the order of their seeds
     tempo_score: float | None = None  # share of cuts on beats, as `choose_tempo` counts it
     transposed: int = 0  # semitones by which `settings.key` moved the piece
-    states: tuple[np.ndarray, np.ndarray] | None = None  # kept timesteps (n,) and predicted rolls (n, 2, L, P)
+    states: States | None = None  # where keep_states asked for them
     moods: MoodCurve | None = None  # that were asked for
     seconds: Mapping[str, float] = field(default_factory=dict)  # what making it took, by stage
     about: Mapping[str, Any] = field(default_factory=dict)  # checkpoint, device and versions
