@@ -1,4 +1,4 @@
-"""Settings of all tests: one thread, since networks this small are slower on several, and no GPU tests without a GPU."""
+"""Settings of all tests: one thread, as networks this small are slower on several; GPU tests only with a GPU."""
 
 import os
 
