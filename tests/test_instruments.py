@@ -1,5 +1,7 @@
 """Instruments by name and what each voice of a palette plays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from strategies import notes_of
@@ -100,6 +102,15 @@ def test_each_voice_gets_its_part_and_no_note_is_lost() -> None:
     (alone,) = arrange(played(PIECE), LEAD, palette("piano"))
     assert alone.performance.notes is not PIECE
     np.testing.assert_array_equal(alone.performance.notes.pitch, PIECE.pitch)
+
+
+def test_a_piano_piece_in_two_parts_keeps_them_as_two_tracks() -> None:
+    parts = arrange(played(replace(PIECE, track=(~LEAD).astype(int))), LEAD, palette("piano"))
+    assert [part.voice.name for part in parts] == [
+        "Acoustic Grand Piano (lead)",
+        "Acoustic Grand Piano (accompaniment)",
+    ]
+    assert [len(part.performance.notes) for part in parts] == [3, 3]
 
 
 def test_a_pad_holds_the_harmony() -> None:

@@ -3,7 +3,7 @@
 Shape legend: N notes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,8 @@ def arrange(performance: Performance, lead: np.ndarray, voices: tuple[Voice, ...
     plays the piece's harmony in half bars. Notes outside a voice's range are moved by octaves into it. A piece without
     notes gives every voice an empty part.
     """
+    if performance.notes.track.any():  # a piece that was composed in two parts keeps them as two tracks
+        voices = tuple(part for voice in voices for part in _apart(voice))
     roles = {voice.role for voice in voices}
     bass = _bass(performance.notes, lead) if "bass" in roles else np.zeros(len(lead), bool)
     chosen = {
@@ -58,6 +60,11 @@ def arrange(performance: Performance, lead: np.ndarray, voices: tuple[Voice, ...
         fitted = Performance(in_range(played.notes, *voice.range), played.delay, played.pedal, played.energy)
         parts.append(Part(voice, fitted))
     return [part for part in parts if len(part.performance.notes)] or parts
+
+
+def _apart(voice: Voice) -> tuple[Voice, ...]:
+    """A voice that plays everything, as one for the tune and one for the accompaniment."""
+    return (replace(voice, role="lead"), replace(voice, role="accompaniment")) if voice.role == ALL else (voice,)
 
 
 def in_range(notes: Notes, low: int, high: int) -> Notes:
