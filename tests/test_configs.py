@@ -28,6 +28,7 @@ SCRIPTS = (
     "reproduce",
     "bench_samplers",
     "fit_harmony",
+    "measure_harmony",
 )
 
 
