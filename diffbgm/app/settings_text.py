@@ -160,7 +160,7 @@ def _listed(topic: Topic) -> str:
 
 
 def _choices(group: Group) -> str:
-    lines = []
+    lines: list[str] = []
     for option, about in group.options.items():
         lines += _columns(f"  {group.name}={option}", about + (" (default)" if option == group.default else ""))
     return "\n".join(lines)

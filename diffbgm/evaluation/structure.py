@@ -13,6 +13,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def self_similarity(audio: np.ndarray) -> np.ndarray | None:
     return libfmp.c4.normalization_properties_ssm(kept)
 
 
-def _plain(function: Callable) -> Callable:
+def _plain(function: Callable[..., Any]) -> Any:
     """A function of libfmp without numba, which compiles for seconds and gains nothing on its array expressions."""
     return getattr(function, "py_func", function)
 
