@@ -44,17 +44,9 @@ class Asset:
 FOLDERS = {"demo": "data/demo", "unseen": "data/unseen"}
 TABLE = Path(__file__).with_name("assets.yaml")
 ASSETS = tuple(
-    Asset(
-        str(group),
-        row.registry,
-        row.package,
-        file.member,
-        file.sha256,
-        f"{FOLDERS[str(group)]}/{file.target}",
-        row.note,
-    )
-    for group, rows in OmegaConf.load(Path(__file__).with_name("assets.yaml")).items()
-    for row in rows
+    Asset(group, row.registry, row.package, file.member, file.sha256, f"{folder}/{file.target}", row.note)
+    for group, folder in FOLDERS.items()
+    for row in OmegaConf.load(TABLE)[group]
     for file in row.files
 )
 
