@@ -11,6 +11,7 @@ videos come from `diffbgm fetch demo`.
 import argparse
 import itertools
 import json
+import math
 import sys
 import wave
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ from diffbgm.files import writable_folder
 from diffbgm.generation.pipeline import Advance, Pipeline
 from diffbgm.generation.settings import SampleSettings
 from diffbgm.music.audio import fit_length, loudness
+from diffbgm.music.harmony import bars_of, over_bars, parse_chords, share_heard
 from diffbgm.music.key import Key, estimate_key
 from diffbgm.music.midi import Score, read_midi, write_midi
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, STEPS_PER_BEAT, Notes
@@ -128,7 +130,7 @@ def tempo(studio: Studio) -> Iterator[Row]:
 
 
 def key(studio: Studio) -> Iterator[Row]:
-    """Every tonic, modes, videos and seeds taking turns; a piece in the other mode goes to the relative key."""
+    """Every tonic, modes, videos and seeds taking turns; a piece that is transposed may be in the relative key."""
     keys = [Key(tonic, minor=tonic % 2 == 1) for tonic in range(12)]
     turns = itertools.cycle(itertools.product(studio.seeds, studio.videos))
     made = [studio.takes(video, key=str(asked), seed=s)[0] for asked, (s, video) in zip(keys, turns, strict=False)]
@@ -136,6 +138,16 @@ def key(studio: Studio) -> Iterator[Row]:
     yield row("key", "12 keys", "share in the key", [asked == got for asked, got in pairs])
     related = [got in (asked, relative(asked)) for asked, got in pairs]
     yield row("key", "12 keys", "share in the key or its relative", related)
+
+
+def chords(studio: Studio) -> Iterator[Row]:
+    """A chord a bar, asked in major and minor; how many bars have it. Beside it, a piece that was asked for none."""
+    for asked in ("C G Am F", "Dm Bb F C", "E A B7 E"):
+        made = studio.pieces(chords=asked)
+        yield row("chords", asked, "share of bars with the chord", [piece.report["chords_heard"] for piece in made])
+        wished = [over_bars(parse_chords(asked), bars_of(math.ceil(piece.beats))) for piece in made]
+        free = [share_heard(piece.notes, plan) for piece, plan in zip(studio.pieces(), wished, strict=True)]
+        yield row("chords", "none", f"share of bars with {asked}", [share or 0.0 for share in free])
 
 
 def seed(studio: Studio) -> Iterator[Row]:
@@ -251,7 +263,7 @@ def guidance(studio: Studio) -> Iterator[Row]:
 
 
 CONTROLS: dict[str, Callable[[Studio], Iterator[Row]]] = {
-    **{function.__name__: function for function in (tempo, key, seed, intensity, caption, melody, keep_bars)},
+    **{function.__name__: function for function in (tempo, key, chords, seed, intensity, caption, melody, keep_bars)},
     **{function.__name__: function for function in (ending, mix, lufs, variations, window, guidance)},
 }
 

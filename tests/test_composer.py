@@ -11,19 +11,24 @@ from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.errors import InputError
 from diffbgm.generation.composer import Composer, ComposeSettings, Request
 from diffbgm.generation.form import common_theme, theme_of
+from diffbgm.generation.harmony import wished
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.config import checkpoint_config
 from diffbgm.models.network import build_network
+from diffbgm.music.harmony import parse_chords
+from diffbgm.music.theme import GROOVE, HARMONY
 from diffbgm.video.features import BeatFeatures
 
 STEPS = 2
 
 
-def composer(form: str | None, longform: str = "joint", themes: bool = True, planes: int = 2) -> Composer:
+def composer(
+    form: str | None, longform: str = "joint", themes: bool = True, planes: int = 2, references: bool = False
+) -> Composer:
     """A narrow network with random weights, loud enough to play notes."""
     torch.manual_seed(0)
     unet = {"channels": 32, "attention_levels": [1], "n_res_blocks": 1, "channel_multipliers": [1, 2], "n_heads": 2}
-    unet |= {"d_cond": 32, "pack": [4, 4], "theme_condition": themes}
+    unet |= {"d_cond": 32, "pack": [4, 4], "theme_condition": themes, "reference_condition": references}
     unet |= {"in_channels": planes, "out_channels": planes}
     conditioner = {"visual_width": 9, "language_width": 12, "selector": {"strategy": "language_video"}}
     network = build_network({"unet": unet, "conditioner": conditioner}).eval()
@@ -100,7 +105,7 @@ def test_a_piece_of_one_window_needs_no_sketch():
 
 
 def test_pieces_of_any_lengths_do_not_disturb_each_other():
-    wishes = [request(80, 1), request(20, 2), request(33, 3)]
+    wishes = [request(80, 1), request(64, 2), request(33, 3)]
     *_, together = composer("AB").compose(wishes)
     for wish, roll in zip(wishes, together.rolls, strict=True):
         *_, alone = composer("AB").compose([wish])
@@ -147,3 +152,65 @@ def test_a_network_with_parts_composes_both(longform):
     notes = machine.notes(roll)
     assert set(notes.track.tolist()) == {0, 1}
     assert len(notes.select(notes.track == 0)) == int((roll[0] > 0.5).sum())
+
+
+def test_a_form_with_letters_beyond_the_piece_is_refused():
+    with pytest.raises(InputError, match="form=AABA has 4 letters, but the piece has 2 sections"):
+        list(composer("AABA").compose([request(64)]))
+    assert len(list(composer(None).compose([request(64)]))) == 2 * STEPS, (
+        "the checkpoint's own form goes on until the end"
+    )
+
+
+def test_a_piece_is_asked_for_its_chords(monkeypatch):
+    """In its sketches and on the whole; its groove stays that of its sections."""
+    plan = wished(parse_chords("C Am"), 64)
+    for form in ("AB", "free"):
+        machine = composer(form)
+        seen = watched(machine, monkeypatch)
+        *_, last = machine.compose([replace(request(64), harmony=plan)])
+        assert machine.harmony(replace(request(64), harmony=plan)) == plan
+        for theme, starts in zip(seen, ([0], [32], [0, 16, 32]) if form == "AB" else ([0, 16, 32],), strict=True):
+            for window, start in zip(theme, starts, strict=True):
+                np.testing.assert_array_equal(window[:, HARMONY], plan.plane(96)[start : start + 32])
+        assert seen[-1][..., GROOVE].any() == (form == "AB")
+    assert (last.rolls[0] - list(composer("free").compose([request(64)]))[-1].rolls[0]).abs().max() > 1e-3
+
+
+def test_planned_chords_are_those_of_the_seed():
+    machine = composer("AB").asked(ComposeSettings(form="AB", harmony="plan"))
+    plans = [machine.harmony(request(64, seed)) for seed in (0, 0, 1)]
+    assert plans[0] == plans[1] != plans[2]
+    assert len(plans[0].chords) == 32
+    assert composer("AB").harmony(request(64)) is None
+    for wish in ({"harmony": "plan"}, {"reprise": 0.5}):
+        with pytest.raises(InputError, match="which this is not"):
+            composer("free", themes=False).asked(ComposeSettings(**wish))
+
+
+def test_sections_are_told_the_sketch_of_their_letter(monkeypatch):
+    machine = composer("ABA-", references=True).asked(ComposeSettings(form="ABA-", reprise=0.6))
+    seen, encode = [], machine.network.encode
+
+    def watching(condition):
+        seen.append(condition.reference)
+        return encode(condition)
+
+    monkeypatch.setattr(machine.network, "encode", watching)
+    steps = list(machine.compose([request(4 * 32)]))
+    first, second = (torch.from_numpy(cells(steps[k * STEPS - 1].rolls[0])) for k in (1, 2))
+    assert [part is None for part in seen] == [True, True, False]
+    for window, sketch, asked in zip(seen[2][::2], (first, second, first, first), (1.0, 1.0, 0.6, 0.3), strict=True):
+        assert torch.equal(window[:2], sketch)
+        assert torch.all(window[2] == asked)
+
+
+def test_auto_sections_follow_what_is_seen(monkeypatch):
+    """Two shots that look alike around another, with cuts near bar lines."""
+    wish = request(80)
+    visual, cut = np.full((80, 9), 0.2, np.float32), np.zeros(80, bool)
+    visual[25:57] = 0.8
+    cut[[25, 57]] = True
+    machine = composer("auto")
+    parts = machine.sections(replace(wish, beats=replace(wish.beats, visual=visual, cut=cut)))
+    assert [(part.letter, part.beat, part.beats) for part in parts] == [("A", 0, 24), ("B", 24, 32), ("A", 56, 32)]

@@ -23,6 +23,8 @@ SCRIPTS = (
     "reproduce",
     "bench_samplers",
     "fit_harmony",
+    "measure_harmony",
+    "measure_reprise",
 )
 
 

@@ -5,8 +5,20 @@ import pytest
 from rolls import roll_of
 
 from diffbgm.errors import InputError
-from diffbgm.generation.form import Section, check_form, common_theme, first_sections, laid_out, sections, theme_of
-from diffbgm.music.theme import GROOVE, THEME_WIDTH
+from diffbgm.generation.form import (
+    FIGURE,
+    Section,
+    check_form,
+    common_theme,
+    first_sections,
+    laid_out,
+    letters_of,
+    references,
+    sections,
+    starts_at_cuts,
+    theme_of,
+)
+from diffbgm.music.theme import GROOVE, HARMONY, THEME_WIDTH
 
 C, G = 0, 7
 
@@ -35,7 +47,37 @@ def test_sections_get_the_theme_of_their_letter_and_what_is_between_stays_open()
     np.testing.assert_array_equal(plane[:, 0], np.repeat([1, 2, 0, 2], [32, 32, 32, 4]))
 
 
-@pytest.mark.parametrize("form", ["", "aaba", "A B", "A1", "none"])
+@pytest.mark.parametrize("form", ["", "aaba", "A B", "A1", "none", "-A"])
 def test_other_forms_are_refused(form: str) -> None:
     with pytest.raises(InputError, match="AABA"):
         check_form(form)
+
+
+def test_a_section_without_a_letter_keeps_the_groove_of_the_one_before() -> None:
+    themes = {"A": np.ones((32, THEME_WIDTH), np.float32)}
+    plane = laid_out(sections("A-", 64), themes, 64)
+    assert plane[32:, GROOVE].all()
+    assert not plane[32:, HARMONY].any()
+    np.testing.assert_array_equal(plane[:32], themes["A"])
+
+
+def test_references_say_how_like_to_be() -> None:
+    sketches = {letter: np.full((2, 128, 128), value, np.float32) for letter, value in (("A", 1), ("B", 0.5))}
+    told = references(sections("ABA-", 100), sketches, 100, 0.7)
+    assert told.shape == (3, 400, 128)
+    np.testing.assert_array_equal(told[0, ::128, 0], [1, 0.5, 1, 1])
+    np.testing.assert_allclose(told[2, ::128, 0], [1, 1, 0.7, FIGURE])
+
+
+def test_sections_begin_at_cuts_by_bar_lines() -> None:
+    """Four to eight bars after the one before, the last that lies within a beat of a cut; else after eight bars."""
+    cut = np.zeros(120, bool)
+    cut[[6, 18, 21, 29, 70]] = True
+    assert starts_at_cuts(cut) == [0, 28, 60, 92]
+    assert starts_at_cuts(np.zeros(33, bool)) == [0, 32]
+    assert starts_at_cuts(np.zeros(32, bool)) == [0]
+
+
+def test_what_looks_alike_has_one_letter() -> None:
+    seen = np.repeat([[0.1, 0.9], [0.8, 0.2], [0.12, 0.85], [0.5, 0.5]], 4, axis=0)
+    assert letters_of(seen, [0, 4, 8, 12]) == "ABAC"

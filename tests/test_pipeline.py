@@ -257,6 +257,11 @@ def test_controls_reach_the_music(tmp_path, call):
         (["mix=loud"], "mix=loud cannot be used; give one of replace, duck, keep"),
         (["ending=bang"], "ending=bang cannot be used"),
         (["key=H"], "unknown key 'H'"),
+        (["chords=C H F"], "'H' is no chord"),
+        (["compose.reprise=2"], "compose.reprise=2 cannot be used"),
+        (["compose.reprise=0.5"], "reprise=0.5 needs a network with reference_condition"),
+        (["compose.harmony=plan"], "harmony=plan needs a network with theme_condition"),
+        (["compose.form=auto"], "form=auto needs a network with theme_condition"),
         (["compose.window=5"], "compose.window=5 cannot be used; give one of 4, 8, 16, 32, or dynamic"),
         (["compose.longform=circular"], "compose.longform=circular cannot be used"),
         (["sampler.steps=0"], "sampler.steps is 0"),
@@ -275,7 +280,7 @@ def test_controls_reach_the_music(tmp_path, call):
         (["compose.guidance=nan"], "compose.guidance=nan cannot be used"),
         (["compose.threshold=2"], "compose.threshold=2 cannot be used"),
         (["seed=-1"], "seed=-1 cannot be used"),
-        (["precision=fp8"], "precision=fp8 is unknown"),
+        (["precision=fp8"], "precision=fp8 cannot be used; give one of auto"),
         (["device=tpu9"], "device=tpu9 cannot be used here"),
         (["features=clip"], "was trained on features=lite"),
         (["tempoo=90"], "unknown setting 'tempoo'"),
@@ -321,7 +326,7 @@ def test_an_output_folder_that_cannot_be_written_is_named(odd_videos, call, tmp_
     (tmp_path / "file").write_text("in the way")
     assert call(odd_videos / "short.mp4", tmp_path / "file" / "out") == 1
     error = capsys.readouterr().err
-    assert "cannot write in" in error
+    assert "cannot write" in error
     assert "choose a folder" in error
 
 

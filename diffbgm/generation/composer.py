@@ -8,7 +8,7 @@ Shape legend: N beats of a piece, K windows of 32 beats, L = 4 N steps, P pitche
 """
 
 import copy
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,16 +23,23 @@ from diffbgm.diffusion.samplers import Sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.generation.form import (
+    AUTO,
     FREE,
     Section,
     check_form,
     common_theme,
     first_sections,
     laid_out,
+    lettered,
+    letters_of,
+    references,
     sections,
+    starts_at_cuts,
     theme_of,
 )
-from diffbgm.generation.settings import ComposeSettings
+from diffbgm.generation.harmony import HarmonyPlan, planned
+from diffbgm.generation.settings import PLAN, ComposeSettings
+from diffbgm.generation.told import Told, all_told, cut_condition, in_chords
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.denoiser import Denoiser
@@ -41,8 +48,10 @@ from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEG
 from diffbgm.music.parts import decode_parts, merged
 from diffbgm.music.theme import THEME_WIDTH
 from diffbgm.video.features import BeatFeatures
+from diffbgm.video.steer import looks
 from diffbgm.video.windows import dynamic_windows
 
+REPRISE = 0.7  # how like the first time sections of one letter are asked to be, unless said otherwise
 SKETCH = 1_000_003  # tells the noise of a section's sketch from that of the piece's windows
 
 
@@ -53,10 +62,15 @@ class Request:
     beats: BeatFeatures
     seed: tuple[int, ...]  # the piece's noise depends on this alone
     known: Known | None = None  # music to keep: roll and mask (C, L, P)
+    harmony: HarmonyPlan | None = None  # chords to be composed in
 
     def section(self, part: Section) -> "Request":
-        """One section of it as a piece of its own."""
+        """One section of it as a piece of its own; its chords are told by the piece."""
         return Request(self.beats[part.span], (*self.seed, SKETCH, part.beat), self._known(part))
+
+    def chords(self) -> np.ndarray | None:
+        """What the chords ask of every beat, (N, 12)."""
+        return None if self.harmony is None else self.harmony.plane(len(self.beats.visual))
 
     def holds(self, part: Section) -> bool:
         """Whether some of the music to keep lies in a section."""
@@ -115,11 +129,20 @@ class Composer:
             window=config.window if settings.window is None else settings.window,
             temperature=defaults.temperature if settings.temperature is None else settings.temperature,
             form=usual if settings.form is None else settings.form,
+            reprise=REPRISE if settings.reprise is None and self.network.reference_condition else settings.reprise,
         )
+        self._asked_form = settings.form
         check_form(self.form)
         if self.form != FREE and not themes:
             raise InputError(
                 f"form={self.form} needs a network with theme_condition, which this is not; give form={FREE}"
+            )
+        if settings.harmony == PLAN and not themes:
+            raise InputError(f"harmony={PLAN} needs a network with theme_condition, which this is not; leave it out")
+        if settings.reprise is not None and not self.network.reference_condition:
+            raise InputError(
+                f"reprise={settings.reprise:g} needs a network with reference_condition, which this is not; "
+                "leave it out"
             )
         self.sampler = sampler
         self.schedule = sqrt_linear(**vars(config.schedule))
@@ -129,53 +152,95 @@ class Composer:
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
         """Generate all pieces together, a step at a time; the last yielded rolls are the music.
 
-        Where the pieces have a form, the steps of the sketches of their sections come first.
+        Where the pieces have a form, the steps of the sketches of their sections come first. InputError for a form with
+        more letters than a piece has sections, and for chords that this network cannot be told.
         """
-        themes = yield from self._themes(requests)
-        yield from self._together(requests, themes, self.settings.longform)
+        requests = [replace(request, harmony=self.harmony(request)) for request in requests]
+        sketches = yield from self._sketches(requests)
+        yield from self._together(requests, self._told(requests, sketches), self.settings.longform)
 
-    def _together(
-        self, requests: Sequence[Request], themes: Sequence[np.ndarray | None], longform: str
-    ) -> Iterator[Progress]:
-        """Pieces with themes (N, 16) of their beats, all or none."""
+    def harmony(self, request: Request) -> HarmonyPlan | None:
+        """The chords that a piece is composed in: its own, or, with harmony=plan, planned ones; None for neither."""
+        if request.harmony is None and self.settings.harmony == PLAN:
+            return planned(request.beats, request.seed, self.sections(request), None)
+        if request.harmony is not None and not self.network.theme_condition:
+            raise InputError("chords need a network with theme_condition, which this is not; leave chords= out")
+        return request.harmony
+
+    def sections(self, request: Request) -> list[Section]:
+        """The sections of a piece; none where one window holds it, or where all of them hold music to keep.
+
+        InputError where the form that was asked for has more letters than the piece has sections.
+        """
+        beats = len(request.beats.visual)
+        own = self._all_sections(request.beats)
+        if self._asked_form not in (None, FREE, AUTO) and len(self.form) > len(own):
+            raise InputError(
+                f"form={self.form} has {len(self.form)} letters, but the piece has {len(own)} sections of eight bars; "
+                f"give {len(own)} at most, or form={FREE}"
+            )
+        return own if beats > BEATS_PER_SEGMENT and not all(map(request.holds, own)) else []
+
+    def _all_sections(self, beats: BeatFeatures) -> list[Section]:
+        if self.form == FREE:
+            return []
+        if self.form != AUTO and not self.network.reference_condition:
+            return sections(self.form, len(beats.visual))
+        starts = starts_at_cuts(beats.cut)
+        return lettered(letters_of(looks(beats), starts) if self.form == AUTO else self.form, starts)
+
+    def _together(self, requests: Sequence[Request], told: Sequence[Told], longform: str) -> Iterator[Progress]:
+        """Pieces with what is told of their beats."""
         pieces, parts = [], []
-        for request, theme in zip(requests, themes, strict=True):
+        for request, own in zip(requests, told, strict=True):
             piece_plan = plan(STEPS_PER_BEAT * len(request.beats.visual), longform, self.network.planes)
             pieces.append(Job(piece_plan, request.seed, request.known))
-            parts.append(self._encode(request.beats, piece_plan, theme))
+            parts.append(self._encode(request.beats, piece_plan, own))
         yield from self._generate(Encoded.concatenate(parts), pieces, longform)
 
-    def _themes(self, requests: Sequence[Request]) -> Generator[Progress, None, list[np.ndarray | None]]:
-        """The theme of each beat (N, 16) of every piece; None where none has a form.
+    def _sketches(self, requests: Sequence[Request]) -> Generator[Progress, None, list[dict[str, np.ndarray]]]:
+        """A roll (C, 128, P) of 0 and 1 of each letter of every piece.
 
-        The first section is sketched freely, those of other letters in its key and groove.
+        The first section is sketched freely, those of other letters in its key and groove; all in their chords, where
+        the piece has any.
         """
-        parts = [self._sections(request) for request in requests]
-        if not any(parts):
-            return [None] * len(requests)
-        themes: list[dict[str, np.ndarray]] = [{} for _ in requests]
-        keys: dict[int, np.ndarray] = {}
+        parts = [self.sections(request) for request in requests]
+        found: list[dict[str, np.ndarray]] = [{} for _ in requests]
         for chosen in (slice(1), slice(1, None)):
             wanted = [(index, part) for index, own in enumerate(parts) for part in first_sections(own)[chosen]]
             if not wanted:
                 break
-            told = [keys.get(index, np.zeros((BEATS_PER_SEGMENT, THEME_WIDTH), np.float32)) for index, _ in wanted]
-            for progress in self._together([requests[i].section(part) for i, part in wanted], told, "independent"):
+            themes = []
+            for index, part in wanted:
+                first = next(iter(found[index].values()), None)
+                theme = np.zeros((BEATS_PER_SEGMENT, THEME_WIDTH), np.float32)
+                if first is not None:
+                    theme = common_theme(merged(first))
+                themes.append(Told(in_chords(theme, requests[index].chords(), part.beat)))
+            pieces = [requests[index].section(part) for index, part in wanted]
+            for progress in self._together(pieces, self._filled(themes, pieces), "independent"):
                 yield replace(progress, sketch=True)
             for (index, part), roll in zip(wanted, progress.rolls, strict=True):
-                cells = self._cells(roll)
-                themes[index][part.letter] = theme_of(cells)
-                keys.setdefault(index, common_theme(cells))
-        return [
-            laid_out([part for part in own if not request.holds(part)], theme, len(request.beats.visual))
-            for request, own, theme in zip(requests, parts, themes, strict=True)
-        ]
+                found[index][part.letter] = self._cells(roll)
+        return found
 
-    def _sections(self, request: Request) -> list[Section]:
-        """The sections of a piece; none where one window holds it, or where all of them hold music to keep."""
-        beats = len(request.beats.visual)
-        own = sections(self.form, beats) if beats > BEATS_PER_SEGMENT else []
-        return own if not all(map(request.holds, own)) else []
+    def _told(self, requests: Sequence[Request], sketches: Sequence[Mapping[str, np.ndarray]]) -> list[Told]:
+        """What each piece is told: the themes of its sections and its chords, and passages to be like."""
+        told = []
+        for request, rolls in zip(requests, sketches, strict=True):
+            beats, chords = len(request.beats.visual), request.chords()
+            own = [part for part in self.sections(request) if not request.holds(part)]
+            theme, reference = None, None
+            if rolls or chords is not None:
+                themes = {letter: theme_of(merged(roll)) for letter, roll in rolls.items()}
+                theme = in_chords(laid_out(own, themes, beats), chords, 0)
+            if rolls and self.settings.reprise is not None:
+                reference = references(own, rolls, beats, self.settings.reprise)
+            told.append(Told(theme, reference))
+        return self._filled(told, requests)
+
+    def _filled(self, told: Sequence[Told], requests: Sequence[Request]) -> list[Told]:
+        return all_told(told, [len(request.beats.visual) for request in requests], self.network.planes)
 
     @property
     def form(self) -> str:
@@ -203,7 +268,7 @@ class Composer:
     def calls(self, request: Request) -> int:
         """How many times `compose` will yield for a request on its own."""
         windows = plan(STEPS_PER_BEAT * len(request.beats.visual), self.settings.longform).count
-        letters = len({part.letter for part in self._sections(request)})
+        letters = len(first_sections(self.sections(request)))
         walks = min(letters, 2) + (windows if self.settings.longform == "outpaint" else 1)
         return len(self.sampler.timesteps(self.schedule)) * walks
 
@@ -215,40 +280,16 @@ class Composer:
         return decode_parts(roll.float().cpu().numpy(), self.settings.threshold)
 
     def _cells(self, roll: Tensor) -> np.ndarray:
-        """A section's finished roll as 0 and 1 (2, 128, P), filled up with silence."""
-        cells = merged((roll.float().cpu().numpy() > self.settings.threshold).astype(np.float32))
+        """A section's finished roll as 0 and 1 (C, 128, P), filled up with silence."""
+        cells = (roll.float().cpu().numpy() > self.settings.threshold).astype(np.float32)
         return np.pad(cells, [(0, 0), (0, STEPS_PER_SEGMENT - cells.shape[1]), (0, 0)])
 
     @torch.no_grad()
-    def _encode(self, beats: BeatFeatures, piece_plan: Plan, theme: np.ndarray | None) -> Encoded:
+    def _encode(self, beats: BeatFeatures, piece_plan: Plan, told: Told) -> Encoded:
         starts = np.array([start // STEPS_PER_BEAT for start in piece_plan.starts])
         if self.settings.window == "dynamic":
             window = dynamic_windows(beats.cut, starts)
         else:
             window = np.full(len(starts), self.settings.window)
-        condition = cut_condition(beats, starts, window, theme)
+        condition = cut_condition(beats, starts, window, told)
         return self.network.encode(condition.to(self.device))
-
-
-def cut_condition(
-    beats: BeatFeatures, starts: np.ndarray, window: np.ndarray, theme: np.ndarray | None = None
-) -> Condition:
-    """The features of N beats cut into K windows of 32 beats that begin at `starts` (K,); past the end not valid.
-
-    `window` (K,): beats per attention window; `theme` (N, 16).
-    """
-    total = starts.max() + BEATS_PER_SEGMENT
-    index = starts[:, None] + np.arange(BEATS_PER_SEGMENT)
-
-    def padded(array: np.ndarray) -> Tensor:
-        room = np.zeros((max(total, len(array)), *array.shape[1:]), array.dtype)
-        room[: len(array)] = array
-        return torch.from_numpy(room[index])
-
-    return Condition(
-        padded(beats.visual),
-        padded(beats.language),
-        padded(beats.valid),
-        torch.from_numpy(window),
-        None if theme is None else padded(theme),
-    )

@@ -1,56 +1,108 @@
-"""The form of a piece: sections of eight bars, named by letters; sections of one letter share a theme.
+"""The form of a piece: sections of eight bars, named by letters; sections of one letter come back.
 
 A network that knows eight bars at a time cannot bring back what it no longer sees. So a section of each letter is
-sketched on its own first, and its theme (music/theme.py: chords and groove, without the notes) is what every section of
-that letter is asked for. The notes themselves follow the video everywhere.
+sketched on its own first. Its theme (music/theme.py: chords and groove, without the notes) is what every section of
+that letter is asked for; a network that knows references is told the sketch itself and how like it to be. A section
+without a letter (-) continues the figure of the one before. With form=auto sections begin at cuts, where one lies by
+a bar line four to eight bars on, and sections that look alike share a letter.
 
-Shape legend: S steps and T beats of a section (128 and 32), N beats of a piece, P pitches, 16 numbers of a theme.
+Shape legend: S steps and T beats of a section (128 and 32), N beats of a piece, P pitches, C planes, 16 numbers of a
+theme.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 
 import numpy as np
 
+from diffbgm.datasets.hints import reference_planes
 from diffbgm.errors import InputError
-from diffbgm.music.notes import BEATS_PER_SEGMENT
-from diffbgm.music.theme import THEME_WIDTH, groove_of, harmony_of
+from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT
+from diffbgm.music.theme import HARMONY, THEME_WIDTH, groove_of, harmony_of
 
-FREE = "free"  # no form
+FREE, AUTO = "free", "auto"  # no form; one from the shots
+CONTINUED = "-"  # in the place of a letter: as the section before goes on
+FIGURE = 0.3  # how like the section before a continued one is asked to be: its figure, not its tune
 CHORD_BEATS = 2  # over which a section's harmony is taken
+SHORTEST = BEATS_PER_SEGMENT // 2  # beats of a section that a cut ends
+ALIKE = 0.1  # root mean square difference of what is seen, below which sections share a letter
 
 
 @dataclass(frozen=True)
 class Section:
-    """Eight bars (fewer at the end of a piece)."""
+    """Eight bars (fewer before a cut and at the end of a piece)."""
 
     letter: str
     beat: int  # the first one
+    beats: int = BEATS_PER_SEGMENT  # how many, were the piece to go on
 
     @property
     def span(self) -> slice:
-        """Its beats, were it whole."""
+        """The eight bars that begin with it."""
         return slice(self.beat, self.beat + BEATS_PER_SEGMENT)
 
 
 def check_form(form: str) -> None:
-    """InputError where `form` is neither free nor letters."""
-    if form != FREE and not re.fullmatch("[A-Z]+", form):
-        raise InputError(f"form is {form!r}; give a letter for every eight bars, such as AABA, or {FREE}")
+    """InputError where `form` is neither free, auto nor letters."""
+    if form not in (FREE, AUTO) and not re.fullmatch("[A-Z][A-Z-]*", form):
+        raise InputError(
+            f"form is {form!r}; give a letter for every eight bars, such as AABA, with - where the section before goes "
+            f"on, or {AUTO} or {FREE}"
+        )
 
 
 def sections(form: str, beats: int) -> list[Section]:
     """The sections of a piece of N beats: the letters of `form`, again and again. None where it is free."""
-    starts = range(0, beats, BEATS_PER_SEGMENT)
-    return [] if form == FREE else [Section(form[k % len(form)], beat) for k, beat in enumerate(starts)]
+    return [] if form == FREE else lettered(form, range(0, beats, BEATS_PER_SEGMENT))
+
+
+def lettered(form: str, starts: Sequence[int]) -> list[Section]:
+    """Sections that begin at these beats, with the letters of `form`, again and again."""
+    stops = [*starts[1:], starts[-1] + BEATS_PER_SEGMENT]
+    spans = zip(starts, stops, strict=True)
+    return [Section(form[k % len(form)], start, stop - start) for k, (start, stop) in enumerate(spans)]
+
+
+def starts_at_cuts(cut: np.ndarray) -> list[int]:
+    """First beats of the sections of a piece whose shots begin at the beats of `cut` (N,) bool.
+
+    A section ends at the last bar line, four to eight bars on, that lies within a beat of a cut; after eight bars where
+    there is none.
+    """
+    starts = [0]
+    while len(cut) - starts[-1] > BEATS_PER_SEGMENT:
+        lines = range(starts[-1] + SHORTEST, starts[-1] + BEATS_PER_SEGMENT + 1, BEATS_PER_BAR)
+        near = [line for line in lines if cut[line - 1 : line + 2].any()]
+        starts.append(near[-1] if near else lines[-1])
+    return starts
+
+
+def letters_of(seen: np.ndarray, starts: Sequence[int]) -> str:
+    """A letter for each section that begins at `starts`: sections in which the same is seen (N, D) share one.
+
+    A section is compared with the first one of each letter by the mean over its beats.
+    """
+    means = [part.mean(axis=0) for part in np.split(seen, starts[1:])]
+    first: list[np.ndarray] = []
+    letters = ""
+    for mean in means:
+        apart = [float(np.sqrt(np.mean((mean - other) ** 2))) for other in first]
+        if apart and (min(apart) < ALIKE or len(first) == len(ascii_uppercase)):
+            letters += ascii_uppercase[int(np.argmin(apart))]
+        else:
+            letters += ascii_uppercase[len(first)]
+            first.append(mean)
+    return letters
 
 
 def first_sections(parts: list[Section]) -> list[Section]:
     """The first section of each letter, in the order in which they come."""
     first: dict[str, Section] = {}
     for part in parts:
-        first.setdefault(part.letter, part)
+        if part.letter != CONTINUED:
+            first.setdefault(part.letter, part)
     return list(first.values())
 
 
@@ -65,8 +117,38 @@ def common_theme(roll: np.ndarray) -> np.ndarray:
 
 
 def laid_out(parts: list[Section], themes: Mapping[str, np.ndarray], beats: int) -> np.ndarray:
-    """The theme of every beat of a piece (N, 16): that of its section's letter in `themes`, zeros outside `parts`."""
+    """The theme of every beat of a piece (N, 16): that of its section's letter in `themes`, zeros outside `parts`.
+
+    A continued section has the groove of the one before it in `parts`, and no chords.
+    """
     plane = np.zeros((beats + BEATS_PER_SEGMENT, THEME_WIDTH), np.float32)
-    for part in parts:
-        plane[part.span] = themes[part.letter]
+    for part, letter in _led(parts):
+        plane[part.beat : part.beat + part.beats] = themes[letter][: part.beats]
+        if part.letter == CONTINUED:
+            plane[part.beat : part.beat + part.beats, HARMONY] = 0
     return plane[:beats]
+
+
+def references(parts: list[Section], sketches: Mapping[str, np.ndarray], beats: int, reprise: float) -> np.ndarray:
+    """What a network is told (C + 1, 4 N, P) of the sketches (C, S, P) of a piece's letters, and how like to be.
+
+    The first section of a letter is to be its sketch, later ones as like it as `reprise`, continued ones as `FIGURE`.
+    """
+    planes, _, pitches = next(iter(sketches.values())).shape
+    told = np.zeros((planes + 1, (beats + BEATS_PER_SEGMENT) * STEPS_PER_BEAT, pitches), np.float32)
+    first = first_sections(parts)
+    for part, letter in _led(parts):
+        steps = part.beats * STEPS_PER_BEAT
+        asked = FIGURE if part.letter == CONTINUED else 1.0 if part in first else reprise
+        where = slice(part.beat * STEPS_PER_BEAT, part.beat * STEPS_PER_BEAT + steps)
+        told[:, where] = reference_planes(sketches[letter][:, :steps], asked)
+    return told[:, : beats * STEPS_PER_BEAT]
+
+
+def _led(parts: list[Section]) -> Iterator[tuple[Section, str]]:
+    """Each section with the letter whose sketch it is told; a continued one after none is passed over."""
+    letter = CONTINUED
+    for part in parts:
+        letter = letter if part.letter == CONTINUED else part.letter
+        if letter != CONTINUED:
+            yield part, letter

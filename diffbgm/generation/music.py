@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
+from diffbgm.generation.harmony import HarmonyPlan
 from diffbgm.generation.playing import Played, Sound, cue_for, play, rights, sounding
 from diffbgm.generation.settings import SampleSettings
 from diffbgm.music.audio import RENDER_RATE
@@ -46,7 +47,8 @@ class Music:
     shown: BeatFeatures | None = None  # what the network was shown of the video
     take: int = 0  # 0, 1, ... in the order of their seeds
     tempo_score: float | None = None  # share of cuts on beats, as `choose_tempo` counts it
-    transposed: int = 0  # semitones by which `settings.key` moved the piece
+    transposed: int = 0  # semitones by which `settings.key` moved the piece, where it could not be composed in it
+    harmony: HarmonyPlan | None = None  # the chords it was composed in; None where it chose them as it went
     states: tuple[np.ndarray, np.ndarray] | None = None  # kept timesteps (n,) and predicted rolls (n, 2, L, P)
     moods: MoodCurve | None = None  # that were asked for
     seconds: Mapping[str, float] = field(default_factory=dict)  # what making it took, by stage
@@ -130,6 +132,8 @@ class Music:
             "duration": self.duration,
             "key": self.key,
             "transposed": self.transposed,
+            "chords_asked": None if self.harmony is None else [str(chord) for chord in self.harmony.chords],
+            "chords_heard": None if self.harmony is None else self.harmony.heard(self.notes),
             "notes": len(self.notes),
             "instruments": [part.voice.name for part in self.played.parts],
             "mood": self.mood(),

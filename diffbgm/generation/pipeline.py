@@ -28,6 +28,7 @@ from diffbgm.diffusion.samplers import DEFAULT_SAMPLER, Sampler, build_sampler, 
 from diffbgm.errors import InputError
 from diffbgm.fields import check
 from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.harmony import HarmonyPlan, planned, wished
 from diffbgm.generation.kept import keep_bars, keep_melody
 from diffbgm.generation.loading import WEIGHTS, autocast_dtype, device_named, find_checkpoint
 from diffbgm.generation.music import Music
@@ -37,6 +38,7 @@ from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
 from diffbgm.music.density import note_density, spearman
 from diffbgm.music.ending import cut_at, resolve
 from diffbgm.music.fonts import find_soundfont
+from diffbgm.music.harmony import parse_chords
 from diffbgm.music.key import Key, into_key
 from diffbgm.music.midi import read_midi
 from diffbgm.music.mood import MoodCurve, into_mode
@@ -173,6 +175,7 @@ class Pipeline:
         """All takes for each video, the one that follows the picture best first. `stage` tells of progress."""
         composer = self.composer.asked(settings, sampler)
         key = check_wishes(settings)
+        key = key if _moved(composer, settings) else None
         moods = mood_curve(settings, mood_plane())
         if settings.instruments == "auto":
             settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
@@ -256,6 +259,7 @@ class _Take:
     notes: Notes
     following: float | None
     states: tuple[np.ndarray, np.ndarray] | None  # kept timesteps (n,) and predicted rolls (n, 2, L, P)
+    harmony: HarmonyPlan | None  # the chords it was composed in
 
 
 def _composed(
@@ -270,7 +274,7 @@ def _composed(
     requests = []
     for beats in shown:
         known = _known(settings, STEPS_PER_BEAT * len(beats.visual), composer.network.planes)
-        requests += [Request(beats, seed, known) for seed in seeds]
+        requests += [_request(composer, beats, seed, known, settings) for seed in seeds]
     with stage("compose", max(map(composer.calls, requests))) as advance:
         for progress in composer.compose(requests):
             label = labels[progress.step % len(labels)]
@@ -281,9 +285,28 @@ def _composed(
     for index, (request, roll) in enumerate(zip(requests, progress.rolls, strict=True)):
         states = (np.array(list(kept)), np.stack([rolls[index] for rolls in kept.values()])) if kept else None
         notes = composer.notes(roll)
-        takes.append(_Take(index % len(seeds), notes, _following(notes, request.beats), states))
+        following, harmony = _following(notes, request.beats), composer.harmony(request)
+        takes.append(_Take(index % len(seeds), notes, following, states, harmony))
     pieces = [takes[start : start + len(seeds)] for start in range(0, len(takes), len(seeds))]
     return [sorted(own, key=_rank, reverse=True) for own in pieces]
+
+
+def _request(
+    composer: Composer, beats: BeatFeatures, seed: tuple[int, ...], known: Known | None, settings: SampleSettings
+) -> Request:
+    """A piece with the chords that are wished for, or planned in the key that is."""
+    request = Request(beats, seed, known)
+    if settings.chords is not None:
+        return replace(request, harmony=wished(parse_chords(settings.chords), len(beats.visual)))
+    if settings.key is not None and not _moved(composer, settings):
+        return replace(request, harmony=planned(beats, seed, composer.sections(request), Key.parse(settings.key)))
+    return request
+
+
+def _moved(composer: Composer, settings: SampleSettings) -> bool:
+    """Whether the finished piece is transposed into the wished key: music to keep has its own, and so do chords."""
+    kept = settings.melody is not None or settings.keep is not None
+    return settings.chords is None and (kept or not composer.network.theme_condition)
 
 
 def _rank(take: _Take) -> float:
@@ -313,14 +336,20 @@ def _finished(take: _Take, key: Key | None, common: Mapping[str, Any]) -> Music:
     end = math.ceil(common["duration"] * common["tempo"] / 60.0 * STEPS_PER_BEAT - 1e-6)
     notes = (resolve if common["settings"].ending == "resolve" else cut_at)(take.notes, end)
     moods: MoodCurve | None = common["moods"]
-    if key is None and moods is not None:
+    if key is None and take.harmony is None and moods is not None:
         notes = into_mode(notes, moods.mean.mode)
     notes, moved = (notes, 0) if key is None else into_key(notes, key)
     settings = common["settings"]
     cue = cue_for(settings, common["tempo"], common["shots"], common["shown"], moods)
     notes = shaped(notes, manner_of(settings), cue)
     return Music(
-        notes=notes, following=take.following, take=take.number, transposed=moved, states=take.states, **common
+        notes=notes,
+        following=take.following,
+        take=take.number,
+        transposed=moved,
+        states=take.states,
+        harmony=take.harmony,
+        **common,
     )
 
 
@@ -332,6 +361,8 @@ def check_wishes(settings: SampleSettings) -> Key | None:
         voices_of(settings)
     for given in filter(None, (settings.melody, settings.keep)):
         read_midi(given)
+    if settings.chords is not None:
+        parse_chords(settings.chords)
     return None if settings.key is None else Key.parse(settings.key)
 
 

@@ -13,6 +13,7 @@ from diffbgm.music.mixing import MIXES
 from diffbgm.video.windows import WINDOWS
 
 MODALITIES = ("both", "language", "visual")
+PLAN = "plan"
 LONGFORMS = ("independent", "outpaint", "joint")
 ENDINGS = ("fade", "cut", "resolve")
 SLOWEST, FASTEST = 40.0, 240.0  # BPM
@@ -33,8 +34,14 @@ class ComposeSettings:
     )
     longform: str = field("joint", choices=LONGFORMS, help="how windows of eight bars become a piece")
     form: str | None = field(
-        None, length=(1, 64), help="a letter for every eight bars, such as AABA (alike letters share a theme), or free"
+        None,
+        length=(1, 64),
+        help="a letter for every eight bars, such as AABA (alike letters come back, - goes on as before), auto or free",
     )
+    reprise: float | None = field(
+        None, low=0, high=1, help="how literally sections of one letter come back, where the network can be told"
+    )
+    harmony: str = field("free", choices=("free", PLAN), help="plan: chords are planned before the notes")
     threshold: float | None = field(
         None, above=0, high=0.999999, help="probability above which a cell of the roll becomes a note"
     )
@@ -63,7 +70,10 @@ class SampleSettings(ComposeSettings):
     keep_bars: tuple[int, int] | None = field(
         None, low=1, high=10**6, rising=True, help="[first, last]: these bars are kept (1 is the first)"
     )
-    key: str | None = field(None, length=(1, 16), help='transpose into this key, such as "A minor"')
+    chords: str | None = field(
+        None, length=(1, 2000), help='a chord for every bar, again and again, such as "C G Am F"'
+    )
+    key: str | None = field(None, length=(1, 16), help='compose in this key, such as "A minor"')
     ending: str = field("fade", choices=ENDINGS, help="resolve: a held tonic chord")
     fade: float | str = field(
         "auto", low=0, high=60, choices=("auto",), help="seconds, for ending=fade; auto: with the picture, at least 2"

@@ -37,6 +37,7 @@ _ALIASES = {
     "minmaj7": "mmaj7", "o7": "dim7", "°7": "dim7", "ø": "m7b5", "ø7": "m7b5", "hdim7": "m7b5", "sus4(b7)": "7sus4",
 }  # fmt: skip
 TONES = (1.0, 0.7, 0.7, 0.5)  # how long root, third, fifth and what comes on top sound, beside the longest of them
+_OWN = ("dim", "aug", "sus2", "sus4", "dim7", "m7b5")  # that are no triad with more on top
 _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _SYMBOL = re.compile(r"([A-G])([#b]?):?([^/\s]*)(?:/([A-G])([#b]?))?")
 
@@ -104,33 +105,29 @@ def harmony_plane(chords: Sequence[Chord], beats: int, each: int) -> np.ndarray:
     return np.stack([chord.harmony for chord in chords])[index]
 
 
-def share_heard(notes: Notes, chords: Sequence[Chord]) -> float | None:
-    """Share of the bars that sound in which the triad asked is the one heard; None where none sounds.
+def share_heard(notes: Notes, chords: Sequence[Chord], each: int = STEPS_PER_BAR) -> float | None:
+    """Share of the spans that sound in which the triad asked is the one heard; None where none sounds.
 
-    `chords` (M,), one a bar. Heard is the major or minor triad whose tones (root and fifth as much as the third) have
-    the largest cosine with the bar's sounding time by pitch class. A diminished, augmented or suspended chord is
-    compared by its own tones.
+    `chords` (M,), one for every `each` steps. Heard is the major or minor triad whose tones together sound longest. A
+    diminished, augmented or suspended chord is compared by its own tones.
     """
-    asked = [
-        chord if chord.quality in ("dim", "aug", "sus2", "sus4", "dim7", "m7b5") else chord.triad for chord in chords
-    ]
     triads = [Chord(root, quality) for quality in ("", "m") for root in range(12)]
-    weights = _bar_weights(notes, len(chords))
     right = []
-    for bar, chord in zip(weights, asked, strict=True):
-        if bar.any():
-            candidates = triads if chord in triads else [*triads, chord]
-            fits = [bar[list(c.classes)].sum() / len(c.classes) ** 0.5 for c in candidates]
-            right.append(candidates[int(np.argmax(fits))] == chord)
+    for weights, chord in zip(_weights(notes, len(chords), each), chords, strict=True):
+        if weights.any():
+            asked = chord if chord.quality in _OWN else chord.triad
+            candidates = triads if asked in triads else [*triads, asked]
+            fits = [weights[list(c.classes)].sum() / len(c.classes) ** 0.5 for c in candidates]
+            right.append(candidates[int(np.argmax(fits))].classes == asked.classes)
     return float(np.mean(right)) if right else None
 
 
-def _bar_weights(notes: Notes, bars: int) -> np.ndarray:
-    """Sounding steps of each pitch class in each bar, (M, 12)."""
+def _weights(notes: Notes, spans: int, each: int) -> np.ndarray:
+    """Sounding steps of each pitch class in each span of `each` steps, (spans, 12)."""
     age = np.arange(notes.duration.sum()) - np.repeat(notes.duration.cumsum() - notes.duration, notes.duration)
-    bar = (np.repeat(notes.onset, notes.duration) + age) // STEPS_PER_BAR
-    cell = bar * 12 + np.repeat(notes.pitch % 12, notes.duration)
-    return np.bincount(cell[bar < bars], minlength=12 * bars).reshape(bars, 12).astype(np.float64)
+    span = (np.repeat(notes.onset, notes.duration) + age) // each
+    cell = span * 12 + np.repeat(notes.pitch % 12, notes.duration)
+    return np.bincount(cell[span < spans], minlength=12 * spans).reshape(spans, 12).astype(np.float64)
 
 
 def bars_of(beats: int) -> int:

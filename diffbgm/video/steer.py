@@ -15,6 +15,7 @@ from diffbgm.video.streams import SENTENCES, STREAMS, describe
 
 MOTION = [STREAMS.index("motion"), STREAMS.index("motion_onset")]
 LIGHT = [STREAMS.index("brightness"), STREAMS.index("warmth")]
+LOOKS = ("motion", "brightness", "contrast", "colourfulness", "warmth")
 MOOD_PULL = 0.6  # share of the way to the end of its range that a stream goes at full valence or arousal
 
 
@@ -26,6 +27,16 @@ def has_streams(beats: BeatFeatures) -> bool:
 def pace(beats: BeatFeatures) -> NDArray[np.float32] | None:
     """The motion stream (T,) in [0, 1]; None for image embeddings, which have none."""
     return beats.visual[:, MOTION[0]] if has_streams(beats) else None
+
+
+def warmth(beats: BeatFeatures) -> NDArray[np.float32] | None:
+    """The warmth stream (T,) in [0, 1]; None for image embeddings, which have none."""
+    return beats.visual[:, STREAMS.index("warmth")] if has_streams(beats) else None
+
+
+def looks(beats: BeatFeatures) -> NDArray[np.float32]:
+    """What is seen in each beat, apart from accents and cuts: (T, 5) streams in [0, 1], or embeddings as they are."""
+    return beats.visual[:, [STREAMS.index(name) for name in LOOKS]] if has_streams(beats) else beats.visual
 
 
 def curves(beats: BeatFeatures) -> dict[str, list[float]]:

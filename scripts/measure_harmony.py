@@ -1,0 +1,91 @@
+"""Are the chords that are asked for the ones that are heard, and the key too?
+
+    python scripts/measure_harmony.py data.root=POP909 [checkpoint=FILE songs=8 bars=8 seed=0 compose.guidance=1 ...]
+
+For the conditions of held-out songs one piece each, composed over chords that are planned in a key (every tonic, major
+and minor in turn), over C G Am F, and freely. Prints, for each, the share of bars whose triad is the one asked (of the
+free pieces: by chance, the planned ones) and the share of pieces that a key finder puts into the key, then JSON.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from diffbgm.app.cli import run
+from diffbgm.datasets.cache import Cache
+from diffbgm.datasets.pieces import pieces
+from diffbgm.datasets.prepare import prepare
+from diffbgm.evaluation.report import bootstrap
+from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.harmony import HarmonyPlan, planned, wished
+from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.settings import compose_settings
+from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.music.harmony import parse_chords
+from diffbgm.music.key import Key, estimate_key
+from diffbgm.music.notes import Notes
+
+WISHED = "C G Am F"
+
+
+def measure_harmony(cfg: DictConfig) -> int:
+    """Compose, listen, print."""
+    cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
+    device = device_named(cfg.device)
+    composer = Composer(
+        load_checkpoint(cfg.checkpoint),
+        instantiate(cfg.sampler),
+        compose_settings(cfg.compose),
+        device,
+        autocast_dtype(cfg.precision, device),
+    )
+    found: dict[str, list[float | None]] = {}
+    chosen = pieces(cache, cfg.split, cfg.bars, cfg.songs)
+    for index, piece in enumerate(tqdm(chosen, "songs", disable=None)):
+        request = Request(piece.beats, (cfg.seed, index))
+        for name, value in listened(composer, request, Key(5 * index % 12, bool(index % 2))):
+            found.setdefault(name, []).append(value)
+    rows = {name: summary([value for value in values if value is not None]) for name, values in found.items()}
+    for name, row in rows.items():
+        print(f"{name:45s} {row['mean']:.2f} [{row['ci95'][0]:.2f}, {row['ci95'][1]:.2f}]  n {row['n']}")
+    print(json.dumps({"measure": "harmony", "songs": len(chosen), "bars": cfg.bars, "seed": cfg.seed, "rows": rows}))
+    return 0
+
+
+def listened(composer: Composer, request: Request, key: Key) -> Iterator[tuple[str, float | None]]:
+    """What was got of one piece's wishes, a name and a share each."""
+    beats = len(request.beats.visual)
+    plan = planned(request.beats, request.seed, composer.sections(request), key)
+    four = wished(parse_chords(WISHED), beats)
+    in_key, over_four, free = (composed(composer, request, harmony) for harmony in (plan, four, None))
+    yield "planned chords, asked and heard", plan.heard(in_key)
+    yield f"{WISHED}, asked and heard", four.heard(over_four)
+    yield "planned chords, heard though not asked", plan.heard(free)
+    yield f"{WISHED}, heard though not asked", four.heard(free)
+    yield "the key asked for", float(estimate_key(in_key) == key)
+
+
+def composed(composer: Composer, request: Request, harmony: HarmonyPlan | None) -> Notes:
+    """Music over chords."""
+    *_, progress = composer.compose([replace(request, harmony=harmony)])
+    return composer.notes(progress.rolls[0])
+
+
+def summary(values: list[float]) -> dict[str, object]:
+    """Mean with its interval over pieces."""
+    kept = np.array(values)
+    mean = float(kept.mean()) if len(kept) else float("nan")
+    return {"mean": mean, "ci95": bootstrap(kept, np.random.default_rng(0)) or [mean, mean], "n": len(kept)}
+
+
+if __name__ == "__main__":
+    sys.exit(run(measure_harmony, "measure_harmony"))
