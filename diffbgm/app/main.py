@@ -57,7 +57,7 @@ COMMANDS = (
     Command("fetch", "fetch:main", "fetch the demo videos"),
     Command("app", "gradio_app:main", "compose in the browser"),
     Command("doctor", "doctor:main", "what this installation has, and what it lacks"),
-    Command("completion", "completion:main", "a script that completes these commands in bash or zsh"),
+    Command("completion", "completion:main", "a script for the shell that completes commands and settings"),
     Command("card", "card:make_card", "the evidence in a checkpoint's model card", "card"),
 )
 
