@@ -39,7 +39,7 @@ check: setup     ## ruff and types
 	$(BIN)/mypy
 
 docs: .venv/docs     ## the documentation site, in outputs/site/ (open outputs/site/index.html)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .venv/docs: .venv/installed docs/requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -r docs/requirements.txt
