@@ -26,7 +26,7 @@ data/demo/installed: .venv/installed diffbgm/app/assets.yaml
 	touch $@
 
 demo: data/demo/installed  ## music for the demo videos, in outputs/demo/ (open outputs/demo/index.html)
-	$(BIN)/python sample.py videos=data/demo out=outputs/demo
+	$(BIN)/python sample.py videos=data/demo out=outputs/demo overwrite=true
 
 test: setup      ## the whole test suite
 	$(BIN)/python -m pytest

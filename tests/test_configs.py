@@ -29,6 +29,7 @@ SCRIPTS = (
     "bench_samplers",
     "fit_harmony",
     "measure_harmony",
+    "measure_reprise",
 )
 
 

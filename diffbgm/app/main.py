@@ -41,6 +41,7 @@ class Command:
 
 COMMANDS = (
     Command("sample", "sample:sample", "make music for a folder of videos", "sample"),
+    Command("index", "sample:index_folder", "page and summary of what lies in a folder", "index"),
     Command("train", "train:train", "train a network", "train"),
     Command("evaluate", "evaluate:evaluate", "metrics, tables and figures of generated music", "evaluate"),
     Command("features", "features:extract_features", "extract the features of a folder of videos", "extract_features"),

@@ -21,7 +21,7 @@ from diffbgm.evaluation.segment_features import windows
 from diffbgm.evaluation.songs import Song, find_songs
 from diffbgm.music.notes import Notes
 from diffbgm.video.features import Extractor
-from diffbgm.video.folder import find_videos, output_names
+from diffbgm.video.folder import find_sources
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]  # what comes by, how many there will be, of what
 METRICS = (*GROUPS, *JUDGES, *SEARCHES)
@@ -113,8 +113,7 @@ def _alignment(run: Run, songs: Sequence[Song], options: Options, progress: Prog
     if options.videos is None or options.extractor is None:
         _leave_out(run, GROUPS["alignment"], "no videos were given; add videos=FOLDER")
         return
-    files = find_videos(options.videos)
-    videos = dict(zip(output_names(files), files, strict=True))
+    videos = {source.name: source.path for source in find_sources(options.videos)}
     rows = {row.song: row for row in run.rows}
     found: dict[str, list[Aligned]] = {name: [] for name in GROUPS["alignment"]}
     without = [song.name for song in songs if song.name not in videos]
