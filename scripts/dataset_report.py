@@ -19,8 +19,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from diffbgm.app.cli import run
 from diffbgm.datasets.annotations import Annotations, read_annotations
 from diffbgm.datasets.song import Song, Source

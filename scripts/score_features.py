@@ -12,8 +12,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from diffbgm.errors import InputError
 from diffbgm.evaluation.patches import patch_retrieval, read_arrays
 
