@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness import clock, each, mean, parser, show
+from benchmarks.harness import clock, each, parser, show
 from diffbgm.evaluation.groove import gps
 from diffbgm.evaluation.musicnn import load_musicnn
 from diffbgm.evaluation.paper_protocol import gps_paper, import_score, pche_paper
 from diffbgm.evaluation.pitch import pche
+from diffbgm.evaluation.report import mean_of
 from diffbgm.evaluation.retrieval import drawn, embed_segment, segments_of
 from diffbgm.evaluation.rhythm import adv
 from diffbgm.evaluation.songs import Song, find_songs
@@ -65,6 +66,6 @@ def main() -> None:
     rows = []
     for name, (work, items) in works.items():
         taken = each(work, items, now)
-        row = {"metric": name, "s": mean(taken), "median s": float(np.median(taken))}
+        row = {"metric": name, "s": mean_of(taken), "median s": float(np.median(taken))}
         rows.append({**row, "per 909": SONGS * float(np.mean(taken))})
     show("evaluation", rows)

@@ -10,6 +10,8 @@ from diffbgm.app.card import following, make_card
 from diffbgm.app.cli import run
 from diffbgm.datasets.generated import GeneratedSongs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:

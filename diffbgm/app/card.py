@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from diffbgm.app.songs import sample_songs, through_roll
@@ -29,9 +28,9 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
-from diffbgm.evaluation.alignment import note_density
 from diffbgm.evaluation.judges import JUDGES
 from diffbgm.evaluation.musicnn import WEIGHTS
+from diffbgm.evaluation.report import mean_text
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import atomic, writable_folder
 from diffbgm.generation.composer import Composer
@@ -39,6 +38,7 @@ from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_na
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.models.denoiser import Denoiser
+from diffbgm.music.density import note_density, spearman
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode
@@ -137,17 +137,17 @@ def sample(composer: Composer, condition: Condition, seed: int) -> list[Notes]:
     return [composer.notes(roll) for roll in rolls]
 
 
-def following(music: Sequence[Notes], real: Sequence[Notes]) -> dict[str, float]:
+def following(music: Sequence[Notes], real: Sequence[Notes]) -> dict[str, float | None]:
     """Spearman correlation of asked (the condition's own song) and got notes per beat; beside it another song's."""
     got, asked = (np.stack([note_density(piece, BEATS_PER_SEGMENT) for piece in part]) for part in (music, real))
 
-    def mean_of(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-        return float(np.nanmean([spearmanr(a, b).statistic for a, b in pairs if np.ptp(a) and np.ptp(b)]))
+    def average(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+        return float(np.mean([value for pair in pairs if (value := spearman(*pair)) is not None]))
 
     return {
-        "beats": mean_of(zip(got, asked, strict=True)),
-        "beats_of_another_song": mean_of(zip(got, np.roll(asked, len(asked) // 2, axis=0), strict=True)),
-        "segments": float(spearmanr(got.sum(1), asked.sum(1)).statistic),
+        "beats": average(zip(got, asked, strict=True)),
+        "beats_of_another_song": average(zip(got, np.roll(asked, len(asked) // 2, axis=0), strict=True)),
+        "segments": spearman(got.sum(1), asked.sum(1)),
     }
 
 
@@ -187,7 +187,7 @@ def tables(card: dict[str, Any]) -> str:
         ours, theirs = generated[name]["mean"], real[name]["mean"]
         change = "–" if ours is None or theirs is None else f"{ours - theirs:+.3f}"
         published = f"{PAPER[name][0] - PAPER[name][1]:+.3f}" if name in PAPER else ""
-        lines.append(f"| {label} | {_cell(real[name])} | {_cell(generated[name])} | {change} | {published} |")
+        lines.append(f"| {label} | {mean_text(real[name])} | {mean_text(generated[name])} | {change} | {published} |")
     lines += judged(generated)
     lines += [
         "",
@@ -196,7 +196,7 @@ def tables(card: dict[str, Any]) -> str:
     ]
     for name in ("p_at_5", "p_at_10", "p_at_20", "mean_rank", "segment_p_5", "segment_p_20", "segment_p_20_strict"):
         if name in generated and generated[name]["mean"] is not None:
-            lines.append(f"| {name} | {_cell(generated[name], 2)} | {generated[name]['chance']:.2f} |")
+            lines.append(f"| {name} | {mean_text(generated[name], 2)} | {generated[name]['chance']:.2f} |")
     follow = card["following"]
     lines += [
         "",
@@ -220,7 +220,7 @@ def judged(generated: dict[str, Any]) -> list[str]:
     lines = ["", "| generated against real, segments of eight bars | got | real against real |", "|---|---|---|"]
     for name, label in JUDGED.items():
         best = generated[name].get("ceiling", generated[name].get("chance"))
-        lines.append(f"| {label} | {_cell(generated[name])} | {'–' if best is None else f'{best:.3f}'} |")
+        lines.append(f"| {label} | {mean_text(generated[name])} | {'–' if best is None else f'{best:.3f}'} |")
     features = generated["oa"].get("features", {})
     if worst := sorted(features, key=lambda name: features[name]["oa"])[:WORST_SHOWN]:
         lines += ["", "| features furthest from real | overlapped area | generated | real |", "|---|---|---|---|"]
@@ -228,14 +228,6 @@ def judged(generated: dict[str, Any]) -> list[str]:
             cells = " | ".join(f"{features[name][key]:.3f}" for key in ("oa", "generated", "real"))
             lines.append(f"| {name.replace('_', ' ')} | {cells} |")
     return lines
-
-
-def _cell(number: dict[str, Any], digits: int = 3) -> str:
-    """A mean with its interval; a dash where it could not be computed."""
-    if number["mean"] is None:
-        return "–"
-    low, high = number["ci95"] or (number["mean"], number["mean"])
-    return f"{number['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def draw_samples(composer: Composer, batch: Batch, path: Path) -> None:

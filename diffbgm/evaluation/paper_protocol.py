@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -70,19 +71,17 @@ def _meters_remembered() -> Iterator[None]:
 
     While this is open, a part that has one meter answers for all of its measures. The scores are the same.
     """
-    from music21 import duration, meter, stream
+    from music21 import meter, stream
 
     search = vars(stream.Measure)["barDuration"]
-    known: dict[
-        int, tuple[stream.Stream, meter.TimeSignature | None]
-    ] = {}  # the part is kept, so that ids stay its own
+    known: dict[int, tuple[Any, Any]] = {}  # a part and its meter; the part is kept, so that ids stay its own
 
-    def bar_duration(measure: stream.Measure) -> duration.Duration:
+    def bar_duration(measure: Any) -> Any:
         part = measure.activeSite
         if measure.timeSignature is not None or part is None:
             return search.fget(measure)
         if id(part) not in known:
-            meters = list(part.recurse().getElementsByClass(meter.TimeSignature))
+            meters = list(part.recurse().getElementsByClass(meter.base.TimeSignature))
             known[id(part)] = part, meters[0] if len(meters) == 1 else None
         found = known[id(part)][1]
         return search.fget(measure) if found is None else found.barDuration

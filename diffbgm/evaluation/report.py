@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,31 @@ def bootstrap(values: np.ndarray, rng: np.random.Generator) -> list[float] | Non
     return [float(bound) for bound in np.quantile(means, (0.025, 0.975))]
 
 
+def mean_of(values: Iterable[float | None], seed: int = 0) -> Summary:
+    """Mean of the values that exist (not None, finite), its 95 % bootstrap interval and n; null where none exists."""
+    kept = np.array([value for value in values if value is not None and np.isfinite(value)], np.float64)
+    mean = float(kept.mean()) if len(kept) else None
+    return {"mean": mean, "ci95": bootstrap(kept, np.random.default_rng(seed)), "n": len(kept)}
+
+
+def mean_text(summary: Summary | None, digits: int = 3) -> str:
+    """A mean with its interval, such as "0.700 [0.693, 0.705]"; a dash where there is none."""
+    if summary is None or summary["mean"] is None:
+        return "–"
+    bounds = summary["ci95"]
+    interval = f" [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]" if bounds else ""
+    return f"{summary['mean']:.{digits}f}{interval}"
+
+
 def summarise(rows: Sequence[Row], seed: int) -> dict[str, Summary]:
     """Mean, interval and n of every column that was measured; null with the commonest reason where no song has it."""
     known = [row for row in rows if row.error is None]
     summaries: dict[str, Summary] = {}
     for name in [column for group in GROUPS.values() for column in group]:
         asked = [row for row in known if name in row.values]
-        values = np.array([row.values[name] for row in asked if row.values[name] is not None], np.float64)
-        if len(values):
-            interval = bootstrap(values, np.random.default_rng(seed))
-            summaries[name] = {"mean": float(values.mean()), "ci95": interval, "n": len(values)}
+        found = mean_of((row.values[name] for row in asked), seed)
+        if found["n"]:
+            summaries[name] = found
         elif asked:
             reasons = [row.reasons[name] for row in asked]
             summaries[name] = unknown(max(set(reasons), key=reasons.count))

@@ -6,6 +6,7 @@ deleted and the number of segments are left open and are settings here (`AdvSett
 Shape legend: N notes, S steps, A accents. Times are in sixteenth steps, so that tempo does not enter.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from diffbgm.music.notes import STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 
 DECAY = float(STEPS_PER_BEAT)  # steps in which the energy of a struck string falls to 1/e, about a piano's at 120 BPM
 PROMINENCE = 0.5  # standard deviations above its segment's mean that a rise needs to be an accent
-NORMS = {"max": np.max, "sum": np.sum, "mean": np.mean}
+NORMS: dict[str, Callable[[np.ndarray], float]] = {"max": np.max, "sum": np.sum, "mean": np.mean}
 
 
 @dataclass(frozen=True)

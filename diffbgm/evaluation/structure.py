@@ -12,11 +12,15 @@ import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from diffbgm.extras import extra
 from diffbgm.music.audio import render
+from diffbgm.music.midi import write_midi
+from diffbgm.music.notes import Notes
 
 SAMPLE_RATE = 22050
 CHROMA_HOP = 2205  # samples: 10 Hz
@@ -60,7 +64,7 @@ def self_similarity(audio: np.ndarray) -> np.ndarray | None:
     return libfmp.c4.normalization_properties_ssm(kept)
 
 
-def _plain(function: Callable) -> Callable:
+def _plain(function: Callable[..., Any]) -> Any:
     """A function of libfmp without numba, which compiles for seconds and gains nothing on its array expressions."""
     return getattr(function, "py_func", function)
 
@@ -97,3 +101,11 @@ def fitness_of_midi(midi_path: str | Path, soundfont: str | Path | None = None) 
     """The scape plot (F, F) of a MIDI file played through a soundfont. None where it is silent or under a second."""
     similarity = self_similarity(render(midi_path, soundfont=soundfont, sample_rate=SAMPLE_RATE).mean(axis=1))
     return None if similarity is None else scape_plot(similarity)
+
+
+def fitness_of_notes(notes: Notes) -> np.ndarray | None:
+    """The scape plot (F, F) of notes played at 120 BPM. None where they are silent or last under a second."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "notes.mid"
+        write_midi(notes, path)
+        return fitness_of_midi(path)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from diffbgm.diffusion.longform import Progress
 
@@ -56,5 +57,5 @@ class StateKeeper:
         return States(t, np.stack(x), np.stack(x0))
 
 
-def _arrays(rolls: Sequence) -> list[np.ndarray]:
+def _arrays(rolls: Sequence[Tensor]) -> list[np.ndarray]:
     return [roll.float().cpu().numpy() for roll in rolls]

@@ -80,9 +80,9 @@ class SelectorConfig:
 class ConditionerConfig:
     """The arguments of models.conditioner.Conditioner."""
 
+    selector: SelectorConfig
     visual_width: int = field(low=1, high=WIDEST)
     language_width: int = field(low=1, high=WIDEST)
-    selector: SelectorConfig
     null: str = field("learned", choices=("learned", "minus_one"))
     padding: str = field("null", choices=("null", "zero"))
     project_visual: bool = True
