@@ -20,6 +20,7 @@ from diffbgm.models.network import build_network
 ENTRIES = ("train", "sample", "evaluate")
 SCRIPTS = (
     "dataset_report",
+    "index",
     "prepare",
     "extract_features",
     "prepare_bgm909",

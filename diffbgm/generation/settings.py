@@ -99,7 +99,7 @@ class SampleSettings(ComposeSettings):
     )
     room: float = field(0.3, low=0, high=1, help="how much the room rings")
     stems: bool = field(False, help="a WAV file of each instrument, too")
-    keep_states: tuple[int, ...] = field((), low=0, high=10_000, help="timesteps whose predicted rolls are kept")
+    keep_states: tuple[int, ...] = field((), low=0, high=10_000, help="timesteps whose x_t and x0 are kept")
 
     def __post_init__(self) -> None:
         if (self.keep is None) != (self.keep_bars is None):
