@@ -178,6 +178,7 @@ def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
         "tempo": lambda: gr.Dropdown(["auto", *range(60, 181, 10)], value="auto", label="Tempo (BPM)"),
         "key": lambda: gr.Dropdown(["", *KEYS], value="", label="Key"),
         "form": lambda: gr.Textbox("", label="Form: a letter for every eight bars", placeholder="AABA"),
+        "chords": lambda: gr.Textbox("", label="Chords, one a bar", placeholder="C G Am F"),
         "intensity": lambda: gr.Slider(0, 2, usual.intensity, step=0.1, label="Intensity: how much the motion counts"),
         "instruments": lambda: gr.Textbox("", label="Instruments", placeholder="flute+piano"),
         "dynamics": lambda: gr.Slider(0, 1, usual.dynamics, step=0.1, label="Dynamics"),
