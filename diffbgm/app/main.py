@@ -52,6 +52,8 @@ COMMANDS = (
     Command("export", "export:main", "make a checkpoint to ship from a training run's"),
     Command("fetch", "fetch:main", "fetch the demo videos"),
     Command("card", "card:make_card", "the evidence in a checkpoint's model card", "card"),
+    Command("doctor", "doctor:main", "what this installation has, and what it lacks"),
+    Command("completion", "completion:main", "a script for the shell that completes commands and settings"),
 )
 
 

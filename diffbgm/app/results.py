@@ -71,8 +71,7 @@ def _write(music: Music, staging: Staging, stage: Stage) -> dict[str, Any]:
     with timed("picture"):
         music.save(staging / "png")
     if music.states is not None:
-        times, rolls = music.states
-        np.savez_compressed(staging / "states.npz", t=times, rolls=rolls)
+        np.savez_compressed(staging / "states.npz", t=music.states.t, x=music.states.x, x0=music.states.x0)
     return music.report() | {
         "mix": mix,
         "stems": list(music.stems),

@@ -24,6 +24,7 @@ from diffbgm.app.stop import Stopped, stoppable, unexpected
 from diffbgm.errors import InputError
 from diffbgm.fields import check, field
 from diffbgm.files import writable_folder
+from diffbgm.generation.loading import chosen_sampler
 from diffbgm.generation.music import Music
 from diffbgm.generation.pipeline import Advance, Pipeline, check_wishes
 from diffbgm.generation.settings import SampleSettings, sample_settings
@@ -183,7 +184,6 @@ def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = sample_settings(plain)
     check_wishes(settings)
-    sampler = instantiate(cfg.sampler)
     pipeline = Pipeline.from_pretrained(
         cfg.checkpoint,
         cfg.device,
@@ -192,7 +192,8 @@ def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
         cache=str(cfg.cache),
         compile=cfg.compile,
     )
-    pipeline.composer = pipeline.composer.asked(settings, sampler)
+    own = pipeline.composer.config.sampling.sampler
+    pipeline.composer = pipeline.composer.asked(settings, chosen_sampler(plain["sampler"], own))
     pipeline.about["config"] = plain
     return pipeline, settings
 
