@@ -32,7 +32,8 @@ from diffbgm.app.sample import build_pipeline
 from diffbgm.errors import InputError
 from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.files import writable_folder
-from diffbgm.generation.pipeline import Advance, Pipeline
+from diffbgm.generation.pipeline import Pipeline
+from diffbgm.generation.progress import Advance
 from diffbgm.generation.settings import SampleSettings
 from diffbgm.music.audio import fit_length, loudness
 from diffbgm.music.harmony import bars_of, over_bars, parse_chords, share_heard

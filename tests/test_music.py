@@ -161,6 +161,11 @@ def test_mistakes_in_settings_are_one_sentence(pipe, folder, settings, sentence)
         pipe(folder / "clip.mp4", **{**QUICK, **settings} if "sampler" not in settings else settings)
 
 
+def test_no_video_at_all_is_one_sentence(pipe):
+    with pytest.raises(InputError, match="there is no video to make music for"):
+        pipe([], **QUICK)
+
+
 def test_a_file_that_is_no_video_is_named(pipe, tmp_path):
     with pytest.raises(InputError, match="nothing here"):
         pipe(tmp_path / "nothing here.mp4", **QUICK)

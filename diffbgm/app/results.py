@@ -16,7 +16,7 @@ import numpy as np
 
 from diffbgm.files import Staging, json_bytes, staged
 from diffbgm.generation.music import Music
-from diffbgm.generation.pipeline import Stage
+from diffbgm.generation.progress import Stage
 from diffbgm.music.audio import write_wav
 
 

@@ -26,8 +26,10 @@ from diffbgm.fields import check, field
 from diffbgm.files import writable_folder
 from diffbgm.generation.loading import chosen_sampler
 from diffbgm.generation.music import Music
-from diffbgm.generation.pipeline import Advance, Pipeline, check_wishes
+from diffbgm.generation.pipeline import Pipeline
+from diffbgm.generation.progress import Advance
 from diffbgm.generation.settings import SampleSettings, sample_settings
+from diffbgm.generation.takes import check_wishes
 from diffbgm.video.features import content_hash
 from diffbgm.video.folder import Source, find_sources
 
