@@ -32,8 +32,9 @@ from diffbgm.generation.settings import ComposeSettings, SampleSettings
 from diffbgm.generation.takes import check_wishes, composed, finished, is_moved, tempo_of
 from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
 from diffbgm.music.mood import MoodCurve
+from diffbgm.video.decode import probe
 from diffbgm.video.extractors import build_extractor
-from diffbgm.video.features import BeatFeatures, Extractor, VideoFeatures, cached, on_beats
+from diffbgm.video.features import Advance, BeatFeatures, Extractor, VideoFeatures, cached, on_beats
 from diffbgm.video.steer import with_accents_on_cuts, with_caption, with_intensity, with_mood
 
 VERSIONED = ("torch", "numpy", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
@@ -168,11 +169,8 @@ class Pipeline:
         if settings.instruments == "auto":
             settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
         clock = Clock()
-        with clock("features"), stage("features", len(videos)) as advance:
-            found = []
-            for video in videos:
-                found.append(self.features(video))
-                advance(1)
+        with clock("features"), stage("features", sum(map(_frames, videos))) as advance:
+            found = [self.features(video, advance) for video in videos]
         tempi = [tempo_of(features, settings, moods) for features in found]
         shown = [self.beats(f, chosen.bpm, settings, moods) for f, chosen in zip(found, tempi, strict=True)]
         with clock("compose"):
@@ -188,6 +186,7 @@ class Pipeline:
                 "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
                 "shown": beats,
+                "sections": tuple((part.beat, part.letter) for part in composer.sections_of(beats)),
                 "tempo_score": chosen.score,
                 "seconds": clock.seconds,
                 "about": self.about,
@@ -195,8 +194,11 @@ class Pipeline:
             music.append([finished(take, key, common) for take in own])
         return music
 
-    def features(self, video: Source) -> VideoFeatures:
-        """The features of a video. InputError where it cannot be used, and for features of another kind."""
+    def features(self, video: Source, advance: Advance | None = None) -> VideoFeatures:
+        """The features of a video; advance(1) after each frame that is read.
+
+        InputError where it cannot be used, and for features of another kind.
+        """
         if isinstance(video, VideoFeatures):
             own = self.extractor
             fits = bool(own.columns) or video.visual.shape[1:] == (own.visual_width,)
@@ -207,8 +209,8 @@ class Pipeline:
                 )
             return video
         if self.cache is not None:
-            return cached(video, self.extractor, self.cache)
-        return self.extractor.extract(video)
+            return cached(video, self.extractor, self.cache, advance)
+        return self.extractor.extract(video, advance)
 
     def beats(
         self, features: VideoFeatures, bpm: float, settings: SampleSettings, moods: MoodCurve | None = None
@@ -225,6 +227,14 @@ class Pipeline:
         if settings.caption is not None:
             beats = with_caption(beats, settings.caption, self.extractor.embed([settings.caption])[0])
         return beats
+
+
+def _frames(video: Source) -> int:
+    """How many frames there are to read, by what the headers say; 0 for features, which are there."""
+    if isinstance(video, VideoFeatures):
+        return 0
+    info = probe(video)
+    return max(round(info.duration * info.fps), 1)
 
 
 def _sampler(sampler: str | Mapping[str, Any] | Sampler | None, steps: int | None, own: Sampler) -> Sampler | None:

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-Advance = Callable[[int], None]
+from diffbgm.video.features import Advance
+
 Stage = Callable[[str, int], AbstractContextManager[Advance]]  # stage(name, total) -> advance(done more)
 
 
