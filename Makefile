@@ -23,10 +23,12 @@ setup: .venv/installed  ## install everything into .venv (3-5 minutes, 7 GB)
 
 data/demo/installed: .venv/installed diffbgm/app/assets.yaml
 	$(BIN)/diffbgm fetch demo
+# without it the built-in soundfont plays, which the command says in one sentence
+	@$(BIN)/diffbgm fetch soundfont || true
 	touch $@
 
 demo: data/demo/installed  ## music for the demo videos, in outputs/demo/ (open outputs/demo/index.html)
-	$(BIN)/python sample.py videos=data/demo out=outputs/demo
+	$(BIN)/python sample.py videos=data/demo out=outputs/demo overwrite=true
 
 test: setup      ## the whole test suite
 	$(BIN)/python -m pytest

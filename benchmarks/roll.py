@@ -7,7 +7,8 @@ The loops are checked to give the same results.
 
 import numpy as np
 
-from benchmarks.harness import clock, mean, parser, rate, seconds, show
+from benchmarks.harness import clock, parser, rate, seconds, show
+from diffbgm.evaluation.report import mean_of
 from diffbgm.music.notes import PITCHES, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode, encode, encode_batch
 
@@ -81,7 +82,7 @@ def main() -> None:
         {
             "work": name,
             "segments/s": rate(times, count),
-            "times the loop": mean(taken[f"{name.partition(',')[0]}, loop"])["mean"] / mean(times)["mean"],
+            "times the loop": mean_of(taken[f"{name.partition(',')[0]}, loop"])["mean"] / mean_of(times)["mean"],
         }
         for name, times in taken.items()
     ]

@@ -1,27 +1,58 @@
-"""Files that are either whole or absent: every writer of this project goes through `atomic`."""
+"""Files that are either whole or absent: every writer of this project goes through `atomic` or `staged`.
+
+What is being made has a name that says who makes it (`.NAME.HOST-PID-XXXXXXXX`), so that `sweep` can take away what a
+process that was killed has left. Whatever the system says while something is written becomes one sentence here.
+"""
 
 import hashlib
+import json
 import os
+import re
 import secrets
 import shutil
+import socket
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from diffbgm.errors import InputError
 
+STALE = 24 * 3600  # seconds after which what another machine left unfinished counts as left behind
+JOURNAL = "journal"  # in a staging folder: its files are being moved
+_MARK = re.compile(r"^\..*?([0-9a-f]{6})-(\d+)-[0-9a-f]{8}(\..*)?$")
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+
+
+def mark() -> str:
+    """A part of a name that is used once, and says which process uses it."""
+    return f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """InputError where the system refuses something that has to do with writing `path`."""
+    try:
+        yield
+    except (OSError, UnicodeEncodeError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise InputError(f"cannot write {path}: {reason}; choose a folder that can be written and has room") from error
+
 
 def writable_folder(path: str | Path) -> Path:
-    """The folder, made if need be. Raises InputError where it cannot be made or written."""
+    """The folder, made if need be, without what killed processes left. InputError where it cannot be written."""
     path = Path(path)
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe.{os.getpid()}.{secrets.token_hex(4)}"
+        probe = path / f".probe.{mark()}"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise InputError(f"cannot write in {path}: {error.strerror}; choose a folder that can be written") from error
+    sweep(path)
     return path
 
 
@@ -50,23 +81,35 @@ def regular(path: str | Path, most: int) -> Path:
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` (same suffix); rename it to `path` on success, remove it on failure.
 
-    Raises InputError where the folder cannot be made or written.
+    Raises InputError where the folder cannot be made or written, or the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem[:64]}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{_short(path.stem, 64)}.{mark()}{path.suffix[:32]}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        mode = temporary.stat().st_mode
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write {path}: {reason}; choose a folder that can be written") from error
-    try:
-        yield temporary
-        temporary.chmod(mode)  # some writers put a private file (0600) in its place
-        os.replace(temporary, path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.touch()
+            mode = temporary.stat().st_mode
+            yield temporary
+            temporary.chmod(mode)  # some writers put a private file (0600) in its place
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with _whatever():
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON, atomically. Names that are not UTF-8 are kept as escapes."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON as UTF-8, readable where it can be."""
+    try:
+        return json.dumps(value, indent=1, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=1).encode()
 
 
 class Staging:
@@ -81,23 +124,107 @@ class Staging:
 
 @contextmanager
 def staged(out: str | Path, name: str) -> Iterator[Staging]:
-    """Yield a `Staging`; move what was made in it to out/NAME.* together, or after an exception remove it all.
+    """Yield a `Staging`; move what was made in it to out/NAME.* as a whole, or after an exception remove it all.
 
-    Raises InputError where `out` cannot be written.
+    The json comes last: it is the mark of a whole set. A set that lay there before is replaced, file by file, and put
+    back where the move cannot be finished. Raises InputError where `out` cannot be written.
     """
-    out = writable_folder(out)
-    staging = Staging(out / f".making.{os.getpid()}.{secrets.token_hex(4)}")
-    staging.folder.mkdir()
+    out = Path(out)
+    folder = (out / name).parent
+    staging = Staging(folder / f".making.{mark()}")
+    with writing(folder):
+        staging.folder.mkdir(parents=True)
     try:
-        yield staging
-        for file in sorted(staging.folder.iterdir()):
-            target = out / f"{name}.{file.name.removeprefix('staged.')}"
-            if target.is_dir():
-                raise InputError(f"{target} is a folder, where a result belongs; move it away or choose another out=")
-        for file in sorted(staging.folder.iterdir()):
-            os.replace(file, out / f"{name}.{file.name.removeprefix('staged.')}")
+        with writing(folder / Path(name).name):
+            yield staging
+            _move(staging.folder, folder, Path(name).name)
     finally:
         shutil.rmtree(staging.folder, ignore_errors=True)
+
+
+def _move(staging: Path, folder: Path, name: str) -> None:
+    """Move staged.* to folder/NAME.*, or leave the folder as it was."""
+    endings = sorted(
+        (file.name.removeprefix("staged.") for file in staging.iterdir()), key=lambda end: (end == "json", end)
+    )
+    for ending in endings:
+        if (target := folder / f"{name}.{ending}").is_dir():
+            raise InputError(f"{target} is a folder, where a result belongs; move it away or choose another out=")
+    (staging / JOURNAL).write_bytes(os.fsencode("\n".join([name, *endings])))
+    try:
+        for ending in reversed(endings):
+            target = folder / f"{name}.{ending}"
+            if target.exists():
+                os.replace(target, staging / f"old.{ending}")
+        for ending in endings:
+            os.replace(staging / f"staged.{ending}", folder / f"{name}.{ending}")
+    except BaseException:
+        _move_back(staging, folder)
+        raise
+    (staging / JOURNAL).unlink()
+
+
+def _move_back(staging: Path, folder: Path) -> None:
+    """Undo a move that was begun."""
+    name, *endings = os.fsdecode((staging / JOURNAL).read_bytes()).split("\n")
+    for ending in endings:
+        target, old, new = folder / f"{name}.{ending}", staging / f"old.{ending}", staging / f"staged.{ending}"
+        if not new.exists():
+            target.unlink(missing_ok=True)
+        if old.exists():
+            os.replace(old, target)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that are no more have left unfinished directly in a folder; undo moves that they began."""
+    try:
+        left = [entry for entry in os.scandir(folder) if entry.name.startswith(".") and _left_behind(entry)]
+    except OSError:
+        return
+    for entry in left:
+        path = Path(entry.path)
+        with _whatever():
+            if entry.is_dir(follow_symlinks=False):
+                if (path / JOURNAL).is_file():
+                    _move_back(path, Path(folder))
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _left_behind(entry: os.DirEntry[str]) -> bool:
+    found = _MARK.match(entry.name)
+    if found is None:
+        return False
+    if found[1] != _host():
+        try:
+            return time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE
+        except OSError:
+            return False
+    return not alive(int(found[2]))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@contextmanager
+def _whatever() -> Iterator[None]:
+    """Tidying up never hides what went wrong before it."""
+    with suppress(OSError):
+        yield
+
+
+def _short(text: str, most: int) -> str:
+    """At most so many bytes of a name."""
+    return os.fsencode(text)[:most].decode(errors="ignore")
 
 
 def sha256(path: str | Path) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("losses", "wishes", "songs", "sample")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-WISHES = ["seed=3", "variations=2", "ending=resolve", "key=A minor", "intensity=1.5", "tempo=104", "compose.form=AB"]
+WISHES = ["seed=3", "variations=2", "ending=resolve", "key=A minor", "intensity=1.5", "tempo=104", "compose.form=A"]
 TRAINING = [
     "experiment=smoke",
     "objective=x0_posterior",

@@ -195,9 +195,13 @@ def test_kept_states_are_the_rolls_at_those_timesteps(tmp_path, call):
     video = write_video(tmp_path / "clip.mp4", ramp(24), fps=12)
     assert call(video, tmp_path / "out", "keep_states=[999,200,0]", "sampler.steps=10", "tempo=120") == 0
     with np.load(tmp_path / "out" / "clip.states.npz") as states:
-        assert states["rolls"].shape == (3, 2, 16, 128)
+        assert states["x"].shape == states["x0"].shape == (3, 2, 16, 128)
         assert list(states["t"]) == [999, 200, 0]
-        finished = decode(states["rolls"][2]).window(0, 16)
+        noise = states["x"][0]
+        assert (abs(noise.mean()), noise.std()) == pytest.approx((0, 1), abs=0.05)  # what the walk began with
+        assert states["x"][1].std() > states["x0"][1].std()
+        assert (states["x"][2] == states["x0"][2]).all()
+        finished = decode(states["x0"][2]).window(0, 16)
     notes = read_midi(tmp_path / "out" / "clip.mid").notes
     np.testing.assert_array_equal(finished.onset, notes.onset)
     np.testing.assert_array_equal(finished.pitch, notes.pitch)
@@ -248,7 +252,7 @@ def test_controls_reach_the_music(tmp_path, call):
         (["variations=abc"], "variations=abc cannot be used"),
         (["keep=x.mid", "keep_bars=3"], "keep_bars=3 cannot be used"),
         (["program=null"], "program=None cannot be used"),
-        (["program=200"], "program=200 is no instrument; give 0 to 127"),
+        (["program=200"], "program=200 is not an instrument; give 0 to 127"),
         (["soundfont=nowhere.sf2"], "no soundfont nowhere.sf2"),
         (["sampler.steps=abc"], "sampler.steps is abc"),
         (["variations=0"], "variations=0 cannot be used"),
@@ -280,7 +284,7 @@ def test_controls_reach_the_music(tmp_path, call):
         (["compose.guidance=nan"], "compose.guidance=nan cannot be used"),
         (["compose.threshold=2"], "compose.threshold=2 cannot be used"),
         (["seed=-1"], "seed=-1 cannot be used"),
-        (["precision=fp8"], "precision=fp8 is unknown"),
+        (["precision=fp8"], "precision=fp8 cannot be used; give one of auto"),
         (["device=tpu9"], "device=tpu9 cannot be used here"),
         (["features=clip"], "was trained on features=lite"),
         (["tempoo=90"], "unknown setting 'tempoo'"),
@@ -326,7 +330,7 @@ def test_an_output_folder_that_cannot_be_written_is_named(odd_videos, call, tmp_
     (tmp_path / "file").write_text("in the way")
     assert call(odd_videos / "short.mp4", tmp_path / "file" / "out") == 1
     error = capsys.readouterr().err
-    assert "cannot write in" in error
+    assert "cannot write" in error
     assert "choose a folder" in error
 
 

@@ -88,6 +88,14 @@ def test_first_comments(configs: Path):
     assert first_comment(configs / "size" / "large.yaml") == ""
 
 
+def test_a_config_that_begins_with_another_has_its_settings_too_each_of_them_once():
+    found = {setting.key: setting.default for setting in read_command(CONFIGS / "card.yaml").settings}
+    assert found["out"] == "outputs/card"
+    assert found["split"] == "val"
+    keys = [setting.key for setting in read_command(CONFIGS / "card.yaml").settings]
+    assert len(keys) == len(set(keys))
+
+
 def test_choices_are_those_that_a_comment_begins_with():
     assert choices("fade | cut | resolve (a held tonic chord)") == ["fade", "cut", "resolve"]
     assert choices("folder: index.html | single: more") == []
@@ -100,7 +108,7 @@ def test_completion_offers_commands_settings_and_choices(tmp_path: Path):
         bash
         + """
 ask() { COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); COMPREPLY=(); _diffbgm; echo "${COMPREPLY[*]}"; }
-ask diffbgm sa
+ask diffbgm sam
 ask diffbgm sample endi
 ask diffbgm sample sampler=dd
 ask diffbgm evaluate reference_

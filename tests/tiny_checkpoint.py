@@ -9,13 +9,14 @@ from diffbgm.models.checkpoint import FORMAT, save_checkpoint
 from diffbgm.models.network import build_network
 
 
-def save_tiny_checkpoint(path: Path, seed: int = 0, **changes: object) -> Path:
-    """Write it. `changes` replace entries of the checkpoint's config."""
+def save_tiny_checkpoint(path: Path, seed: int = 0, hints: bool = False, **changes: object) -> Path:
+    """Write it. `changes` replace entries of the checkpoint's config; `hints`: it can be told themes and references."""
     torch.manual_seed(seed)
     group = configure("train", ["model=tiny", "selector=language_video", "data=generated", "out=unused"])
     model = {"unet": dict(group.model.unet), "conditioner": dict(group.model.conditioner)}
     model["unet"] = {key: list(value) if hasattr(value, "__iter__") else value for key, value in model["unet"].items()}
     model["conditioner"] |= {"visual_width": 9, "language_width": 384, "selector": dict(group.selector)}
+    model["unet"] |= {"theme_condition": hints, "reference_condition": hints}
     network = build_network(model)
     for parameter in network.parameters():  # layers that start at zero would make every condition sound alike
         if parameter.ndim > 1:

@@ -9,6 +9,7 @@ and launchers) is handed to `hydra.main`.
 """
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +23,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from diffbgm.app.settings_text import help_text
+from diffbgm.app.stop import DEBUG
 from diffbgm.errors import InputError
 from diffbgm.shipped import CONFIGS
+
+PATHS = frozenset(
+    "videos out checkpoint cache generated reference training init melody keep soundfont musicnn data.root "
+    "data.cache".split()
+)
+"""Settings whose value is a name, even where it looks like a number."""
 
 
 def run(function: Callable[[DictConfig], int | None], config_name: str, arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +41,10 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
     does an unknown key, group or option; any other exception is a defect and keeps its traceback.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" in arguments:
+        os.environ[DEBUG] = "1"
+        arguments.remove("--debug")
+        sys.argv = [word for word in sys.argv if word != "--debug"]  # Hydra reads it anew
     if {"-h", "--help"} & set(arguments):
         print(help_text(config_name, CONFIGS), end="")
         return 0
@@ -99,7 +111,9 @@ def _readable(override: str) -> str:
     if not equals:
         raise InputError(f"cannot read the argument '{override}'; write settings as key=value, for example out=folder")
     try:
-        if not OverridesParser.create().parse_override(override).is_sweep_override():
+        parsed = OverridesParser.create().parse_override(override)
+        number = isinstance(parsed.value(), int | float | bool)  # of a folder called 2024, or true
+        if not parsed.is_sweep_override() and not (number and key in PATHS):
             return override
     except HydraException:
         pass

@@ -8,7 +8,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from diffbgm.app.cli import CONFIGS, configure
+from diffbgm.app.cli import configure
+from diffbgm.shipped import CONFIGS
 
 # Where and how a run is made, not what is composed.
 OF_THE_RUN = frozenset(
@@ -70,7 +71,7 @@ def _option(group: str, value: Mapping[str, Any], usual: Any) -> Iterator[tuple[
         yield from _changes(value, usual, f"{group}.")
         return
     for file in sorted((CONFIGS / group).glob("*.yaml")):
-        option = OmegaConf.to_container(OmegaConf.load(file))
+        option: Any = OmegaConf.to_container(OmegaConf.load(file))
         if isinstance(option, Mapping) and _kind(option) == _kind(value):
             yield group, file.stem
             known = {key: item for key, item in value.items() if key in option}  # nested groups have their own files

@@ -41,6 +41,7 @@ class Command:
 
 COMMANDS = (
     Command("sample", "sample:sample", "make music for a folder of videos", "sample"),
+    Command("index", "sample:index_folder", "page and summary of what lies in a folder", "index"),
     Command("train", "train:train", "train a network", "train"),
     Command("evaluate", "evaluate:evaluate", "metrics, tables and figures of generated music", "evaluate"),
     Command("features", "features:extract_features", "extract the features of a folder of videos", "extract_features"),
@@ -51,6 +52,8 @@ COMMANDS = (
     Command("export", "export:main", "make a checkpoint to ship from a training run's"),
     Command("fetch", "fetch:main", "fetch the demo videos"),
     Command("card", "card:make_card", "the evidence in a checkpoint's model card", "card"),
+    Command("doctor", "doctor:main", "what this installation has, and what it lacks"),
+    Command("completion", "completion:main", "a script for the shell that completes commands and settings"),
 )
 
 

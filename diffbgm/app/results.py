@@ -4,35 +4,36 @@ They are made in a hidden folder beside their place and moved there together, so
 none.
 """
 
-import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffbgm.files import Staging, staged
+from diffbgm.files import Staging, json_bytes, staged
 from diffbgm.generation.music import Music
 from diffbgm.generation.pipeline import Stage
 from diffbgm.music.audio import write_wav
 
 
-def write_takes(takes: Sequence[Music], name: str, out: Path, stage: Stage) -> list[dict[str, Any]]:
+def write_takes(
+    takes: Sequence[Music], name: str, out: Path, stage: Stage, made_from: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """Write every take of a video's music into `out` and return what each NAME.json holds.
 
-    The first take is NAME, the others NAME.take2, NAME.take3, ... InputError where something cannot be written; then
-    nothing of the video is left.
+    The first take is NAME, the others NAME.take2, NAME.take3, ...; `made_from` goes into each json. InputError where
+    something cannot be written; then nothing of the take is left.
     """
     reports = []
     with ExitStack() as stack:
         for place, music in enumerate(takes):
             title = name if place == 0 else f"{name}.take{place + 1}"
             staging = stack.enter_context(staged(out, title))
-            reports.append({"name": title, **_write(music, staging, stage)})
-            text = json.dumps(reports[-1], indent=1, ensure_ascii=False)
-            (staging / "json").write_text(text, encoding="utf-8")
+            record = {} if made_from is None else {"made_from": dict(made_from)}
+            reports.append({"name": title, **_write(music, staging, stage), **record})
+            (staging / "json").write_bytes(json_bytes(reports[-1]))
     return reports
 
 
@@ -58,8 +59,7 @@ def _write(music: Music, staging: Staging, stage: Stage) -> dict[str, Any]:
     with timed("picture"):
         music.save(staging / "png")
     if music.states is not None:
-        times, rolls = music.states
-        np.savez_compressed(staging / "states.npz", t=times, rolls=rolls)
+        np.savez_compressed(staging / "states.npz", t=music.states.t, x=music.states.x, x0=music.states.x0)
     return music.report() | {
         "mix": mix,
         "stems": list(music.stems),

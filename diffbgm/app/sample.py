@@ -1,10 +1,14 @@
-"""Music for a folder of videos: what `python sample.py` and `diffbgm sample` do."""
+"""Music for a folder of videos: what `python sample.py` and `diffbgm sample` do.
+
+Every video is a try of its own: whatever happens to one is reported, and the others go on. What lies finished in `out`
+is not made again, so that a run that was stopped goes on with the same command.
+"""
 
 import contextlib
-import json
+import dataclasses
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,49 +17,165 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from diffbgm.app.page import PAGES, write_page, write_single_pages
+from diffbgm.app.record import Ledger, made_from, reports_in, write_summary
 from diffbgm.app.results import write_takes
+from diffbgm.app.shards import own_shard, share
+from diffbgm.app.stop import Stopped, stoppable, unexpected
 from diffbgm.errors import InputError
-from diffbgm.files import atomic, writable_folder
+from diffbgm.fields import check, field
+from diffbgm.files import writable_folder
+from diffbgm.generation.loading import chosen_sampler
+from diffbgm.generation.music import Music
 from diffbgm.generation.pipeline import Advance, Pipeline, check_wishes
 from diffbgm.generation.settings import SampleSettings, sample_settings
-from diffbgm.video.folder import find_videos, output_names
+from diffbgm.video.features import content_hash
+from diffbgm.video.folder import Source, find_sources
+
+ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit, Stopped)  # all else ends one video at most
+GPU_BATCH = 8  # videos composed together where batch=auto and there is a GPU
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderSettings:
+    """The settings of configs/sample.yaml that say what is done with a folder."""
+
+    videos: str | tuple[str, ...] = field(length=(1, 4096), help="a folder (a tree), a glob, a .txt list, or files")
+    out: str = field(length=(1, 4096), help="where NAME.mid, .wav, .mp4, .png and .json go")
+    checkpoint: str = field(length=(1, 4096), help="a shipped name, a file, a folder or a hub id")
+    cache: str = field(length=(1, 4096), help="features of videos seen before")
+    overwrite: bool = field(False, help="make again what lies in out")
+    shards: int | None = field(None, low=1, high=10**6, help="parts the folder is done in; null: as the launcher says")
+    shard: int | None = field(None, low=0, high=10**6, help="the part that this process does")
+    batch: int | str = field("auto", low=1, high=1024, choices=("auto",), help="videos composed together")
+    page: str = field("folder", choices=PAGES, help="single: beside index.html a page for each video")
+    device: str = field("auto", length=(1, 64), help="auto, cpu, cuda, cuda:1 or mps")
+    precision: str = field("auto", choices=("auto", "fp32", "bf16", "fp16"))
+    compile: bool = field(False, help="by torch.compile")
 
 
 def sample(cfg: DictConfig) -> int:
-    """Make music for every video of cfg.videos; the exit code is 0 if all succeeded, 1 otherwise."""
+    """Make music for the videos of cfg.videos; the exit code is 0 if all succeeded, 1 if not, 128 + n on signal n."""
     begin = time.perf_counter()
-    out = Path(cfg.out)
-    if cfg.page not in PAGES:
-        raise InputError(f"page={cfg.page} is unknown; give one of {', '.join(PAGES)}")
-    videos = find_videos(cfg.videos)
-    if out.resolve() == videos[0].parent.resolve():
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    folder = check(FolderSettings, {entry.name: plain[entry.name] for entry in dataclasses.fields(FolderSettings)})
+    takes = sample_settings(plain).variations
+    out = Path(folder.out)
+    everything = find_sources(folder.videos, out, takes)
+    if any(source.path.parent.resolve() == (out / source.name).parent.resolve() for source in everything):
         raise InputError(f"out={out} is the folder of the videos, which would be overwritten; choose another folder")
-    writable_folder(out)
+    sources = share(everything, *(shard := own_shard(folder.shards, folder.shard)))
+    for place in {out, *((out / source.name).parent for source in sources)}:
+        writable_folder(place)
     pipeline, settings = build_pipeline(cfg)
-    reports: list[dict[str, Any]] = []
-    done, failed = [], []
-    for video, name in zip(videos, output_names(videos, settings.variations), strict=True):
-        stage = _Bars(video.name).stage
-        try:
-            [takes] = pipeline.make([video], settings, None, stage)
-            reports += write_takes(takes, name, out, stage)
-            done.append(name)
-        except InputError as error:
-            failed.append({"video": video.name, "error": str(error)})
-            tqdm.write(f"error: {error}", file=sys.stderr)
-    summary = {
-        "ok": done,
-        "failed": failed,
-        "seconds": time.perf_counter() - begin,
-    }
-    with atomic(out / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
-    write_page(reports, failed, out / "index.html")
-    if cfg.page == "single":
-        for problem in write_single_pages(reports, out):
+    record = made_from(plain, pipeline.about["checkpoint"]["sha256"])
+    read = [source.path for source in everything] + [
+        plain[name] for name in ("melody", "keep", "soundfont") if plain[name]
+    ]
+    ledger = Ledger(out, [*read, folder.checkpoint], record, folder.overwrite)
+    ledger.check(source.name for source in sources)
+    batch = folder.batch if isinstance(folder.batch, int) else GPU_BATCH if "cuda" in pipeline.about["device"] else 1
+    run = Run(pipeline, settings, ledger, Path(folder.cache))
+    code = 0
+    try:
+        with stoppable():
+            run.videos(sources, batch)
+    except (Stopped, KeyboardInterrupt) as error:
+        code = error.code if isinstance(error, Stopped) else 130
+        left = len(sources) - len(run.done) - len(run.failed)
+        print(f"stopped: {left} of {len(sources)} videos are left; the same command goes on", file=sys.stderr)
+    summary = write_summary(out, run.failed, [source.name for source in sources], time.perf_counter() - begin)
+    part = "" if shard[1] == 1 else f" of shard {shard[0]} of {shard[1]}"
+    if shard[1] == 1 or len(summary["ok"]) + len(summary["failed"]) >= len(everything):
+        index(out, summary, folder.page)
+    print(f"{len(run.done)} of {len(sources)} videos{part} have music; open {_shown(out / 'index.html')}")
+    return code or (1 if run.failed else 0)
+
+
+def index_folder(cfg: DictConfig) -> int:
+    """Write summary.json and the page anew from what lies in cfg.out."""
+    out = Path(cfg.out)
+    if not out.is_dir():
+        raise InputError(f"there is no folder {out}; give out=FOLDER with results in it")
+    Ledger(out, [], {}, overwrite=True).check([])
+    summary = write_summary(writable_folder(out), [], [], 0.0)
+    index(out, summary, cfg.page)
+    print(f"{len(summary['ok'])} videos have music; open {_shown(out / 'index.html')}")
+    return 1 if summary["failed"] else 0
+
+
+def index(out: Path, summary: dict[str, Any], page: str = "folder") -> None:
+    """Write the page of what lies in `out`. A page that cannot be made is reported: the music is there all the same."""
+    try:
+        reports = list(reports_in(out))
+        write_page(reports, summary["failed"], out / "index.html")
+        for problem in write_single_pages(reports, out) if page == "single" else []:
             print(f"error: {problem}", file=sys.stderr)
-    print(f"{len(done)} of {len(videos)} videos have music; open {out / 'index.html'}")
-    return 1 if failed else 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        print(f"error: {unexpected(error, 'the page')}", file=sys.stderr)
+
+
+class Run:
+    """The videos of one process, one after the other or several together."""
+
+    def __init__(self, pipeline: Pipeline, settings: SampleSettings, ledger: Ledger, cache: Path) -> None:
+        self.pipeline, self.settings, self.ledger, self.cache = pipeline, settings, ledger, cache
+        self.done: list[str] = []
+        self.failed: list[dict[str, str]] = []
+
+    def videos(self, sources: Sequence[Source], batch: int) -> None:
+        """Make what is not there yet."""
+        waiting: list[tuple[Source, str]] = []
+        for source in sources:
+            with self._own_try(source):
+                digest = content_hash(source.path, self.cache)
+                if self.ledger.finished(source.name, self.settings.variations, digest):
+                    self.done.append(source.name)
+                    continue
+                waiting.append((source, digest))
+            if len(waiting) >= batch:
+                self._together(waiting)
+                waiting = []
+        self._together(waiting)
+
+    def _together(self, waiting: Sequence[tuple[Source, str]]) -> None:
+        """Compose for several videos at once; where that fails for one of them, for each alone."""
+        composed: list[list[Music]] | None = None
+        if len(waiting) > 1:
+            stage = _Bars(f"{len(waiting)} videos").stage
+            try:
+                composed = self.pipeline.make([source.path for source, _ in waiting], self.settings, None, stage)
+            except ENDS:
+                raise
+            except BaseException:  # each alone will tell
+                composed = None
+        for number, (source, digest) in enumerate(waiting):
+            with self._own_try(source):
+                stage = _Bars(source.path.name).stage
+                takes = (
+                    composed[number] if composed else self.pipeline.make([source.path], self.settings, None, stage)[0]
+                )
+                record = self.ledger.made_from | {"video": digest}
+                write_takes(takes, source.name, self.ledger.out, stage, record)
+                self.ledger.forget_takes(source.name, self.settings.variations)
+                self.done.append(source.name)
+
+    @contextlib.contextmanager
+    def _own_try(self, source: Source) -> Iterator[None]:
+        """Whatever happens inside is a failure of this video alone; only the user and signals end the run."""
+        try:
+            yield
+            return
+        except ENDS:
+            raise
+        except InputError as error:
+            sentence = str(error)
+        except BaseException as error:  # a Rust library's panic is no Exception
+            sentence = unexpected(error, str(source.path))
+        sentence = _shown(sentence)
+        self.failed.append({"video": _shown(source.path.name), "error": sentence, "name": source.name})
+        tqdm.write(f"error: {sentence}", file=sys.stderr)
 
 
 def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
@@ -63,24 +183,30 @@ def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = sample_settings(plain)
     check_wishes(settings)
-    sampler = instantiate(cfg.sampler)
     pipeline = Pipeline.from_pretrained(
         cfg.checkpoint,
         cfg.device,
         cfg.precision,
         extractor=None if cfg.get("features") is None else instantiate(cfg.features),
-        cache=cfg.cache,
+        cache=str(cfg.cache),
         compile=cfg.compile,
     )
-    pipeline.composer = pipeline.composer.asked(settings, sampler)
+    own = pipeline.composer.config.sampling.sampler
+    pipeline.composer = pipeline.composer.asked(settings, chosen_sampler(plain["sampler"], own))
     pipeline.about["config"] = plain
     return pipeline, settings
+
+
+def _shown(text: object) -> str:
+    """Text that any terminal and any UTF-8 file takes."""
+    return str(text).encode(errors="backslashreplace").decode()
 
 
 class _Bars:
     """A progress bar for each stage of a video."""
 
     def __init__(self, name: str) -> None:
+        name = _shown(name)
         self.name = name if len(name) <= 24 else f"{name[:21]}..."
 
     @contextlib.contextmanager

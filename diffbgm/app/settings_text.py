@@ -15,6 +15,7 @@ from pathlib import Path
 _VALUE = r'"[^"]*"|[^#\s].*?'
 _SETTING = re.compile(rf"^(?P<indent> *)(?P<key>[\w/]+):(?: +(?P<value>{_VALUE}))??(?: +# (?P<comment>.*))?$")
 _GROUP = re.compile(r"^ *- (?:override )?/?(?P<name>[\w/@.]+): *(?P<option>[\w/]+)(?: +# (?P<comment>.*))?$")
+_BASE = re.compile(r"^  - (?P<name>(?!_self_)[\w/]+)$")  # a config that this one begins with
 _NOT_FOR_PEOPLE = ("hydra", "defaults")
 REQUIRED = "???"
 WIDTH = 100
@@ -81,6 +82,11 @@ def read_command(path: Path) -> Command:
         if group := _GROUP.match(line):
             if not group["name"].startswith(("hydra", "override")):
                 groups.append(_group(path.parent, group["name"], group["option"], group["comment"] or ""))
+        elif (base := _BASE.match(line)) and (file := path.with_name(f"{base['name']}.yaml")).is_file():
+            before = read_command(file)
+            inner = {f"{group.name}={group.default}" for group in before.groups}
+            topics = [*(topic for topic in before.topics if topic.heading not in inner), topics[-1]]
+            groups += before.groups
         elif setting := _SETTING.match(line):
             depth = len(setting["indent"]) // 2
             parents = [*parents[:depth], setting["key"]]
@@ -89,8 +95,17 @@ def read_command(path: Path) -> Command:
             if setting["value"] is not None:
                 text = setting["comment"] or ""
                 topics[-1].settings.append(Setting(".".join(parents), setting["value"], text))
+    _drop_repeated(topics)
     topics += [_inside(path.parent, group) for group in groups]
     return Command(title, [topic for topic in topics if topic.settings], groups)
+
+
+def _drop_repeated(topics: list[Topic]) -> None:
+    """Of settings that are there twice keep the last, which is the one that applies."""
+    seen: set[str] = set()
+    for topic in reversed(topics):
+        topic.settings = [setting for setting in topic.settings if setting.key not in seen]
+        seen |= {setting.key for setting in topic.settings}
 
 
 def _inside(configs: Path, group: Group) -> Topic:
@@ -145,7 +160,7 @@ def _listed(topic: Topic) -> str:
 
 
 def _choices(group: Group) -> str:
-    lines = []
+    lines: list[str] = []
     for option, about in group.options.items():
         lines += _columns(f"  {group.name}={option}", about + (" (default)" if option == group.default else ""))
     return "\n".join(lines)

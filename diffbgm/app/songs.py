@@ -21,7 +21,7 @@ from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, writable_folder
 from diffbgm.generation.composer import Composer, Request
-from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.midi import write_midi
@@ -40,7 +40,8 @@ def sample_songs(cfg: DictConfig) -> int:
     chosen = pieces(cache, cfg.split, cfg.bars, cfg.songs)
     device = device_named(cfg.device)
     settings = compose_settings(cfg.compose)
-    composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, autocast_dtype(cfg.precision, device))
+    sampler = chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler)
+    composer = Composer(checkpoint, sampler, settings, device, autocast_dtype(cfg.precision, device))
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     identity = {"checkpoint": checkpoint.sha256, "data": cache.path.name}

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffbgm.generation.form import Section
+from diffbgm.generation.form import CONTINUED, Section, sections
 from diffbgm.music.harmony import Chord, bars_of, harmony_plane, over_bars, share_heard
 from diffbgm.music.key import Key
-from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
+from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BEAT, Notes
 from diffbgm.music.progression import progressions
 from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import pace, warmth
@@ -52,8 +52,10 @@ def planned(beats: BeatFeatures, seed: tuple[int, ...], parts: Sequence[Section]
     )
     key = Key(tonic, warm < MIDDLE) if key is None else key
     bars = bars_of(len(beats.visual))
-    starts = [part.beat // BEATS_PER_BAR for part in parts] or list(range(0, bars, BEATS_PER_SEGMENT // BEATS_PER_BAR))
-    letters = [part.letter for part in parts] or [USUAL[k % len(USUAL)] for k in range(len(starts))]
+    parts = parts or sections(USUAL, len(beats.visual))
+    starts = [part.beat // BEATS_PER_BAR for part in parts]
+    # A section without a letter has chords of its own, whatever others there are.
+    letters = [f"-{k}" if part.letter == CONTINUED else part.letter for k, part in enumerate(parts)]
     lengths = np.diff([*starts, bars]).tolist()
     chords = progressions().plan(key, list(zip(letters, lengths, strict=True)), motion, rng)
     return HarmonyPlan(tuple(chords), BEATS_PER_BAR // 2)

@@ -48,12 +48,12 @@ class Settings:
 class Run:
     """The settings of configs/train.yaml outside its groups."""
 
-    out: str = field(length=(1, 4096), help="config.yaml, log.jsonl, tensorboard/, checkpoints/")
-    seed: int = field(low=0, high=2**63 - 1)
-    init: str | None = field(length=(1, 4096), help="a checkpoint whose weights are the first")
     schedule: ScheduleConfig
     sampling: SamplingConfig
     sampler: SamplerConfig
+    out: str = field(length=(1, 4096), help="config.yaml, log.jsonl, tensorboard/, checkpoints/")
+    seed: int = field(low=0, high=2**63 - 1)
+    init: str | None = field(length=(1, 4096), help="a checkpoint whose weights are the first")
 
 
 @dataclass(frozen=True)

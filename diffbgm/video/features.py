@@ -113,11 +113,15 @@ def cached(path: str | Path, extractor: Extractor, cache_dir: str | Path) -> Vid
 def cache_entry(path: str | Path, extractor: Extractor, cache_dir: str | Path) -> Path:
     """Where the cache keeps a video's features. InputError where the video cannot be read."""
     configuration = hashlib.sha256(extractor.id.encode()).hexdigest()[:8]
-    return Path(cache_dir) / f"{_content_hash(Path(path), Path(cache_dir))[:20]}-{configuration}.npz"
+    return Path(cache_dir) / f"{content_hash(path, cache_dir)[:20]}-{configuration}.npz"
 
 
-def _content_hash(path: Path, cache_dir: Path) -> str:
-    """SHA-256 of the file; remembered in the cache, so that an unchanged file (path, size, time) is read only once."""
+def content_hash(path: str | Path, cache_dir: str | Path) -> str:
+    """SHA-256 of the file; remembered in the cache, so that an unchanged file (path, size, time) is read only once.
+
+    InputError where the file cannot be read.
+    """
+    path, cache_dir = Path(path), Path(cache_dir)
     try:
         status = path.stat()
         name = str(path.absolute())

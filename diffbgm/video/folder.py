@@ -1,32 +1,59 @@
-"""Which files of a folder are videos, and how their results are named."""
+"""Which files are videos, what their results are called, and which of them a shard takes.
 
+A folder is a tree: results have the same subfolders. Names never collide: videos that share a stem keep their endings.
+"""
+
+import glob
+import hashlib
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from diffbgm.errors import InputError
 
 SUFFIXES = frozenset(".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split())
+LISTS = frozenset((".txt", ".list"))
+RESERVED = frozenset(("summary", "index"))  # names of the run's own files
+LONGEST_NAME = 200  # bytes of a result's name, so that NAME.take100.states.npz is one that file systems take
+
+
+@dataclass(frozen=True)
+class Source:
+    """A video and the name of its results below `out`, such as "holiday/clip" for holiday/clip.mp4."""
+
+    path: Path
+    name: str
+
+    def shard(self, count: int) -> int:
+        """Which of `count` shards has it: by a hash of the name, whatever other videos there are."""
+        return int.from_bytes(hashlib.sha256(os.fsencode(self.name)).digest()[:8]) % count
 
 
 def find_videos(path: str | Path) -> list[Path]:
-    """The video files directly in a folder, known by their ending, sorted by name; or the one file that `path` is.
+    """The videos of a folder, by `find_sources`."""
+    return [source.path for source in find_sources(path)]
 
-    Hidden files are passed over. Raises InputError where there is no such folder or nothing in it is a video.
+
+def find_sources(videos: str | Path | Sequence[str | Path], out: Path | None = None, takes: int = 1) -> list[Source]:
+    """The videos of a folder and its subfolders, of a glob, of a list file (.txt, a path a line), or several of these.
+
+    In a folder videos are known by their ending; hidden files and folders are passed over, and so is all below `out`.
+    Sorted by name. Raises InputError where there is nothing, and where results of `takes` takes would collide.
     """
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise InputError(f"there is no folder {path}; give videos=FOLDER with your videos in it")
-    videos = sorted(
-        file
-        for file in path.iterdir()
-        if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
-    )
-    if not videos:
-        raise InputError(f"no videos in {path}; put files such as clip.mp4, clip.mov or clip.webm there")
-    return videos
+    several = not isinstance(videos, str | Path)
+    found: list[tuple[Path, Path]] = []  # the folder that names count from, and the file
+    for given in videos if several else [videos]:  # type: ignore[union-attr]
+        found += _found(str(given), None if out is None else out.resolve())
+    unique = {os.path.abspath(file): (top, file) for top, file in found}
+    places = [(top, file) for top, file in unique.values()]
+    if several or len({top for top, _ in places}) > 1:
+        top = Path(os.path.commonpath([os.path.abspath(file.parent) for _, file in places]))
+        places = [(top, Path(os.path.abspath(file))) for _, file in places]
+    relative = [file.relative_to(top) for top, file in places]
+    names = _names(relative, takes)
+    return sorted(map(Source, [file for _, file in places], names), key=lambda source: os.fsencode(source.name))
 
 
 def output_names(videos: Sequence[Path], variations: int = 1) -> list[str]:
@@ -35,13 +62,88 @@ def output_names(videos: Sequence[Path], variations: int = 1) -> list[str]:
     Raises InputError where results would still overwrite one another, such as those of `a.take2.mp4` and the second
     take of `a.mp4`.
     """
-    stems = Counter(video.stem.casefold() for video in videos)
-    stems["summary"] += 1  # summary.json is the run's own
-    names = [video.stem if stems[video.stem.casefold()] == 1 else video.name for video in videos]
+    return _names([Path(video.name) for video in videos], variations)
+
+
+def _names(videos: Sequence[Path], takes: int) -> list[str]:
+    def folded(video: Path) -> str:
+        return str(video.with_suffix("")).casefold()
+
+    stems = Counter(map(folded, videos))
+    stems.update(RESERVED)
+    names = [_fitting(v.with_suffix("") if stems[folded(v)] == 1 else v) for v in videos]
     owner: dict[str, Path] = {}
     for video, name in zip(videos, names, strict=True):
-        for title in (name, *(f"{name}.take{take}" for take in range(2, variations + 1))):
+        for title in (name, *(f"{name}.take{take}" for take in range(2, takes + 1))):
             other = owner.setdefault(title.casefold(), video)
             if other != video:
-                raise InputError(f"the results of {video.name} and {other.name} would overwrite each other; rename one")
+                raise InputError(f"the results of {video} and {other} would overwrite each other; rename one")
     return names
+
+
+def _fitting(name: Path) -> str:
+    """The name, its last part cut and told apart by a hash where file systems would not take it."""
+    last = os.fsencode(name.name)
+    if len(last) <= LONGEST_NAME:
+        return str(name)
+    digest = hashlib.sha256(last).hexdigest()[:8]
+    return str(name.with_name(f"{last[: LONGEST_NAME - 9].decode(errors='ignore')}~{digest}"))
+
+
+def _found(given: str, out: Path | None) -> list[tuple[Path, Path]]:
+    """(folder that names count from, file) of what one argument stands for."""
+    path = Path(given)
+    if path.is_dir():
+        videos = [(path, file) for file in _walk(path, out)]
+        if not videos:
+            raise InputError(f"no videos in {path}; put files such as clip.mp4, clip.mov or clip.webm there")
+        return videos
+    if path.is_file():
+        return _listed(path) if path.suffix.lower() in LISTS else [(path.parent, path)]
+    if glob.has_magic(given):
+        top = _before_magic(path)
+        files = sorted(map(Path, glob.iglob(given, recursive=True)), key=os.fsencode)
+        videos = [(top, file) for file in files if file.suffix.lower() in SUFFIXES and file.is_file()]
+        if not videos:
+            raise InputError(f"no videos are called {given}; quote a glob, for example 'videos/**/*.mp4'")
+        return videos
+    if path.exists():
+        raise InputError(f"{path} is a pipe or a device; give a video file or a folder")
+    raise InputError(f"there is no folder {path}; give videos=FOLDER with your videos in it")
+
+
+def _walk(top: Path, out: Path | None) -> Iterator[Path]:
+    """Videos below a folder, in name order; links to folders are not followed."""
+    for folder, folders, files in os.walk(top):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and (out is None or Path(folder, name).resolve() != out)
+        )
+        for name in sorted(files):
+            file = Path(folder, name)
+            if file.suffix.lower() in SUFFIXES and not name.startswith(".") and file.is_file():
+                yield file
+
+
+def _listed(path: Path) -> list[tuple[Path, Path]]:
+    """The files of a list; relative ones are relative to it. One that is missing is reported when its turn comes."""
+    try:
+        lines = os.fsdecode(path.read_bytes()).splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read the list {path}: {error.strerror}; check the file") from error
+    files = [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not files:
+        raise InputError(f"the list {path} names no videos; write the path of a video on each line")
+    top = Path(os.path.commonpath([os.path.abspath(file.parent) for file in files]))
+    return [(top, Path(os.path.abspath(file))) for file in files]
+
+
+def _before_magic(path: Path) -> Path:
+    """The folders of a glob before its first pattern."""
+    plain = []
+    for part in path.parent.parts:
+        if glob.has_magic(part):
+            break
+        plain.append(part)
+    return Path(*plain)

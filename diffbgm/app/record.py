@@ -1,0 +1,204 @@
+"""What results lie in a folder, what they were made from, and which files may be replaced.
+
+A result is ours where its json says so: NAME.json, written last, claims NAME.mid, NAME.wav and the others. Nothing else
+in a folder is ever replaced, and no file that is a source of the run, by whatever name or link it is reached.
+"""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import diffbgm
+from diffbgm.errors import InputError
+from diffbgm.files import sha256, write_json, writing
+
+ENDINGS = ("mid", "wav", "mp4", "png", "json")
+OTHER_ENDINGS = ("states.npz", "html")
+OF_THE_RUN = frozenset(  # settings of where and how a run is made, not of what is made
+    "videos out cache device compile page checkpoint hydra shards shard overwrite batch workers".split()
+)
+FILES = ("melody", "keep", "soundfont")  # settings that name files, whose content counts
+LARGEST_JSON = 64 << 20
+
+
+def made_from(config: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
+    """What every result of a run is made from, beside its video: settings, checkpoint (its SHA-256) and version."""
+    settings = {key: value for key, value in config.items() if key not in OF_THE_RUN}
+    for name in FILES:
+        if settings.get(name) is not None and Path(settings[name]).is_file():
+            settings[name] = sha256(settings[name])
+    return {"settings": settings, "checkpoint": checkpoint, "version": diffbgm.__version__}
+
+
+def read_report(path: Path) -> dict[str, Any] | None:
+    """What a NAME.json holds; None where there is none, or it is not ours."""
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            return None
+        report = json.loads(path.read_bytes())
+        ours = isinstance(report["name"], str) and isinstance(report["versions"]["diffbgm"], str)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return report if ours else None
+
+
+def reports_in(out: Path) -> Iterator[dict[str, Any]]:
+    """What every whole result in a folder and its subfolders says, by name."""
+    for folder, folders, files in os.walk(out):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            report = read_report(Path(folder, name)) if name.endswith(".json") else None
+            if report is not None and Path(out, f"{report['name']}.json") == Path(folder, name):
+                yield report
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """ "key: before -> now" for every leaf in which two nested dicts differ."""
+    lines = []
+    for key in {**before, **now}:
+        name, old, new = f"{prefix}{key}", before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, f"{name}.")
+        elif old != new:
+            lines.append(f"{name}: {str(old)[:60]} -> {str(new)[:60]}")
+    return lines
+
+
+class Ledger:
+    """What may be written in `out`: asked before a video is begun."""
+
+    def __init__(self, out: Path, sources: Iterable[str | Path], made_from: Mapping[str, Any], overwrite: bool) -> None:
+        """`sources`: every file that the run reads."""
+        self.out, self.made_from, self.overwrite = out, dict(made_from), overwrite
+        self.read: dict[tuple[int, int], str] = {}
+        for source in sources:
+            try:
+                status = os.stat(source)
+            except (OSError, ValueError):
+                continue
+            self.read[status.st_dev, status.st_ino] = str(source)
+
+    def check(self, names: Iterable[str]) -> None:
+        """InputError where results made from other settings lie in `out`, or a file of the run's own is the user's."""
+        for own, is_ours in (("index.html", _is_page), ("summary.json", _is_summary)):
+            path = self.out / own
+            self._check_target(path)
+            if path.exists() and not is_ours(path):
+                raise InputError(f"{path} is not ours, and would be replaced; move it away or choose another out=")
+        if self.overwrite:
+            return
+        for name in names:
+            report = read_report(self.out / f"{name}.json")
+            changed = [] if report is None else differences(report.get("made_from", {}), {**self.made_from, "video": 0})
+            changed = [line for line in changed if not line.startswith("video: ")]
+            if changed:
+                what = "; ".join(changed[:3]) if "made_from" in (report or {}) else "by an older version"
+                raise InputError(
+                    f"{self.out} holds music made otherwise ({name}: {what}); give another out=, or overwrite=true"
+                )
+
+    def finished(self, name: str, takes: int, video: str) -> bool:
+        """Whether all takes of a video (its SHA-256) lie there whole, made from the same.
+
+        InputError where they were made from another file of this name, or a file that is not ours is in the way.
+        """
+        titles = [name, *(f"{name}.take{take}" for take in range(2, takes + 1))]
+        reports = [read_report(self.out / f"{title}.json") for title in titles]
+        for title, report in zip(titles, reports, strict=True):
+            for ending in (*ENDINGS, *OTHER_ENDINGS):
+                target = self.out / f"{title}.{ending}"
+                self._check_target(target)
+                if report is None and (target.exists() or target.is_symlink()):
+                    raise InputError(
+                        f"{target} is not ours, and would be replaced; move it away or choose another out="
+                    )
+        if self.overwrite or None in reports:
+            return False
+        whole = all((self.out / f"{title}.{ending}").is_file() for title in titles for ending in ENDINGS)
+        if not whole:
+            return False
+        if any(report is not None and report["made_from"]["video"] != video for report in reports):
+            raise InputError(f"the music in {self.out} is for another video called {name}; add overwrite=true")
+        return True
+
+    def forget_takes(self, name: str, takes: int) -> None:
+        """Remove what is left of a run with more takes."""
+        place = self.out / name
+        for path in place.parent.glob(f"{glob_escape(place.name)}.take*.json"):
+            number = re.fullmatch(r"\.take(\d+)\.json", path.name.removeprefix(place.name))
+            if number and int(number[1]) > takes and read_report(path) is not None:
+                for ending in (*ENDINGS, *OTHER_ENDINGS):
+                    with writing(path):
+                        path.with_name(f"{path.name.removesuffix('.json')}.{ending}").unlink(missing_ok=True)
+
+    def _check_target(self, target: Path) -> None:
+        try:
+            status = os.stat(target)
+        except (OSError, ValueError):
+            return
+        if (status.st_dev, status.st_ino) in self.read:
+            source = self.read[status.st_dev, status.st_ino]
+            raise InputError(f"{target} is the same file as {source}, which would be overwritten; choose another out=")
+
+
+def glob_escape(text: str) -> str:
+    """A name as a pattern that matches nothing else."""
+    return re.sub(r"([*?[])", r"[\1]", text)
+
+
+def write_summary(
+    out: Path, failed: Sequence[Mapping[str, str]], tried: Iterable[str], seconds: float
+) -> dict[str, Any]:
+    """Write summary.json from what lies in `out` and what failed; failures of other runs there stay until they succeed.
+
+    failed: {"video", "error", "name"}; tried: the names of this run's videos. Returns what it holds.
+    """
+    with _locked(out):
+        before = _read_summary(out / "summary.json")
+        done = sorted({re.sub(r"\.take\d+$", "", report["name"]) for report in reports_in(out)})
+        gone = {*tried, *done}
+        kept = [item for item in before.get("failed", []) if item.get("name") not in gone]
+        summary = {
+            "ok": done,
+            "failed": sorted([*kept, *failed], key=lambda item: str(item.get("name"))),
+            "seconds": seconds,
+        }
+        write_json(out / "summary.json", summary)
+    return summary
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time writes what the folder has once."""
+    with writing(folder):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads(path.read_bytes())
+        return summary if isinstance(summary["failed"], list) and isinstance(summary["ok"], list) else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+def _is_summary(path: Path) -> bool:
+    return bool(_read_summary(path))
+
+
+def _is_page(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return b'<meta name="generator" content="diffbgm' in file.read(2000)
+    except OSError:
+        return False

@@ -1,0 +1,89 @@
+"""Do sections of one letter come back as literally as they are asked to?
+
+    python scripts/measure_reprise.py data.root=POP909 [checkpoint=FILE songs=6 form=AABA "reprises=[0.3,0.6,0.9]" ...]
+
+For the conditions of held-out songs one piece for each reprise. Prints the share of onsets (pitch and place, Jaccard)
+that sections have in common with the first one of their letter, and with the one before where that has another letter;
+beside it that of neighbouring eight bars of the songs themselves. Then JSON. A network without reference_condition is
+composed with once, as it repeats chords and groove only.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from diffbgm.app.cli import run
+from diffbgm.datasets.cache import Cache
+from diffbgm.datasets.hints import likeness
+from diffbgm.datasets.pieces import pieces
+from diffbgm.datasets.prepare import prepare
+from diffbgm.evaluation.report import bootstrap
+from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.form import Section, sections
+from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.settings import compose_settings
+from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
+from diffbgm.music.pianoroll import encode
+
+
+def measure_reprise(cfg: DictConfig) -> int:
+    """Compose, compare, print."""
+    cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
+    chosen = pieces(cache, cfg.split, BEATS_PER_SEGMENT // 4 * len(cfg.form), cfg.songs)
+    checkpoint, device = load_checkpoint(cfg.checkpoint), device_named(cfg.device)
+    asked = list(cfg.reprises) if checkpoint.network.reference_condition else [None]
+    rows = {"the songs themselves": compared([(p.notes, sections("AB", len(p.beats.valid))) for p in chosen])}
+    for reprise in asked:
+        settings = compose_settings({**cfg.compose, "form": cfg.form, "reprise": reprise})
+        dtype = autocast_dtype(cfg.precision, device)
+        composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, dtype)
+        made = []
+        for index, piece in enumerate(tqdm(chosen, f"reprise {reprise}", disable=None)):
+            request = Request(piece.beats, (cfg.seed, index))
+            *_, progress = composer.compose([request])
+            made.append((composer.notes(progress.rolls[0]), composer.sections(request)))
+        rows[f"reprise {reprise}"] = compared(made)
+    for name, row in rows.items():
+        shown = (f"{kind} {cell['mean']:.2f} (n {cell['n']})" for kind, cell in row.items())
+        print(f"{name:22s} {', '.join(shown)}")
+    print(json.dumps({"measure": "reprise", "form": cfg.form, "songs": len(chosen), "seed": cfg.seed, "rows": rows}))
+    return 0
+
+
+def compared(music: Sequence[tuple[Notes, Sequence[Section]]]) -> dict[str, dict[str, object]]:
+    """Shares of onsets in common: of sections with the first of their letter, and with a neighbour of another."""
+    found: dict[str, list[float]] = {"same letter": [], "other letter": []}
+    for notes, parts in music:
+        first: dict[str, Section] = {}
+        for before, part in zip([None, *parts], parts, strict=False):
+            if part.letter in first:
+                found["same letter"].append(alike(notes, first[part.letter], part))
+            if before is not None and before.letter != part.letter:
+                found["other letter"].append(alike(notes, before, part))
+            first.setdefault(part.letter, part)
+    return {
+        kind: {
+            "mean": float(np.mean(values)),
+            "ci95": bootstrap(np.array(values), np.random.default_rng(0)),
+            "n": len(values),
+        }
+        for kind, values in found.items()
+        if values
+    }
+
+
+def alike(notes: Notes, one: Section, other: Section) -> float:
+    """The share of onsets in common of two sections, as far as the shorter goes."""
+    steps = min(one.beats, other.beats) * STEPS_PER_BEAT
+    starts = (part.beat * STEPS_PER_BEAT for part in (one, other))
+    return likeness(*(encode(notes.window(start, start + steps), steps) for start in starts))
+
+
+if __name__ == "__main__":
+    sys.exit(run(measure_reprise, "measure_reprise"))
