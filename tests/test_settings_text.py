@@ -54,6 +54,13 @@ def test_a_config_is_read_with_its_comments_and_headings(configs: Path):
     assert command.groups[0].options == {"large": "", "small": "For a laptop"}
 
 
+def test_a_config_takes_over_what_another_has(configs: Path):
+    (configs / "other.yaml").write_text("# other: more.\ndefaults:\n  - job\n  - _self_\n\nway: slow  # ours\n")
+    settings = read_command(configs / "other.yaml").settings
+    assert settings[0] == Setting("way", "slow", "ours")
+    assert [setting.key for setting in settings] == ["way", "in", "text", "nest.alpha", "nest.list", "size.width"]
+
+
 def test_help_is_for_people(configs: Path):
     text = help_text("job", configs)
     assert text.startswith("usage: job in=FOLDER [key=value ...]\n\nDoes a thing.\n")

@@ -177,7 +177,7 @@ class Composer:
         InputError where the form that was asked for has more letters than the piece has sections.
         """
         beats = len(request.beats.visual)
-        own = self._all_sections(request.beats)
+        own = self.sections_of(request.beats)
         if self._asked_form not in (None, FREE, AUTO) and len(self.form) > len(own):
             raise InputError(
                 f"form={self.form} has {len(self.form)} letters, but the piece has {len(own)} sections of eight bars; "
@@ -185,7 +185,8 @@ class Composer:
             )
         return own if beats > BEATS_PER_SEGMENT and not all(map(request.holds, own)) else []
 
-    def _all_sections(self, beats: BeatFeatures) -> list[Section]:
+    def sections_of(self, beats: BeatFeatures) -> list[Section]:
+        """The sections that a piece for these beats has, were none of it kept; none without a form."""
         if self.form == FREE:
             return []
         if self.form != AUTO and not self.network.reference_condition:

@@ -46,6 +46,7 @@ class Music:
     settings: SampleSettings  # all in effect, the checkpoint's own among them
     video: Path | None = None  # None where only features were given
     shown: BeatFeatures | None = None  # what the network was shown of the video
+    sections: tuple[tuple[int, str], ...] = ()  # first beat and letter of each; () without a form
     take: int = 0  # 0, 1, ... in the order of their seeds
     tempo_score: float | None = None  # share of cuts on beats, as `choose_tempo` counts it
     transposed: int = 0  # semitones by which `settings.key` moved the piece, where it could not be composed in it
@@ -141,6 +142,7 @@ class Music:
             "mix": self.settings.mix,
             "shots": self.shots.tolist(),
             "captions": list(self.captions),
+            "sections": [list(section) for section in self.sections],
             "curves": {} if self.shown is None else curves(self.shown),
             "settings": asdict(self.settings),
             "rights": rights(self.settings),

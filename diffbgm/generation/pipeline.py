@@ -46,14 +46,14 @@ from diffbgm.music.mood import MoodCurve, into_mode
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.performer import shaped
 from diffbgm.music.tempo import TempoChoice, beat_score, choose_tempo
+from diffbgm.video.decode import probe
 from diffbgm.video.extractors import build_extractor
-from diffbgm.video.features import BeatFeatures, Extractor, VideoFeatures, cached, on_beats
+from diffbgm.video.features import Advance, BeatFeatures, Extractor, VideoFeatures, cached, on_beats
 from diffbgm.video.steer import pace, with_accents_on_cuts, with_caption, with_intensity, with_mood
 
 VERSIONED = ("torch", "numpy", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
 
 Source = str | Path | VideoFeatures  # what music can be made for
-Advance = Callable[[int], None]
 Stage = Callable[[str, int], AbstractContextManager[Advance]]  # stage(name, total) -> advance(done more)
 
 
@@ -182,11 +182,8 @@ class Pipeline:
         if settings.instruments == "auto":
             settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
         clock = _Clock()
-        with clock("features"), stage("features", len(videos)) as advance:
-            found = []
-            for video in videos:
-                found.append(self.features(video))
-                advance(1)
+        with clock("features"), stage("features", sum(map(_frames, videos))) as advance:
+            found = [self.features(video, advance) for video in videos]
         tempi = [tempo_of(features, settings, moods) for features in found]
         shown = [self.beats(f, chosen.bpm, settings, moods) for f, chosen in zip(found, tempi, strict=True)]
         with clock("compose"):
@@ -198,10 +195,11 @@ class Pipeline:
                 "duration": features.duration,
                 "shots": features.shots,
                 "captions": features.captions if settings.caption is None else (settings.caption,),
-                "settings": replace(composer.settings, instruments=settings.instruments),
+                "settings": replace(composer.settings, instruments=settings.instruments),  # type: ignore[call-arg]
                 "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
                 "shown": beats,
+                "sections": tuple((part.beat, part.letter) for part in composer.sections_of(beats)),
                 "tempo_score": chosen.score,
                 "seconds": clock.seconds,
                 "about": self.about,
@@ -209,8 +207,11 @@ class Pipeline:
             music.append([_finished(take, key, common) for take in own])
         return music
 
-    def features(self, video: Source) -> VideoFeatures:
-        """The features of a video. InputError where it cannot be used, and for features of another kind."""
+    def features(self, video: Source, advance: Advance | None = None) -> VideoFeatures:
+        """The features of a video; advance(1) after each frame that is read.
+
+        InputError where it cannot be used, and for features of another kind.
+        """
         if isinstance(video, VideoFeatures):
             own = self.extractor
             fits = bool(own.columns) or video.visual.shape[1:] == (own.visual_width,)
@@ -221,8 +222,8 @@ class Pipeline:
                 )
             return video
         if self.cache is not None:
-            return cached(video, self.extractor, self.cache)
-        return self.extractor.extract(video)
+            return cached(video, self.extractor, self.cache, advance)
+        return self.extractor.extract(video, advance)
 
     def beats(
         self, features: VideoFeatures, bpm: float, settings: SampleSettings, moods: MoodCurve | None = None
@@ -239,6 +240,14 @@ class Pipeline:
         if settings.caption is not None:
             beats = with_caption(beats, settings.caption, self.extractor.embed([settings.caption])[0])
         return beats
+
+
+def _frames(video: Source) -> int:
+    """How many frames there are to read, by what the headers say; 0 for features, which are there."""
+    if isinstance(video, VideoFeatures):
+        return 0
+    info = probe(video)
+    return max(round(info.duration * info.fps), 1)
 
 
 def tempo_of(features: VideoFeatures, settings: SampleSettings, moods: MoodCurve | None = None) -> TempoChoice:

@@ -42,6 +42,9 @@ class Settings:
     keep: int = field(low=1, high=10_000, help="training states")
     preview_every: int = field(low=1, high=MOST, help="a multiple of validate_every")
     previews: int = field(low=1, high=256)
+    tracker: str | tuple[str, ...] | None = field(
+        "tensorboard", help="accelerate's names: tensorboard, wandb, trackio, mlflow, ...; null: log.jsonl alone"
+    )
 
 
 @dataclass(frozen=True)
