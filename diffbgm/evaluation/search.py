@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def read_rows(songs: Sequence[Song], how: Searching, progress: Progress, label: 
         font_identity(how.soundfont),
     )
     return {
-        song.name: cache.array(song.path, identity, lambda song=song: song_rows(network, song.path, how.soundfont))
+        song.name: cache.array(song.path, identity, partial(song_rows, network, song.path, how.soundfont))
         for song in progress(songs, len(songs), label)
     }
 
