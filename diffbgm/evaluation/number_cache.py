@@ -1,7 +1,8 @@
 """Numbers of files that were measured before: the slow metrics of a MIDI file are computed once.
 
-A file's numbers are stored under the hash of its bytes, of what was asked, and of the settings, the code and the versions
-that decide the result, so a changed file, another soundfont or another formula is measured afresh. An unreadable entry counts as absent.
+A file's numbers are stored under the hash of its bytes, of what was asked, and of the settings, the code and the
+versions that decide the result, so a changed file, another soundfont or another formula is measured afresh. An
+unreadable entry counts as absent.
 """
 
 import hashlib
