@@ -195,7 +195,7 @@ class Pipeline:
                 "duration": features.duration,
                 "shots": features.shots,
                 "captions": features.captions if settings.caption is None else (settings.caption,),
-                "settings": replace(composer.settings, instruments=settings.instruments),
+                "settings": replace(composer.settings, instruments=settings.instruments),  # type: ignore[call-arg]
                 "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
                 "shown": beats,
