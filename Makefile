@@ -6,7 +6,7 @@ BENCH := $(BIN)/python -m benchmarks
 BUDGET ?= smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench reproduce lock clean
+.PHONY: help setup demo test check docs browser bench reproduce lock clean
 
 help:            ## show this list
 	@grep -E "^[a-z]+:.*##" $(MAKEFILE_LIST) | sed -E "s/:[^#]*## /\t/" | expand -t 12
@@ -23,6 +23,8 @@ setup: .venv/installed  ## install everything into .venv (3-5 minutes, 7 GB)
 
 data/demo/installed: .venv/installed diffbgm/app/assets.yaml
 	$(BIN)/diffbgm fetch demo
+# without it the built-in soundfont plays, which the command says in one sentence
+	@$(BIN)/diffbgm fetch soundfont || true
 	touch $@
 
 demo: data/demo/installed  ## music for the demo videos, in outputs/demo/ (open outputs/demo/index.html)
@@ -35,6 +37,17 @@ check: setup     ## ruff and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/docs     ## the documentation site, in outputs/site/ (open outputs/site/index.html)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.venv/docs: .venv/installed docs/requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r docs/requirements.txt
+	touch $@
+
+browser: setup   ## the page in headless Chromium (needs Chrome or Chromium on the machine)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-browser.txt
+	$(BIN)/python -m pytest -m browser tests/browser
 
 bench: data/demo/installed  ## the benchmark tables of docs/log.md
 	$(BENCH) roll

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness import clock, each, mean, parser, show
+from benchmarks.harness import clock, each, parser, show
 from diffbgm.evaluation.groove import gps
 from diffbgm.evaluation.musicnn import load_musicnn
 from diffbgm.evaluation.paper_protocol import gps_paper, import_score, pche_paper
 from diffbgm.evaluation.pitch import pche
-from diffbgm.evaluation.retrieval import embed_segment, published, segments_of
+from diffbgm.evaluation.report import mean_of
+from diffbgm.evaluation.retrieval import drawn, embed_segment, segments_of
 from diffbgm.evaluation.rhythm import adv
 from diffbgm.evaluation.songs import Song, find_songs
 from diffbgm.evaluation.structure import fitness_of_midi
@@ -49,7 +50,7 @@ def main() -> None:
     parts = segments_of((song.name, song.score.notes) for song in slow)[: given.segments]
     network = load_musicnn()
     similarity = np.random.default_rng(0).standard_normal((900, 900)).astype(np.float32)
-    works: dict[str, tuple[Callable[[Any], object], list]] = {
+    works: dict[str, tuple[Callable[[Any], object], list[Any]]] = {
         "read MIDI": (lambda song: type(song)(song.name, song.path).score, chosen),
         "exact PCHE": (pche, notes),
         "exact GPS": (gps, notes),
@@ -58,13 +59,13 @@ def main() -> None:
         "SI (render, chroma, scape plot)": (lambda song: fitness_of_midi(song.path), slow),
         "musicnn embedding of a segment": (lambda part: embed_segment(network, part.notes), parts),
         "P@K of 900 segments, 1,000 draws": (
-            lambda own: published(similarity, own, np.random.default_rng(0)),
+            lambda own: drawn(similarity, own, np.random.default_rng(0)),
             [np.arange(900)],
         ),
     }
     rows = []
     for name, (work, items) in works.items():
         taken = each(work, items, now)
-        row = {"metric": name, "s": mean(taken), "median s": float(np.median(taken))}
+        row = {"metric": name, "s": mean_of(taken), "median s": float(np.median(taken))}
         rows.append({**row, "per 909": SONGS * float(np.mean(taken))})
     show("evaluation", rows)

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 
-from benchmarks.harness import ROOT, Row, clock, mean, parser, rate, seconds, show
+from benchmarks.harness import ROOT, Row, clock, parser, rate, seconds, show
 from benchmarks.videos import DEMO, repeated
 from diffbgm.app.cli import configure
+from diffbgm.evaluation.report import mean_of
 from diffbgm.video.captions import MiniLMEmbedder
 from diffbgm.video.decode import decoded, probe
 from diffbgm.video.extractors import ClipExtractor, watch
@@ -150,7 +151,7 @@ def main() -> None:
         {"part": name, "per s": rate(seconds(work, given.repeats, now), count)} for name, count, work in measured
     ]
     with tempfile.TemporaryDirectory() as folder:
-        reload = mean([1000 * value for value in seconds(lambda: cached(VIDEO, lite, folder), 20, now)])
+        reload = mean_of([1000 * value for value in seconds(lambda: cached(VIDEO, lite, folder), 20, now)])
     about: dict[str, Any] = {"device": given.device, "reload_ms": reload, "waiting": waiting(VIDEO, lite)}
     if given.memory:
         about["memory_mb"] = memory_mb()

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from diffbgm.evaluation.report import bootstrap
+from diffbgm.evaluation.report import mean_of
 
 ROOT = Path(__file__).resolve().parents[1]
 Clock = Callable[[], float]
@@ -56,15 +55,9 @@ def each(work: Callable[[Any], object], items: Sequence[Any], now: Clock) -> lis
     return taken
 
 
-def mean(values: Sequence[float]) -> Row:
-    """Mean with its 95 % bootstrap interval (None for one value) and n."""
-    array = np.asarray(values, float)
-    return {"mean": float(array.mean()), "ci95": bootstrap(array, np.random.default_rng(0)), "n": len(array)}
-
-
 def rate(taken: Sequence[float], count: int) -> Row:
     """How many a second, from the seconds that `count` of them took each time."""
-    return mean([count / max(value, 1e-9) for value in taken])
+    return mean_of(count / max(value, 1e-9) for value in taken)
 
 
 def cell(value: Any) -> str:

@@ -16,8 +16,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.harness import Clock, Row, clock, mean, parser, rate, seconds, show
+from benchmarks.harness import Clock, Row, clock, parser, rate, seconds, show
 from diffbgm.datasets.batch import Condition
+from diffbgm.evaluation.report import mean_of
 from diffbgm.models.network import DiffBGM, build_network
 from diffbgm.shipped import CONFIGS
 
@@ -98,7 +99,7 @@ def measure(name: str, batch: int, repeats: int, size: int, device: torch.device
             taken = seconds(train_step(network, batch, dtype, device), repeats, now, device)
             row = {"precision": dtype_name, "layout": str(layout).removeprefix("torch."), "batch": batch}
             share = batch * step_flops / min(taken) / product
-            rows.append({**about, **row, "step s": mean(taken), "segments/s": rate(taken, batch), "share": share})
+            rows.append({**about, **row, "step s": mean_of(taken), "segments/s": rate(taken, batch), "share": share})
     return rows
 
 

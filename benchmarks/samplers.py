@@ -11,33 +11,31 @@ Prints tables (means with 95 % bootstrap intervals over segments, the real segme
 import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from scipy.stats import spearmanr
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.harness import clock, seconds
 from diffbgm.app.cli import run
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.errors import InputError
-from diffbgm.evaluation.alignment import note_density
 from diffbgm.evaluation.judges import judge_overlap, judge_two_sample
 from diffbgm.evaluation.musicnn import WEIGHTS, load_musicnn
-from diffbgm.evaluation.report import bootstrap
+from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.evaluation.retrieval import Segment, retrieve
 from diffbgm.evaluation.segment import segment_numbers
-from diffbgm.evaluation.structure import BANDS, fitness_of_midi, structureness
+from diffbgm.evaluation.structure import fitness_of_notes, si_columns
 from diffbgm.files import atomic
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import autocast_dtype, device_named
@@ -45,7 +43,7 @@ from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import Checkpoint, load_checkpoint
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.network import DiffBGM
-from diffbgm.music.midi import write_midi
+from diffbgm.music.density import note_density, spearman
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode
 
@@ -57,7 +55,7 @@ COLUMNS = {
     "onsets": "notes",
     "polyphony": "polyphony",
     "follows": "Spearman",
-    "p_20": "P@20",
+    "segment_p_20": "P@20 of segments",
     "oa": "OA",
     "two_sample": "two-sample",
 }
@@ -163,9 +161,10 @@ def numbers(
     }
     values["follows"] = [follows(*pair) for pair in zip(music, real, strict=True)]
     if cfg.structure and "si" not in known:
-        values["si"] = [structure(piece) for piece in tqdm(music, "structure", leave=False, disable=None)]
-    found = {name: summary(column) for name, column in values.items() if name not in known}
-    if cfg.retrieval and "p_20" not in known:
+        bar = tqdm(music, "structure", leave=False, disable=None)
+        values["si"] = [si_columns(fitness_of_notes(piece))["si_3"] for piece in bar]
+    found = {name: mean_of(column) for name, column in values.items() if name not in known}
+    if cfg.retrieval and "segment_p_20" not in known:
         queries, reference = (
             [Segment(f"{row} {song}", 0, piece) for row, (song, piece) in enumerate(zip(songs, part, strict=True))]
             for part in (music, real)
@@ -173,7 +172,12 @@ def numbers(
         heard = [query for query in queries if len(query.notes)]
         result, _ = retrieve(load_musicnn(cfg.musicnn or WEIGHTS), heard, reference, cfg.seed)
         p_20 = result.precision[20]
-        found["p_20"] = {"mean": p_20.value, "ci95": [p_20.low, p_20.high], "n": len(heard), "chance": p_20.chance}
+        found["segment_p_20"] = {
+            "mean": p_20.value,
+            "ci95": [p_20.low, p_20.high],
+            "n": len(heard),
+            "chance": p_20.chance,
+        }
     return found
 
 
@@ -202,22 +206,7 @@ def by_song(songs: Sequence[str], music: Sequence[Sequence[Sequence[int]]]) -> d
 def follows(got: Notes, asked: Notes) -> float | None:
     """Spearman correlation of notes per beat with those of the segment whose condition was given."""
     pair = [note_density(piece, BEATS_PER_SEGMENT) for piece in (got, asked)]
-    return float(spearmanr(*pair).statistic) if all(np.ptp(part) for part in pair) else None
-
-
-def structure(piece: Notes) -> float | None:
-    """SI over any duration from 3 s on."""
-    with TemporaryDirectory() as folder:
-        write_midi(piece, Path(folder) / "segment.mid")
-        fitness = fitness_of_midi(Path(folder) / "segment.mid")
-    return None if fitness is None else structureness(fitness, *BANDS["si_3"])
-
-
-def summary(values: Sequence[float | None]) -> dict[str, Any]:
-    """Mean over the segments where the number exists, with its interval."""
-    kept = np.array([value for value in values if value is not None], float)
-    mean = float(kept.mean()) if len(kept) else None
-    return {"mean": mean, "ci95": bootstrap(kept, np.random.default_rng(0)), "n": len(kept)}
+    return spearman(*pair)
 
 
 def speed(cfg: DictConfig, checkpoint: Checkpoint, batch: Batch, device: torch.device) -> dict[str, Any]:
@@ -238,26 +227,14 @@ def speed(cfg: DictConfig, checkpoint: Checkpoint, batch: Batch, device: torch.d
                     begin = time.perf_counter()
                     prediction = called(x, t, both).float()
                     start = time.perf_counter() - begin
-                    seconds = fastest(partial(called, x, t, both), cfg.speed, device, cfg.cpu_time)
+                    taken = seconds(partial(called, x, t, both), cfg.speed, clock(not cfg.cpu_time), device)
             except Exception as error:  # whatever a compiler or a kernel that is not there raises
                 found[name] = {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:120]}
                 continue
             exact = prediction if exact is None else exact
             apart = float((prediction - exact).abs().max())
-            found[name] = {"seconds": seconds / len(x), "first_call": start, "largest_difference": apart}
+            found[name] = {"seconds": min(taken) / len(x), "first_call": start, "largest_difference": apart}
     return found
-
-
-def fastest(work: Callable[[], Tensor], repeats: int, device: torch.device, cpu_time: bool) -> float:
-    """The shortest time of `work`."""
-    clock, times = time.process_time if cpu_time else time.perf_counter, []
-    for _ in range(repeats):
-        begin = clock()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(clock() - begin)
-    return min(times)
 
 
 def tables(bench: dict[str, Any], paper: str) -> str:
@@ -268,7 +245,7 @@ def tables(bench: dict[str, Any], paper: str) -> str:
     lines = [f"| {bench['segments']} held-out segments | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     cheapest: list[tuple[float, str]] = []
     for name, row in rows.items():
-        cells = [name, *(cell(row["numbers"].get(column)) for column in shown), "", "", "", ""]
+        cells = [name, *(mean_text(row["numbers"].get(column)) for column in shown), "", "", "", ""]
         if row["seconds"] is not None:
             cells[-4:-2] = f"{row['seconds']:.3f}", f"{row['evaluations']:g}"
             cells[-2] = "" if base is None else f"1/{base / row['seconds']:.1f}"
@@ -292,13 +269,6 @@ def tables(bench: dict[str, Any], paper: str) -> str:
         )
         lines.append(f"{name}: {said}")
     return "\n".join(lines)
-
-
-def cell(entry: dict[str, Any] | None) -> str:
-    """Mean and interval."""
-    if entry is None or entry["mean"] is None:
-        return "-"
-    return f"{entry['mean']:.3f}" + (" [{:.3f}, {:.3f}]".format(*entry["ci95"]) if entry["ci95"] else "")
 
 
 def overlap(a: Sequence[float] | None, b: Sequence[float] | None) -> bool:

@@ -10,10 +10,11 @@ seeds, and how many of them fall on the edge of a window.
 import torch
 from torch import Tensor
 
-from benchmarks.harness import mean, parser, show
+from benchmarks.harness import parser, show
 from diffbgm.diffusion.longform import HOPS, METHODS, Job, RowDenoise, plan
 from diffbgm.diffusion.samplers import Sampler, build_sampler
 from diffbgm.diffusion.schedule import Schedule, sqrt_linear
+from diffbgm.evaluation.report import mean_of
 
 STEPS = 384
 SAMPLERS = {
@@ -62,5 +63,5 @@ def main() -> None:
     for method in METHODS:
         for name, sampler in SAMPLERS.items():
             counts, share = changes(method, sampler, schedule, seeds)
-            rows.append({"method": method, "sampler": name, "changes": mean(counts), "at edges": share})
+            rows.append({"method": method, "sampler": name, "changes": mean_of(counts), "at edges": share})
     show("seams", rows, seeds=seeds)

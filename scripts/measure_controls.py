@@ -30,7 +30,7 @@ from diffbgm.app.cli import run
 from diffbgm.app.results import write_takes
 from diffbgm.app.sample import build_pipeline
 from diffbgm.errors import InputError
-from diffbgm.evaluation.report import bootstrap
+from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.files import writable_folder
 from diffbgm.generation.pipeline import Advance, Pipeline
 from diffbgm.generation.settings import SampleSettings
@@ -270,9 +270,8 @@ CONTROLS: dict[str, Callable[[Studio], Iterator[Row]]] = {
 
 def row(control: str, asked: object, measure: str, values: Sequence[Any] | np.ndarray) -> Row:
     """Mean of what was got, with its interval."""
-    numbers = np.array(values, float)
-    mean = float(numbers.mean()) if len(numbers) else None
-    return Row(control, str(asked), measure, mean, bootstrap(numbers, np.random.default_rng(0)), len(numbers))
+    found = mean_of(values)
+    return Row(control, str(asked), measure, found["mean"], found["ci95"], found["n"])
 
 
 def cells(notes: Notes) -> set[tuple[int, int, int]]:
@@ -336,8 +335,7 @@ def measure_controls(cfg: DictConfig, controls: Sequence[str], seeds: int) -> in
     rows = [found for name in tqdm(controls, "controls", disable=None) for found in CONTROLS[name](studio)]
     print("| control | asked | measured | got | n |\n|---|---|---|---|---|")
     for found in rows:
-        got = "-" if found.got is None else f"{found.got:.3f}"
-        got += "" if found.ci95 is None else " [{:.3f}, {:.3f}]".format(*found.ci95)
+        got = mean_text({"mean": found.got, "ci95": found.ci95})
         print(f"| {found.control} | {found.asked} | {found.measure} | {got} | {found.n} |")
     about = {"checkpoint": str(cfg.checkpoint), "videos": [video.name for video in studio.videos], "seeds": seeds}
     print(json.dumps({"bench": "controls", **about, "rows": [asdict(found) for found in rows]}))

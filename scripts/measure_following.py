@@ -24,7 +24,7 @@ from diffbgm.app.cli import run
 from diffbgm.app.sample import build_pipeline
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import follows, note_density
-from diffbgm.evaluation.report import Evaluation, bootstrap, write_songs
+from diffbgm.evaluation.report import Evaluation, mean_of, mean_text, write_songs
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import writable_folder
 from diffbgm.generation.composer import Composer, Request
@@ -44,7 +44,6 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "no condition": {"guidance": 0.0},
 }
 NUMBERS = ("motion_density", "light_register", "cuts_on_accents", "cuts_on_accents_tight")
-NONE = {"mean": None, "ci95": None}
 
 
 def measure_following(cfg: DictConfig) -> int:
@@ -100,17 +99,13 @@ def summary(
                 aligned = follows(note_density(notes, shared), motion[other][:shared], rng)
                 found += [] if aligned is None else [aligned.value]
         means += [np.mean(found)] if found else []
-    crossed = {"mean": float(np.mean(means)), "ci95": bootstrap(np.array(means), rng)} if means else NONE
-    return {**evaluation.metrics, "other_videos": {**crossed, "n": len(means)}}
+    return {**evaluation.metrics, "other_videos": mean_of(means)}
 
 
 def cell(number: Mapping[str, Any]) -> str:
     """A metric in a table."""
-    if number["mean"] is None:
-        return "–"
-    low, high = number["ci95"] or (number["mean"], number["mean"])
     chance = f", {number['chance']:.2f}, {number['p']:.3f}" if "chance" in number else ""
-    return f"{number['mean']:.2f} [{low:.2f}, {high:.2f}]{chance}; {number['n']}"
+    return f"{mean_text(number, 2)}{chance}; {number['n']}"
 
 
 if __name__ == "__main__":

@@ -21,8 +21,6 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from scipy.stats import spearmanr
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from diffbgm import Pipeline
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.generation.music import Music

@@ -11,10 +11,7 @@ structureness from 3 s on (64 bars are two minutes). Prints a table and JSON.
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from hydra.utils import instantiate
@@ -26,14 +23,13 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.diffusion.longform import METHODS
-from diffbgm.evaluation.report import bootstrap
-from diffbgm.evaluation.structure import fitness_of_midi, si_bands
+from diffbgm.evaluation.report import mean_of, mean_text
+from diffbgm.evaluation.structure import fitness_of_notes, si_columns
 from diffbgm.generation.composer import Composer, Request
-from diffbgm.generation.loading import device_named
+from diffbgm.generation.loading import chosen_sampler, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.key import pitch_class_weights
-from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, Notes
 
 BARS = 64
@@ -49,20 +45,24 @@ def measure_seams(cfg: DictConfig) -> int:
     found = {"real": [distances(song.notes) for song in songs]}
     for method in METHODS:
         settings = replace(compose_settings(cfg.compose), longform=method)
-        composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device_named(cfg.device))
+        composer = Composer(
+            checkpoint,
+            chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),
+            settings,
+            device_named(cfg.device),
+        )
         found[method] = []
         for index, song in enumerate(tqdm(songs, method, disable=None)):
             *_, progress = composer.compose([Request(song.beats, (cfg.seed, index))])
             found[method].append(distances(composer.notes(progress.rolls[0])))
-    rows = {name: summary(values) for name, values in found.items()}
+    rows = {name: {key: mean_of(row[key] for row in values) for key in values[0]} for name, values in found.items()}
     for name, row in rows.items():
-        cells = [f"{key} {mean:.3f} [{low:.3f}, {high:.3f}]" for key, (mean, low, high) in row.items()]
-        print(f"{name:12s} " + "  ".join(cells))
+        print(f"{name:12s} " + "  ".join(f"{key} {mean_text(number)}" for key, number in row.items()))
     print(json.dumps({"bench": "seams", "songs": len(songs), "bars": BARS, "seed": cfg.seed, "rows": rows}))
     return 0
 
 
-def distances(music: Notes) -> dict[str, float]:
+def distances(music: Notes) -> dict[str, float | None]:
     """Mean over the lines of a piece: harmony and groove across them, and how many notes sound through them."""
     grid = np.zeros(BARS * STEPS_PER_BAR, bool)
     grid[music.onset] = True
@@ -76,25 +76,8 @@ def distances(music: Notes) -> dict[str, float]:
             harmony.append(1 - float(sides[0] @ sides[1] / (norms[0] * norms[1])))
         groove.append(float((bars[line - 1] != bars[line]).mean()))
         through.append(float(((music.onset < step) & (music.onset + music.duration > step)).sum()))
-    return {"harmony": np.mean(harmony), "groove": np.mean(groove), "through": np.mean(through), "si": _si(music)}
-
-
-def _si(music: Notes) -> float:
-    """Highest fitness of any part from 3 s on, of the piece played at 120 BPM; NaN for silence."""
-    with TemporaryDirectory() as folder:
-        write_midi(music, path := Path(folder) / "piece.mid")
-        found = si_bands(fitness_of_midi(path))["si_3"]
-    return np.nan if found is None else found
-
-
-def summary(values: Sequence[dict[str, float]]) -> dict[str, tuple[float, float, float]]:
-    """Mean over pieces with its 95 % bootstrap interval."""
-    rows = {}
-    for key in values[0]:
-        column = np.array([value[key] for value in values if np.isfinite(value[key])], float)
-        low, high = bootstrap(column, np.random.default_rng(0)) or (column.mean(), column.mean())
-        rows[key] = (float(column.mean()), low, high)
-    return rows
+    si = si_columns(fitness_of_notes(music))["si_3"]
+    return {"harmony": np.mean(harmony), "groove": np.mean(groove), "through": np.mean(through), "si": si}
 
 
 if __name__ == "__main__":

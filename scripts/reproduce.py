@@ -61,19 +61,20 @@ def follow(cfg: DictConfig, data: str, folder: Path) -> int:
 
 def training(budget: DictConfig, variant: str, data: str, folder: Path) -> DictConfig:
     """What train.py is given: the budget's settings, and of the variant the one that is ablated."""
-    experiments = f"experiment=[{budget.experiment},{variant}]"
+    base = budget.experiment if data == "bgm909" else budget.get("otherwise", budget.experiment)
+    experiments = f"experiment=[{base},{variant}]"
     return configure("train", [experiments, f"data={data}", f"out={folder}/runs/{variant}", *budget.train])
 
 
 def sampling(budget: DictConfig, variant: str, data: str, folder: Path) -> DictConfig:
     """What `diffbgm songs` is given: the same songs and seeds for every variant."""
-    files = [f"checkpoint={checkpoint(folder, variant)}", f"out={folder}/music/{variant}"]
+    files = [f"checkpoint={checkpoint(folder, variant, budget.weights)}", f"out={folder}/music/{variant}"]
     return configure("sample_songs", [f"data={data}", *files, *budget.sample])
 
 
-def checkpoint(folder: Path, variant: str) -> Path:
-    """Where a variant's weights lie."""
-    return folder / "runs" / variant / "checkpoints" / "last.safetensors"
+def checkpoint(folder: Path, variant: str, which: str) -> Path:
+    """Where a variant's weights lie: the "last" ones or the "best"."""
+    return folder / "runs" / variant / "checkpoints" / f"{which}.safetensors"
 
 
 def write_tables(budget: DictConfig, data: str, folder: Path) -> int:
@@ -82,7 +83,7 @@ def write_tables(budget: DictConfig, data: str, folder: Path) -> int:
     if not music:
         raise InputError(f"there is no music in {folder}; first: python scripts/reproduce.py -m budget={budget.name}")
     first = next(iter(music))
-    trained = load_checkpoint(checkpoint(folder, first)).config.training
+    trained = load_checkpoint(checkpoint(folder, first, budget.weights)).config.training
     about = remarks(budget, data, trained, len(list(music[first].glob("*.mid"))))
     codes = []
     for name, table in TABLES.items():

@@ -22,11 +22,11 @@ from fractions import Fraction
 import av
 import numpy as np
 
-with av.open("clip.mp4", "w") as file:  # six seconds of a square that moves and stops, with two cuts
-    stream = file.add_stream("libx264", rate=Fraction(24))
+with av.open("clip.mp4", "w") as file:  # 80 seconds of a square that moves, with three cuts
+    stream = file.add_stream("libx264", rate=Fraction(2))
     stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
-    for k in range(144):
-        picture = np.full((96, 160, 3), (40, 180, 90)[k // 48], np.uint8)
+    for k in range(160):
+        picture = np.full((96, 160, 3), (40, 180, 90, 20)[k // 40], np.uint8)
         picture[30:60, (3 * k) % 130 : (3 * k) % 130 + 30] = 255
         file.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
     file.mux(stream.encode())

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from benchmarks.__main__ import NAMES, main
-from benchmarks.harness import cell, mean, rate, seconds, show
+from benchmarks.harness import cell, rate, seconds, show
+from diffbgm.evaluation.report import mean_of
 
 
 def ticking():
@@ -22,13 +23,13 @@ def test_the_first_call_is_not_counted():
 
 def test_rates_have_a_mean_and_an_interval():
     assert rate([2.0, 2.0, 2.0], 10) == {"mean": 5.0, "ci95": pytest.approx([5, 5]), "n": 3}
-    spread = mean([1.0, 2.0, 3.0, 4.0])
+    spread = mean_of([1.0, 2.0, 3.0, 4.0])
     assert spread["ci95"][0] < spread["mean"] == 2.5 < spread["ci95"][1]
-    assert mean([7.0])["ci95"] is None
+    assert mean_of([7.0])["ci95"] is None
 
 
 def test_a_table_and_a_json_line(capsys):
-    show("x", [{"name": "a", "value": 1234.5}, {"name": "b", "value": mean([2.0])}], seed=3)
+    show("x", [{"name": "a", "value": 1234.5}, {"name": "b", "value": mean_of([2.0])}], seed=3)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:4] == ["| name | value |", "|---|---|", "| a | 1,234 |", "| b | 2 [2, 2] |"]
     assert json.loads(lines[4])["seed"] == 3

@@ -151,7 +151,7 @@ def test_absent_folders_and_songs(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no POP909_4_bin_pnt_8bar"):
         Bgm909(tmp_path).songs()
     with pytest.raises(InputError, match="names songs that are not in .*878 of 886: 003"):
-        Bgm909(tree).songs()
+        Bgm909(tree, "polyffusion").songs()
     (tree / VISUAL).rename(tree / "elsewhere")
     with pytest.raises(InputError, match="has no bgm909/new_raw_video_feats"):
         source(tree).songs()
@@ -181,9 +181,73 @@ def test_hostile_pickles_are_refused_and_not_run(tree: Path, tmp_path: Path) -> 
     torch.save({"model": Harm(struck)}, tree / VISUAL / "002.pth")
     with pytest.raises(InputError, match="refused unread: it asks for"):
         source(tree, trust_pickles=True).read("002")
+    (tree / VISUAL / "002.pth").write_bytes(pickle.dumps(Harm(struck)))
+    with pytest.raises(InputError, match="002.pth"):
+        source(tree, trust_pickles=True).read("002")
     assert not struck.exists()
     load_pickle(tree / "split.pickle", trust=True)
     assert struck.exists()  # the same bytes do strike where they are trusted
+
+
+def test_tensors_and_arrays_in_any_wrapping_are_read(tree: Path) -> None:
+    file = tree / VISUAL / "002.pth"
+    features = np.random.default_rng(0).standard_normal((20, 512)).astype(np.float32)
+    tensor = torch.from_numpy(features)
+    for content in (tensor.clone().requires_grad_(), tensor.double(), features, features.astype(np.float64)):
+        torch.save(content, file)
+        np.testing.assert_allclose(source(tree).read("002").video.visual, features, rtol=1e-6)
+    torch.save(tensor, file, _use_new_zipfile_serialization=False)
+    assert source(tree).read("002").video.visual.shape == (20, 512)
+    file.write_bytes(pickle.dumps(features))
+    assert source(tree).read("002").video.visual.shape == (20, 512)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer or a web page"),
+        (b"<!DOCTYPE html><html>quota exceeded</html>", "is a pointer or a web page"),
+        (b"0.1 0.2 0.3\n0.4 0.5 0.6\n", "001.pth"),
+        (b"", "001.pth"),
+    ],
+)
+def test_what_is_no_tensor_file_skips_its_song(tree: Path, tmp_path: Path, content: bytes, reason: str) -> None:
+    write_song(tree, "003", beats=48)
+    write_split(tree / "split.pickle", ["001", "003"], ["002"])
+    (tree / VISUAL / "001.pth").write_bytes(content)
+    cache = Cache.open(prepare(source(tree), tmp_path / "cache", workers=1))
+    assert cache.songs == ["002", "003"]
+    assert reason in cache.skipped["001"]
+
+
+def test_every_way_of_unpacking_is_found(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "above").mkdir()
+    tree.rename(tmp_path / "above" / "data")
+    data = tmp_path / "above" / "data"
+    for root in (data, tmp_path / "above", data / "bgm909"):
+        assert set(Bgm909(root, str(data / "split.pickle")).songs()) == {"001", "002", "034"}
+
+
+def test_the_releases_split_is_taken_where_it_lies_and_missed_aloud(
+    tree: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tree / "train_split_pnt").mkdir()
+    (tree / "split.pickle").rename(tree / "train_split_pnt" / "pop909_new.pickle")
+    assert Bgm909(tree, "release").split(["001", "002"]) == {"train": ("001",), "val": ("002",)}
+    assert not caplog.records
+    (tree / "train_split_pnt" / "pop909_new.pickle").unlink()
+    with pytest.raises(InputError, match="polyffusion"):
+        Bgm909(tree, "release").songs()
+    assert "Polyffusion's split is taken" in caplog.text
+
+
+def test_the_releases_songs_are_the_first_50_without_index_29(tree: Path) -> None:
+    names = [f"{number:03d}" for number in range(100, 170)]
+    write_split(tree / "split.pickle", ["001"], names)
+    val = source(tree, songs="release").split(["001", *sorted(names)])["val"]
+    assert val == (*names[:29], *names[30:50])
+    with pytest.raises(InputError, match=r"data\.songs"):
+        source(tree, songs="first")
 
 
 @pytest.mark.parametrize(

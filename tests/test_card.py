@@ -10,6 +10,8 @@ from diffbgm.app.card import following, make_card
 from diffbgm.app.cli import run
 from diffbgm.datasets.generated import GeneratedSongs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -24,11 +26,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_number_has_its_real_one(made: Path) -> None:
     card = json.loads((made / "tiny.card.json").read_text())
     assert card["songs"] == len(list((made / "out" / "real").glob("*.mid")))
-    for name in ("pche", "gps", "pche_paper", "si_3", "notes_per_beat", "copied_bars"):
+    for name in ("pche", "gps", "pche_paper", "si_mean", "notes_per_beat", "copied_bars"):
         assert card["generated"][name]["n"] > 0
         assert card["real"][name]["n"] > 0
-    assert card["generated"]["p_20"]["mean"] is None  # without the tagger's weights
-    assert "none.whl" in card["generated"]["p_20"]["reason"]
+    assert card["generated"]["p_at_20"]["mean"] is None  # without the tagger's weights
+    assert "none.whl" in card["generated"]["segment_p_20"]["reason"]
     assert card["generated"]["oa"]["mean"] is None or card["generated"]["oa"]["ceiling"] > 0
     assert set(card["loss"]) >= {"0-100", "800-1000, no condition"}
     assert (made / "tiny.card.png").stat().st_size > 10_000

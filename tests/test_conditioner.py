@@ -67,6 +67,17 @@ def test_random_in_sampling_depends_on_seed_and_t_alone() -> None:
     assert (other != drawn).float().mean() == pytest.approx(0.5, abs=0.06)
 
 
+def test_random_in_sampling_draws_for_each_sample_by_its_own_number() -> None:
+    steps, samples = torch.arange(1000), torch.tensor([7, 2**31 - 1, 123_456])
+    selector = FeatureSelector("random").eval()
+    language, visual = torch.zeros(1000, 1, 1), torch.ones(1000, 1, 1)
+    chosen = [selector(language, visual, steps, draw=number.expand(1000)).flatten() for number in samples]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert (chosen[one] != chosen[other]).float().mean() == pytest.approx(0.5, abs=0.06)
+    together = selector(language[:3], visual[:3], steps[:1].expand(3), draw=samples).flatten()
+    assert together.tolist() == [float(part[0]) for part in chosen]
+
+
 def test_random_in_training_draws_each_time() -> None:
     language, visual, times = torch.zeros(1000, 1, 1), torch.ones(1000, 1, 1), torch.full((1000,), 500)
     selector = FeatureSelector("random").train()

@@ -1,20 +1,26 @@
 """Every config file composes, and what it describes can be built."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from diffbgm.app.cli import CONFIGS, configure
 from diffbgm.diffusion.objective import build_objective
-from diffbgm.diffusion.samplers import Sampler
+from diffbgm.diffusion.samplers import Sampler, build_sampler, default_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
+from diffbgm.generation.loading import chosen_sampler
 from diffbgm.models.conditioner import FeatureSelector
+from diffbgm.models.config import SamplerConfig
 from diffbgm.models.network import build_network
 
 ENTRIES = ("train", "sample", "evaluate")
 SCRIPTS = (
+    "dataset_report",
+    "index",
     "prepare",
     "extract_features",
     "prepare_bgm909",
@@ -72,13 +78,36 @@ def test_selectors_are_built(name):
     assert FeatureSelector(**selector, width=8).strategy == name
 
 
-@pytest.mark.parametrize("name", options("sampler"))
+@pytest.mark.parametrize("name", sorted({*options("sampler")} - {"checkpoint"}))
 @pytest.mark.parametrize("entry", ["train", "sample"])
 def test_samplers_are_built(entry, name):
     sampler = instantiate(configure(entry, [f"sampler={name}"]).sampler)
     assert isinstance(sampler, Sampler)
-    assert sampler.name == name
+    assert sampler.name == {"release": "ddpm"}.get(name, name)
     assert 200 in sampler.timesteps(sqrt_linear())
+
+
+def test_a_checkpoints_own_sampler_stands_where_nothing_else_is_asked_for():
+    own = SamplerConfig("ddim", 7, eta=0.5)
+    assert chosen_sampler(configure("sample").sampler, own) == build_sampler("ddim", 7, eta=0.5)
+    changed = configure("sample", ["sampler.steps=3"]).sampler
+    assert chosen_sampler(changed, own).steps == 3
+    assert chosen_sampler(changed, None) == build_sampler("dpm", 3, sde=True, clip=(0.0, 1.0))
+    assert chosen_sampler(configure("sample", ["sampler=ddpm"]).sampler, own).steps == 1000
+    released = SamplerConfig(**vars(default_sampler("release")))
+    assert chosen_sampler(configure("sample").sampler, released) == default_sampler("release")
+    assert {entry.name for entry in fields(SamplerConfig)} == {entry.name for entry in fields(Sampler)}
+
+
+def test_the_releases_network_has_41_48_million_parameters():
+    config = configure("train", ["experiment=release", "data=bgm909"])
+    assert (config.data.window, config.trainer.condition_dropout, config.sampler.start) == (16, 0, 998)
+    model = OmegaConf.to_container(config.model, resolve=True)
+    model["conditioner"] |= {"visual_width": 512, "language_width": 768}
+    with torch.device("meta"):
+        network = build_network(model)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 41_476_098
+    assert model["unet"]["mask_self_attention"]
 
 
 @pytest.mark.parametrize("name", options("features"))

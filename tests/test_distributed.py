@@ -10,6 +10,8 @@ from tiny_run import SHIPPED, losses, run, settings
 
 from diffbgm.training.tracking import read_log
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

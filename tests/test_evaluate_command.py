@@ -9,6 +9,7 @@ import pytest
 
 from diffbgm.app.cli import run
 from diffbgm.app.evaluate import evaluate
+from diffbgm.errors import InputError
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
@@ -69,8 +70,8 @@ def test_everything_at_once_with_a_reference(folder):
     for name in ("pche_paper", "gps_paper", "si_3_8", "si_15", "adv", "h4", "polyphony"):
         assert found["metrics"][name]["n"] == 2
         assert found["reference"][name]["mean"] == found["metrics"][name]["mean"]
-    assert found["metrics"]["p_20"]["mean"] is None
-    assert "does not hold the weights of musicnn" in found["metrics"]["p_20"]["reason"]
+    assert found["metrics"]["p_at_20"]["mean"] is None
+    assert "does not hold the weights of musicnn" in found["metrics"]["p_at_20"]["reason"]
     assert (folder / "out" / "scape_one.png").exists()
 
 
@@ -125,6 +126,63 @@ def test_empty_and_missing_folders_and_unknown_metrics_are_one_sentence(tmp_path
     errors = capsys.readouterr().err
     assert "loudness" in errors
     assert errors.count("\n") == 1
+
+
+def test_a_file_that_only_music21_fails_on_keeps_its_other_numbers(folder, capsys, monkeypatch):
+    def broken(path):
+        raise InputError(f"music21 cannot read {path} (KeyError); export the file again")
+
+    monkeypatch.setattr("diffbgm.evaluation.measure.import_score", broken)
+    assert command(folder, "metrics=[exact,paper]", f"numbers={folder}/numbers") == 1
+    assert "paper of one (music21 cannot read" in capsys.readouterr().err
+    found = metrics(folder)["metrics"]
+    assert found["pche"]["n"] == 2
+    assert (found["gps_paper"]["mean"], found["gps_paper"]["n"]) == (None, 0)
+    assert "music21" in found["gps_paper"]["reason"]
+
+
+def test_slow_numbers_are_computed_once_for_a_file(folder, monkeypatch):
+    given = ("metrics=[paper]", f"numbers={folder}/numbers")
+    assert command(folder, *given) == 0
+    first = metrics(folder)["metrics"]
+    monkeypatch.setattr("diffbgm.evaluation.measure.import_score", None)  # would fail if it were called
+    assert command(folder, *given) == 0
+    assert metrics(folder)["metrics"] == first
+    for place in (folder / "numbers").rglob("*.json"):
+        place.write_text("{ damaged")
+    monkeypatch.undo()
+    assert command(folder, *given) == 0
+    assert metrics(folder)["metrics"] == first
+
+
+def test_music_that_is_not_in_4_4_is_named(folder):
+    midi = pretty_midi.PrettyMIDI(str(folder / "generated" / "one.mid"))
+    midi.time_signature_changes = [pretty_midi.TimeSignature(3, 4, 0)]
+    midi.write(str(folder / "generated" / "waltz.mid"))
+    assert command(folder, "metrics=[exact]") == 0
+    assert any("not in 4/4" in note and "waltz (3 quarter notes a bar)" in note for note in metrics(folder)["notes"])
+
+
+def test_nested_folders_many_instruments_and_drums_are_one_system(tmp_path):
+    for genre, seed in (("pop", 0), ("rock", 1)):
+        write_midi(piece(12, seed), tmp_path / "generated" / genre / "take" / "clip.mid")
+        path = tmp_path / "generated" / genre / "take" / "band.mid" if genre == "rock" else None
+        if path is not None:
+            midi = pretty_midi.PrettyMIDI(initial_tempo=90)
+            for program, drum in ((0, False), (40, False), (0, True)):
+                part = pretty_midi.Instrument(program, is_drum=drum)
+                part.notes = [pretty_midi.Note(80, 60 + k % 5, k / 3, k / 3 + 0.2) for k in range(90)]
+                midi.instruments.append(part)
+            midi.write(str(path))
+    assert command(tmp_path, "metrics=[exact,paper,rhythm,texture]", f"numbers={tmp_path}/numbers") == 0
+    with open(tmp_path / "out" / "songs.csv", newline="") as file:
+        assert [line["song"] for line in csv.DictReader(file)] == ["band", "pop.take.clip", "rock.take.clip"]
+
+
+def test_reference_and_generated_without_common_names_are_one_sentence(folder):
+    write_midi(piece(16, 6), folder / "real" / "three.mid")
+    assert command(folder, "metrics=[exact,retrieval]", f"reference={folder}/real") == 1
+    assert "no name in common" in metrics(folder)["metrics"]["p_at_20"]["reason"]
 
 
 def test_names_without_partner_are_reported(folder, capsys):

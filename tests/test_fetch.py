@@ -80,6 +80,32 @@ def test_without_npm_the_other_videos_are_enough(wheel, tmp_path, monkeypatch, c
 
 
 def test_the_table() -> None:
-    assert {asset.group for asset in ASSETS} == {"demo", "unseen"}
+    assert {asset.group for asset in ASSETS} == {"demo", "soundfont", "unseen"}
     assert all(len(asset.sha256) == 64 for asset in ASSETS)
-    assert len({asset.target for asset in ASSETS}) == len(ASSETS)
+    assert len({asset.target for asset in ASSETS}) == len(ASSETS) - 1  # the soundfont from either registry
+
+
+def test_the_soundfont_comes_from_the_first_registry_that_has_it(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(module, "unpack", lambda path: path.with_suffix(".sf2"))
+    rows = [row for row in ASSETS if row.group == "soundfont"]
+    assert [row.registry for row in rows] == ["deb", "npm"]
+    assert len({(row.sha256, row.target) for row in rows}) == 1
+
+    def only_npm(assets, root):
+        if assets[0].registry == "deb":
+            raise InputError("apt-get is not installed")
+        return [tmp_path / "font.sf3"]
+
+    monkeypatch.setattr(module, "fetch", only_npm)
+    assert main(["soundfont"]) == 0
+    assert f"{tmp_path / 'font.sf2'}  (MuseScore General, MIT)" in capsys.readouterr().out
+
+
+def test_without_any_registry_the_built_in_soundfont_is_named(monkeypatch, capsys) -> None:
+    def nowhere(assets, root):
+        raise InputError(f"{assets[0].registry} cannot be reached")
+
+    monkeypatch.setattr(module, "fetch", nowhere)
+    assert main(["soundfont"]) == 1
+    said = capsys.readouterr().err
+    assert said == "error: deb cannot be reached; npm cannot be reached; the built-in soundfont is used instead\n"

@@ -11,6 +11,8 @@ from diffbgm.music.key import Key
 from diffbgm.music.notes import Notes
 from scripts.measure_controls import alike, common, level, main, on_tonic, relative, row
 
+pytestmark = pytest.mark.slow
+
 CONTROLS = "tempo,seed,key,melody,keep_bars,ending,mix,lufs,variations"
 
 

@@ -11,7 +11,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import pretty_midi
 import pytest
+from music21 import converter
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.groove import gps
@@ -79,6 +81,83 @@ def test_a_score_without_notes_has_no_numbers():
     empty = Imported(np.zeros(0), np.zeros(0, int))
     assert pche_paper(empty) is None
     assert gps_paper(empty) is None
+
+
+def counted(events: list[tuple[float, tuple[int, ...]]]) -> tuple[float, float]:
+    """PCHE and GPS as the notebook counts them, event by event; an event without pitches is a stroke of percussion."""
+    windows: list[list[int]] = []
+    bars: list[set[int]] = []
+    classes: list[int] = []
+    positions: set[int] = set()
+    for offset, pitches in events:
+        while offset >= 32 * (len(windows) + 1):
+            windows.append(classes)
+            classes = []
+        while offset >= 4 * (len(bars) + 1):
+            bars.append(positions)
+            positions = set()
+        classes += [pitch % 12 for pitch in pitches]
+        positions.add(int(4 * (offset - 4 * len(bars))))
+    entropies = []
+    for window in windows:
+        shares = [window.count(name) / len(window) for name in range(12)]
+        entropies.append(-sum(share * np.log2(share + 1e-6) for share in shares))
+    pairs = [1 - len(a ^ b) / 16 for i, a in enumerate(bars) for b in bars[i + 1 :]]
+    return float(np.mean(entropies)), float(np.mean(pairs))
+
+
+def events_of(path: Path) -> list[tuple[float, tuple[int, ...]]]:
+    """What music21 makes of a file, in its order."""
+    score = converter.parse(path, format="midi", forceSource=True)
+    return [(float(e.offset), tuple(pitch.midi for pitch in e.pitches)) for e in score.flatten().notes]
+
+
+@pytest.fixture
+def band(tmp_path) -> Path:
+    """Twenty bars of piano on every beat, and a kit whose pattern changes from bar to bar and ends last."""
+    rng = np.random.default_rng(3)
+    midi = pretty_midi.PrettyMIDI(initial_tempo=120)
+    piano, kit = pretty_midi.Instrument(0), pretty_midi.Instrument(0, is_drum=True)
+    for beat in range(80):
+        for pitch in rng.choice(range(48, 72), 2, replace=False):
+            piano.notes.append(pretty_midi.Note(80, int(pitch), beat / 2, beat / 2 + 0.5))
+    for bar in range(21):
+        for step in np.flatnonzero(rng.random(16) < 0.4):
+            start = 2 * bar + step / 8
+            kit.notes += [pretty_midi.Note(90, pitch, start, start + 0.1) for pitch in (36, 42)[: 1 + step % 2]]
+    midi.instruments += [piano, kit]
+    midi.write(str(tmp_path / "band.mid"))
+    return tmp_path / "band.mid"
+
+
+def test_drums_count_as_the_notebook_counts_them(band):
+    score = import_score(band)
+    assert len(score.percussion) > 100
+    assert (pche_paper(score), gps_paper(score)) == pytest.approx(counted(events_of(band)), abs=1e-12)
+    without = Imported(score.offset, score.pitch)
+    assert gps_paper(without) == 1.0
+    assert gps_paper(score) < 0.8
+
+
+@needs_pop909
+def test_a_song_with_a_kit_under_it_counts_as_in_the_notebook(songs, tmp_path):
+    """One of the 30 songs, a stroke on every second beat added."""
+    name = min(songs)
+    midi = pretty_midi.PrettyMIDI(str(songs[name].path))
+    kit = pretty_midi.Instrument(0, is_drum=True)
+    kit.notes = [pretty_midi.Note(90, 38, float(beat), float(beat) + 0.05) for beat in midi.get_beats()[1::2]]
+    midi.instruments.append(kit)
+    midi.write(str(tmp_path / "kit.mid"))
+    score = import_score(tmp_path / "kit.mid")
+    assert len(score.percussion) > 50
+    assert (pche_paper(score), gps_paper(score)) == pytest.approx(counted(events_of(tmp_path / "kit.mid")), abs=1e-12)
+
+
+def test_a_window_of_percussion_alone_is_left_out_and_still_counts_as_a_window():
+    score = Imported(np.array([0.0, 64]), np.array([60, 61]), np.array([33.0, 97]))
+    assert pche_paper(score) == pytest.approx(-np.log2(1 + 1e-6), abs=1e-12)
+    drums = Imported(np.zeros(0), np.zeros(0, int), np.arange(0, 16, 0.5))
+    assert (pche_paper(drums), gps_paper(drums)) == (None, 1.0)
 
 
 def test_music_on_the_grid_is_imported_as_it_is(tmp_path):

@@ -195,9 +195,13 @@ def test_kept_states_are_the_rolls_at_those_timesteps(tmp_path, call):
     video = write_video(tmp_path / "clip.mp4", ramp(24), fps=12)
     assert call(video, tmp_path / "out", "keep_states=[999,200,0]", "sampler.steps=10", "tempo=120") == 0
     with np.load(tmp_path / "out" / "clip.states.npz") as states:
-        assert states["rolls"].shape == (3, 2, 16, 128)
+        assert states["x"].shape == states["x0"].shape == (3, 2, 16, 128)
         assert list(states["t"]) == [999, 200, 0]
-        finished = decode(states["rolls"][2]).window(0, 16)
+        noise = states["x"][0]
+        assert (abs(noise.mean()), noise.std()) == pytest.approx((0, 1), abs=0.05)  # what the walk began with
+        assert states["x"][1].std() > states["x0"][1].std()
+        assert (states["x"][2] == states["x0"][2]).all()
+        finished = decode(states["x0"][2]).window(0, 16)
     notes = read_midi(tmp_path / "out" / "clip.mid").notes
     np.testing.assert_array_equal(finished.onset, notes.onset)
     np.testing.assert_array_equal(finished.pitch, notes.pitch)
@@ -248,9 +252,9 @@ def test_controls_reach_the_music(tmp_path, call):
         (["variations=abc"], "variations=abc cannot be used"),
         (["keep=x.mid", "keep_bars=3"], "keep_bars=3 cannot be used"),
         (["program=null"], "program=None cannot be used"),
-        (["program=200"], "program=200 is no instrument; give 0 to 127"),
+        (["program=200"], "program=200 is not an instrument; give 0 to 127"),
         (["soundfont=nowhere.sf2"], "no soundfont nowhere.sf2"),
-        (["sampler.steps=abc"], "sampler.steps is abc"),
+        (["sampler.steps=abc"], "sampler.steps=abc cannot be used; give a whole number"),
         (["variations=0"], "variations=0 cannot be used"),
         (["melody=nowhere.mid"], "no MIDI file nowhere.mid"),
         (["keep_bars=[1,2]"], "keep=FILE.mid and keep_bars=[first,last] go together"),
@@ -266,9 +270,9 @@ def test_controls_reach_the_music(tmp_path, call):
         (["compose.longform=circular"], "compose.longform=circular cannot be used"),
         (["sampler.steps=0"], "sampler.steps is 0"),
         (["sampler.steps=1001"], "1001"),
-        (["sampler.steps=true"], "sampler.steps is True"),
-        (["sampler.through=[abc]"], "sampler.through is ['abc']"),
-        (["sampler.clip=3"], "sampler.clip is 3"),
+        (["sampler.steps=true"], "sampler.steps=True cannot be used"),
+        (["sampler.through=[abc]"], "sampler.through=['abc'] cannot be used"),
+        (["sampler.clip=3"], "sampler.clip=3 cannot be used"),
         (["sampler=ddim", "sampler.eta=abc"], "sampler.eta is abc"),
         (["tempo_range=[90]"], "tempo_range=[90] cannot be used"),
         (["variations=100000"], "variations=100000 cannot be used; give a whole number from 1 to 100"),

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from diffbgm.app.main import main
 from diffbgm.datasets.batch import Condition
-from diffbgm.diffusion.samplers import build_sampler
+from diffbgm.diffusion.guidance import guided
+from diffbgm.diffusion.samplers import build_sampler, default_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.generation.composer import Composer, ComposeSettings, Request
@@ -166,6 +167,42 @@ def sampled(checkpoint: Checkpoint, path: Path) -> Path:
     return path
 
 
+def test_the_releases_sampler_is_its_formulas_at_every_step() -> None:
+    """999 steps with the same noise, beside the posterior of Ho et al. 2020 (eq. 6, 7 and 15) written out."""
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(3, 2, 3, padding=1).double()
+    schedule, sampler = sqrt_linear(), default_sampler("release")
+    assert sampler.timesteps(schedule) == list(range(998, -1, -1))
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        """Bounded, of x, t and a condition, which is -1 in the second half of a guided batch."""
+        told = torch.ones(len(x), 1, *x.shape[2:], dtype=x.dtype)
+        told[len(x) // 2 :] = -1 if len(x) > 1 else 1
+        return torch.tanh(layer(torch.cat([x, told], 1))) * (1 + t.double()[:, None, None, None] / 1000)
+
+    def noises() -> Callable[[], Tensor]:
+        generator = torch.Generator().manual_seed(1)
+        return lambda: torch.randn(1, 2, 8, 8, generator=generator, dtype=torch.float64)
+
+    beta, bar = schedule.beta, schedule.alpha_bar
+    before = torch.cat([torch.ones(1, dtype=torch.float64), bar[:-1]])
+    theirs, noise = noises(), noises()
+    x = (1 - bar[999]).sqrt() * theirs()
+    worst = 0.0
+    with torch.no_grad():
+        walk = sampler(guided(network, 5.0), noise(), schedule, noise)
+        for t, state in zip(range(998, -1, -1), walk, strict=True):
+            with_it, without = network(torch.cat([x, x]), torch.tensor([t, t])).chunk(2)
+            eps = without + 5 * (with_it - without)
+            x0 = x / bar[t].sqrt() - (1 / bar[t] - 1).sqrt() * eps
+            mean = beta[t] * before[t].sqrt() / (1 - bar[t]) * x0
+            mean = mean + (1 - before[t]) * (1 - beta[t]).sqrt() / (1 - bar[t]) * x
+            variance = beta[t] * (1 - before[t]) / (1 - bar[t])
+            x = mean + variance.sqrt() * theirs() if t else mean
+            worst = max(worst, float((x - state.x).abs().max()), float((x0 - state.x0).abs().max() / x0.abs().max()))
+    assert worst < 1e-5
+
+
 @pytest.fixture
 def small_release(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     """The same layout with the small U-Net, for what does not depend on size."""
@@ -185,6 +222,24 @@ def reshaped(model: dict[str, Tensor]) -> None:
 
 def rescheduled(model: dict[str, Tensor]) -> None:
     model["ldm.beta"] = torch.linspace(1e-4, 0.02, 1000)
+
+
+@pytest.mark.parametrize(("selector", "window"), [("language_video", 16), ("video", 16), ("language_video", 32)])
+def test_all_three_published_models_are_imported(
+    small_release: dict[str, Tensor], tmp_path: Path, selector: str, window: int
+) -> None:
+    source, target = tmp_path / "weights.pt", tmp_path / "ours.safetensors"
+    torch.save({"model": small_release}, source)
+    config = import_release(source, target, selector, window)
+    assert (config.window, config.model.conditioner.selector.strategy) == (window, selector)
+    checkpoint = load_checkpoint(target)
+    composer = Composer(checkpoint, None, ComposeSettings(), torch.device("cpu"))
+    assert composer.sampler == default_sampler("release")
+    assert (composer.settings.guidance, composer.longform, composer.tempo) == (5.0, "independent", 120.0)
+    tokens = torch.zeros(1, 32, 32), torch.ones(1, 32, 32)
+    assert bool(checkpoint.network.conditioner.selector(*tokens, torch.tensor([900])).any()) == (selector == "video")
+    with pytest.raises(InputError, match="none of the published models"):
+        import_release(source, target, "concat", 16)
 
 
 @pytest.mark.parametrize(

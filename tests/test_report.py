@@ -22,7 +22,7 @@ from diffbgm.evaluation.report import (
     write_songs,
     write_table,
 )
-from diffbgm.evaluation.retrieval import published
+from diffbgm.evaluation.retrieval import drawn
 from diffbgm.music.notes import Notes
 from diffbgm.music.pianoroll import encode
 
@@ -75,8 +75,8 @@ def test_alignment_carries_chance_and_p():
 
 
 def test_retrieval_carries_chance_and_how_many():
-    result = published(np.eye(80), np.arange(80), np.random.default_rng(0), draws=10)
-    summary = retrieval_summaries(result, None)["p_5"]
+    result = drawn(np.eye(80), np.arange(80), np.random.default_rng(0), draws=10)
+    summary = retrieval_summaries(result, "segment_p_{}", "segment_mean_rank")["segment_p_5"]
     assert (summary["mean"], summary["n"], summary["candidates"]) == (100.0, 80, 60)
     assert summary["chance"] == pytest.approx(100 * 5 / 60)
 
@@ -123,18 +123,21 @@ def test_the_table_is_written_for_people_and_for_programs(tmp_path):
 def test_the_details_show_chance_and_why_a_number_is_missing(tmp_path):
     metrics = {
         "motion_density": {"mean": 0.5, "ci95": [0.25, 0.75], "n": 3, "chance": 0.01, "p": 0.002},
-        "p_20": unknown("no reference music was given"),
+        "p_at_20": unknown("no reference music was given"),
     }
     text = write_table(TABLE, {"mine": Evaluation([], metrics, None, ())}, tmp_path)
     assert "| motion_density | 0.500 [0.250, 0.750] | 3 | 0.010 | 0.002 | – |" in text
-    assert "| p_20 | null: no reference music was given | 0 | – | – | – |" in text
+    assert "| p_at_20 | null: no reference music was given | 0 | – | – | – |" in text
 
 
 def states(tmp_path) -> States:
     onset = np.arange(0, 128, 4)
     notes = Notes(onset, onset * 0 + 60, onset * 0 + 4, onset * 0 + 80, onset * 0)
     rolls = np.stack([encode(notes, 128), encode(notes, 128) * 0]).astype(np.float16)
-    np.savez_compressed(tmp_path / "clip.states.npz", t=np.array([0, 1000]), rolls=rolls)
+    noise = np.random.default_rng(0).standard_normal(rolls.shape)
+    np.savez_compressed(
+        tmp_path / "clip.states.npz", t=np.array([0, 1000]), x=rolls + [[[[0]]], [[[1]]]] * noise, x0=rolls
+    )
     return States.load(tmp_path / "clip.states.npz")
 
 
@@ -142,15 +145,21 @@ def test_states_are_read_from_noise_to_music(tmp_path):
     loaded = states(tmp_path)
     assert loaded.name == "clip"
     assert loaded.t.tolist() == [1000, 0]
-    silent, music = loaded.curves()
+    silent, music = loaded.curves("x0")
     assert not silent.any()
     assert np.flatnonzero(np.diff(music, prepend=0) > 0).tolist() == list(range(0, 128, 4))
+    noisy, same = loaded.curves()
+    assert (noisy > 1).all()  # of standard normal cells, three in ten lie above 0.5
+    assert same.tolist() == music.tolist()
 
 
 def test_states_of_another_form_are_one_sentence(tmp_path):
-    np.savez(tmp_path / "a.states.npz", t=np.zeros(2), rolls=np.zeros((2, 128, 128)))
+    np.savez(tmp_path / "a.states.npz", t=np.zeros(2), x=np.zeros((2, 128, 128)), x0=np.zeros((2, 128, 128)))
     with pytest.raises(InputError, match="expected"):
         States.load(tmp_path / "a.states.npz")
+    np.savez(tmp_path / "old.states.npz", t=np.zeros(2), rolls=np.zeros((2, 2, 128, 128)))
+    with pytest.raises(InputError, match="keep_states"):
+        States.load(tmp_path / "old.states.npz")
     (tmp_path / "b.states.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match="keep_states"):
         States.load(tmp_path / "b.states.npz")
@@ -158,7 +167,7 @@ def test_states_of_another_form_are_one_sentence(tmp_path):
 
 def test_figures_are_pictures(tmp_path):
     volume_figure(states(tmp_path), tmp_path / "volume.png")
-    adv_figure([states(tmp_path)], {"real": 0.04}, tmp_path / "adv.png")
+    adv_figure([states(tmp_path)], {"real": 0.04}, tmp_path / "adv.png", "x0")
     scape_figure(np.tril(np.ones((20, 20)))[::-1], "name", tmp_path / "scape.png")
     for name in ("volume", "adv", "scape"):
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"

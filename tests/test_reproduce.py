@@ -15,6 +15,8 @@ from diffbgm.generation.composer import Composer
 from diffbgm.training.trainer import Trainer
 from scripts.reproduce import TABLES, find_data, reproduce, sampling, training, variant_of
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = OmegaConf.load(CONFIGS / "reproduce.yaml").hydra.sweeper.params.variant.split(",")
 BUDGETS = ("smoke", "small", "full")
 SELECTOR = {"selector.strategy", "model.conditioner.selector.strategy"}

@@ -16,6 +16,8 @@ from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.training import state as states
 from diffbgm.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = "trainer.steps=14"
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.musicnn import PATCH, embed, load_musicnn, log_mel
-from diffbgm.evaluation.retrieval import RANKS, embed_segment, published, segments, strict
+from diffbgm.evaluation.retrieval import RANKS, drawn, embed_segment, segments, strict
 from diffbgm.music.notes import STEPS_PER_SEGMENT, Notes
 
 GOLDEN = Path(__file__).with_name("golden") / "musicnn.json"
@@ -21,7 +21,7 @@ def rng() -> np.random.Generator:
 
 
 def test_perfect_retrieval_is_100_percent_at_rank_1():
-    result = published(np.eye(100), np.arange(100), rng())
+    result = drawn(np.eye(100), np.arange(100), rng())
     assert result.precision[1].value == 100.0
     assert (result.mean_rank.value, result.mean_rank.chance) == (1.0, 30.5)
     assert result.candidates == 60
@@ -32,7 +32,7 @@ def test_perfect_retrieval_is_100_percent_at_rank_1():
 def test_a_shuffled_set_sits_on_the_chance_line():
     similarity = rng().standard_normal((3000, 500))
     own = rng().integers(0, 500, 3000)
-    result = published(similarity, own, rng(), draws=50)
+    result = drawn(similarity, own, rng(), draws=50)
     assert [result.precision[k].chance for k in RANKS] == pytest.approx([100 * k / 60 for k in RANKS])
     for k in RANKS:
         estimate = result.precision[k]
@@ -42,7 +42,7 @@ def test_a_shuffled_set_sits_on_the_chance_line():
 
 
 def test_equal_embeddings_are_chance_too():
-    result = published(np.ones((2000, 200)), np.arange(2000) % 200, rng(), draws=20)
+    result = drawn(np.ones((2000, 200)), np.arange(2000) % 200, rng(), draws=20)
     assert result.precision[20].value == pytest.approx(100 / 3, abs=2)
 
 
@@ -51,7 +51,7 @@ def test_only_the_first_500_are_drawn_from_but_the_own_one_counts():
     similarity = np.zeros((1, 600))
     similarity[0, 500:] = 2
     similarity[0, 550] = 1
-    assert published(similarity, np.array([550]), rng()).mean_rank.value == 1.0
+    assert drawn(similarity, np.array([550]), rng()).mean_rank.value == 1.0
 
 
 def test_strict_leaves_out_the_other_segments_of_the_same_song():
@@ -64,7 +64,7 @@ def test_strict_leaves_out_the_other_segments_of_the_same_song():
 
 def test_the_same_seed_gives_the_same_numbers():
     similarity = rng().standard_normal((30, 90))
-    assert published(similarity, np.arange(30), rng()) == published(similarity, np.arange(30), rng())
+    assert drawn(similarity, np.arange(30), rng()) == drawn(similarity, np.arange(30), rng())
 
 
 def test_segments_are_full_have_notes_and_lose_their_velocities():

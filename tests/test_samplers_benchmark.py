@@ -19,6 +19,8 @@ from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.notes import STEPS_PER_SEGMENT
 from diffbgm.music.pianoroll import decode
 
+pytestmark = pytest.mark.slow
+
 SEGMENTS = 3
 
 

@@ -54,6 +54,13 @@ def test_a_config_is_read_with_its_comments_and_headings(configs: Path):
     assert command.groups[0].options == {"large": "", "small": "For a laptop"}
 
 
+def test_a_config_takes_over_what_another_has(configs: Path):
+    (configs / "other.yaml").write_text("# other: more.\ndefaults:\n  - job\n  - _self_\n\nway: slow  # ours\n")
+    settings = read_command(configs / "other.yaml").settings
+    assert settings[0] == Setting("way", "slow", "ours")
+    assert [setting.key for setting in settings] == ["way", "in", "text", "nest.alpha", "nest.list", "size.width"]
+
+
 def test_help_is_for_people(configs: Path):
     text = help_text("job", configs)
     assert text.startswith("usage: job in=FOLDER [key=value ...]\n\nDoes a thing.\n")
@@ -88,6 +95,14 @@ def test_first_comments(configs: Path):
     assert first_comment(configs / "size" / "large.yaml") == ""
 
 
+def test_a_config_that_begins_with_another_has_its_settings_too_each_of_them_once():
+    found = {setting.key: setting.default for setting in read_command(CONFIGS / "card.yaml").settings}
+    assert found["out"] == "outputs/card"
+    assert found["split"] == "val"
+    keys = [setting.key for setting in read_command(CONFIGS / "card.yaml").settings]
+    assert len(keys) == len(set(keys))
+
+
 def test_choices_are_those_that_a_comment_begins_with():
     assert choices("fade | cut | resolve (a held tonic chord)") == ["fade", "cut", "resolve"]
     assert choices("folder: index.html | single: more") == []
@@ -100,7 +115,7 @@ def test_completion_offers_commands_settings_and_choices(tmp_path: Path):
         bash
         + """
 ask() { COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); COMPREPLY=(); _diffbgm; echo "${COMPREPLY[*]}"; }
-ask diffbgm sa
+ask diffbgm sam
 ask diffbgm sample endi
 ask diffbgm sample sampler=dd
 ask diffbgm evaluate reference_

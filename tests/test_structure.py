@@ -6,12 +6,12 @@ import pytest
 
 from diffbgm.evaluation.fitness import fitness_scape
 from diffbgm.evaluation.structure import (
-    BANDS,
+    COLUMNS,
     SAMPLE_RATE,
     fitness_of_midi,
     scape_plot,
     self_similarity,
-    si_bands,
+    si_columns,
     structureness,
 )
 from diffbgm.music.midi import write_midi
@@ -45,10 +45,10 @@ def test_two_identical_halves_have_the_si_that_libfmp_gives_and_more_than_no_rep
     twice = self_similarity(np.concatenate([half, half]))
     once = self_similarity(np.concatenate([half, other]))
     expected = libfmp.c4.compute_fitness_scape_plot(twice)[0]
-    bands = si_bands(scape_plot(twice))
+    bands = si_columns(scape_plot(twice))
     assert bands["si_3"] == pytest.approx(expected[5:].max(), abs=1e-12)
     assert bands["si_3_8"] == pytest.approx(expected[5:16].max(), abs=1e-12)
-    assert bands["si_3"] > si_bands(scape_plot(once))["si_3"]
+    assert bands["si_3"] > si_columns(scape_plot(once))["si_3"]
 
 
 def test_a_band_reads_its_rows_and_no_others():
@@ -62,8 +62,17 @@ def test_a_band_reads_its_rows_and_no_others():
 def test_silence_and_short_sound_have_no_number():
     assert self_similarity(np.zeros(3 * SAMPLE_RATE)) is None
     assert self_similarity(np.ones(100)) is None
-    assert si_bands(None) == dict.fromkeys(BANDS)
+    assert si_columns(None) == dict.fromkeys(COLUMNS)
     assert structureness(np.zeros((4, 4)), 3, 8) is None
+
+
+def test_the_single_number_is_the_mean_of_the_three_bands():
+    fitness = np.zeros((40, 40))
+    fitness[10, 0], fitness[20, 0], fitness[35, 0] = 0.6, 0.3, 0.9
+    columns = si_columns(fitness)
+    assert columns["si_mean"] == pytest.approx(0.6)
+    assert columns["si_3"] == 0.9
+    assert si_columns(np.zeros((20, 20)))["si_mean"] is None  # 10 s long: nothing of 15 s and up
 
 
 def test_a_midi_file_is_played_and_measured(tmp_path):
@@ -71,6 +80,6 @@ def test_a_midi_file_is_played_and_measured(tmp_path):
     ones = np.ones_like(onset)
     pitch = np.tile([60, 64, 67, 72, 69, 65, 62, 59], 4)
     write_midi(Notes(onset, pitch, ones * 4, ones * 80, ones * 0), tmp_path / "loop.mid")
-    bands = si_bands(fitness_of_midi(tmp_path / "loop.mid"))
+    bands = si_columns(fitness_of_midi(tmp_path / "loop.mid"))
     assert 0.3 < bands["si_3"] < 1
     assert bands["si_8_15"] is not None

@@ -195,6 +195,17 @@ def test_init_of_another_architecture_is_one_sentence(tmp_path: Path, cache: Pat
     assert "has another architecture" in capsys.readouterr().err
 
 
+def test_init_with_another_mask_or_window_is_refused_with_the_difference(
+    tmp_path: Path, cache: Path, finished: Path, capsys
+):
+    source = finished / "checkpoints" / "last.safetensors"
+    changes = ["data.window=16", "model.unet.mask_self_attention=true"]
+    assert start(*settings(tmp_path, cache, f"init={source}", *changes)) == 1
+    error = capsys.readouterr().err
+    assert "model.unet.mask_self_attention=false, here true; data.window=8, here 16" in error
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
 def test_the_shipped_recipe_resumes_exactly_and_needs_its_init_only_once(
     tmp_path: Path, cache: Path, finished: Path, capsys
 ):

@@ -3,7 +3,7 @@
     diffbgm card data.root=POP909 out=outputs/card [checkpoint=FILE songs=N bars=32 segments=64 seed=0]
 
 For held-out songs' conditions, beside the songs themselves over the same bars: the metrics of evaluate.py, retrieval by
-the published protocol, and the longest run of bars shared with a training song. For single segments: asked against
+rows and by segments, and the longest run of bars shared with a training song. For single segments: asked against
 got notes per beat, and the validation loss in bands of t. Writes beside the checkpoint NAME.card.json (every number,
 with 95 % bootstrap intervals), NAME.card.md (the tables of the model card) and NAME.card.png (three uncurated samples,
 seeds 0, 1 and 2, each for another held-out condition). A stopped run goes on with the songs that are missing in `out`.
@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from diffbgm.app.songs import sample_songs, through_roll
@@ -29,19 +28,20 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
-from diffbgm.evaluation.alignment import note_density
 from diffbgm.evaluation.judges import JUDGES
 from diffbgm.evaluation.musicnn import WEIGHTS
+from diffbgm.evaluation.report import mean_text
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import atomic, writable_folder
 from diffbgm.generation.composer import Composer
-from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.models.denoiser import Denoiser
+from diffbgm.music.density import note_density, spearman
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_SEGMENT, Notes
-from diffbgm.music.pianoroll import decode
+from diffbgm.music.parts import decode_parts
 from diffbgm.training.draws import draw
 
 METRICS = ("exact", "paper", "rhythm", "structure", "texture", "copies")
@@ -50,11 +50,13 @@ SHOWN = {
     "gps": "GPS, exact",
     "pche_paper": "PCHE, paper's protocol",
     "gps_paper": "GPS, paper's protocol",
-    "si_3": "SI, from 3 s on",
+    "si_mean": "SI, mean of the three bands",
+    "si_3": "SI, any length from 3 s",
     "si_3_8": "SI, 3-8 s",
     "si_8_15": "SI, 8-15 s",
     "si_15": "SI, from 15 s on",
     "adv": "ADV",
+    "adv_relative": "ADV, relative",
     "notes_per_beat": "notes per beat",
     "polyphony": "polyphony",
     "pitch_range": "pitch range",
@@ -66,7 +68,7 @@ JUDGED = {
     "two_sample": "accuracy of a classifier (0.5 is chance)",
 }
 WORST_SHOWN = 6
-PAPER = {"pche_paper": (2.840, 2.717), "gps_paper": (0.601, 0.708), "si_3": (0.521, 0.486)}  # Table S1: model, real
+PAPER = {"pche_paper": (2.840, 2.717), "gps_paper": (0.601, 0.708), "si_mean": (0.521, 0.486)}  # Table S1: model, real
 BANDS = ((0, 100), (100, 200), (200, 400), (400, 600), (600, 800), (800, 1000))  # of t
 SAMPLES_SHOWN = 3
 
@@ -77,10 +79,19 @@ def make_card(cfg: DictConfig) -> int:
     checkpoint, out = load_checkpoint(cfg.checkpoint), Path(cfg.out)
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     window, device = checkpoint.config.window, device_named(cfg.device)
-    loader = SegmentLoader(cache, cfg.split, cfg.segments, limit=cfg.segments, perturb=False, window=window)
+    planes = checkpoint.network.planes
+    loader = SegmentLoader(
+        cache, cfg.split, cfg.segments, limit=cfg.segments, perturb=False, window=window, planes=planes
+    )
     batch, settings = loader.batch(0, 0).to(device), compose_settings(cfg.compose)
-    composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, autocast_dtype(cfg.precision, device))
-    music, real = sample(composer, batch.condition, cfg.seed), [decode(roll) for roll in batch.roll.cpu().numpy()]
+    composer = Composer(
+        checkpoint,
+        chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),
+        settings,
+        device,
+        autocast_dtype(cfg.precision, device),
+    )
+    music, real = sample(composer, batch.condition, cfg.seed), [decode_parts(roll) for roll in batch.roll.cpu().numpy()]
     card = {
         "checkpoint": Path(cfg.checkpoint).name,
         "sha256": checkpoint.sha256,
@@ -114,7 +125,9 @@ def songs(out: Path, cache: Cache, cfg: DictConfig) -> dict[str, Any]:
     common = {"training": training, "musicnn": Path(cfg.musicnn or WEIGHTS), "seed": cfg.seed}
     common["workers"] = len(os.sched_getaffinity(0))
     real, _ = evaluate_run(out / "real", Options(METRICS, **common), _bar)
-    options = Options((*METRICS, *JUDGES, "retrieval"), reference=out / "real", reference_sample=0, **common)
+    options = Options(
+        (*METRICS, *JUDGES, "retrieval", "segments"), reference=out / "real", reference_sample=0, **common
+    )
     generated, _ = evaluate_run(out / "generated", options, _bar, real=real.metrics)
     return {"songs": generated.evaluated, "generated": generated.metrics, "real": real.metrics}
 
@@ -127,17 +140,17 @@ def sample(composer: Composer, condition: Condition, seed: int) -> list[Notes]:
     return [composer.notes(roll) for roll in rolls]
 
 
-def following(music: Sequence[Notes], real: Sequence[Notes]) -> dict[str, float]:
+def following(music: Sequence[Notes], real: Sequence[Notes]) -> dict[str, float | None]:
     """Spearman correlation of asked (the condition's own song) and got notes per beat; beside it another song's."""
     got, asked = (np.stack([note_density(piece, BEATS_PER_SEGMENT) for piece in part]) for part in (music, real))
 
-    def mean_of(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-        return float(np.nanmean([spearmanr(a, b).statistic for a, b in pairs if np.ptp(a) and np.ptp(b)]))
+    def average(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+        return float(np.mean([value for pair in pairs if (value := spearman(*pair)) is not None]))
 
     return {
-        "beats": mean_of(zip(got, asked, strict=True)),
-        "beats_of_another_song": mean_of(zip(got, np.roll(asked, len(asked) // 2, axis=0), strict=True)),
-        "segments": float(spearmanr(got.sum(1), asked.sum(1)).statistic),
+        "beats": average(zip(got, asked, strict=True)),
+        "beats_of_another_song": average(zip(got, np.roll(asked, len(asked) // 2, axis=0), strict=True)),
+        "segments": spearman(got.sum(1), asked.sum(1)),
     }
 
 
@@ -177,12 +190,16 @@ def tables(card: dict[str, Any]) -> str:
         ours, theirs = generated[name]["mean"], real[name]["mean"]
         change = "–" if ours is None or theirs is None else f"{ours - theirs:+.3f}"
         published = f"{PAPER[name][0] - PAPER[name][1]:+.3f}" if name in PAPER else ""
-        lines.append(f"| {label} | {_cell(real[name])} | {_cell(generated[name])} | {change} | {published} |")
+        lines.append(f"| {label} | {mean_text(real[name])} | {mean_text(generated[name])} | {change} | {published} |")
     lines += judged(generated)
-    lines += ["", "| retrieval, published protocol | got | chance |", "|---|---|---|"]
-    for name in ("p_5", "p_10", "p_20", "mean_rank", "p_20_strict"):
+    lines += [
+        "",
+        "| retrieval, 60 drawn candidates (p_at: rows of 3 s; segment_p: segments of 8 bars) | got | chance |",
+        "|---|---|---|",
+    ]
+    for name in ("p_at_5", "p_at_10", "p_at_20", "mean_rank", "segment_p_5", "segment_p_20", "segment_p_20_strict"):
         if name in generated and generated[name]["mean"] is not None:
-            lines.append(f"| {name} | {_cell(generated[name], 2)} | {generated[name]['chance']:.2f} |")
+            lines.append(f"| {name} | {mean_text(generated[name], 2)} | {generated[name]['chance']:.2f} |")
     follow = card["following"]
     lines += [
         "",
@@ -206,7 +223,7 @@ def judged(generated: dict[str, Any]) -> list[str]:
     lines = ["", "| generated against real, segments of eight bars | got | real against real |", "|---|---|---|"]
     for name, label in JUDGED.items():
         best = generated[name].get("ceiling", generated[name].get("chance"))
-        lines.append(f"| {label} | {_cell(generated[name])} | {'–' if best is None else f'{best:.3f}'} |")
+        lines.append(f"| {label} | {mean_text(generated[name])} | {'–' if best is None else f'{best:.3f}'} |")
     features = generated["oa"].get("features", {})
     if worst := sorted(features, key=lambda name: features[name]["oa"])[:WORST_SHOWN]:
         lines += ["", "| features furthest from real | overlapped area | generated | real |", "|---|---|---|---|"]
@@ -214,14 +231,6 @@ def judged(generated: dict[str, Any]) -> list[str]:
             cells = " | ".join(f"{features[name][key]:.3f}" for key in ("oa", "generated", "real"))
             lines.append(f"| {name.replace('_', ' ')} | {cells} |")
     return lines
-
-
-def _cell(number: dict[str, Any], digits: int = 3) -> str:
-    """A mean with its interval; a dash where it could not be computed."""
-    if number["mean"] is None:
-        return "–"
-    low, high = number["ci95"] or (number["mean"], number["mean"])
-    return f"{number['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def draw_samples(composer: Composer, batch: Batch, path: Path) -> None:
@@ -235,7 +244,7 @@ def draw_samples(composer: Composer, batch: Batch, path: Path) -> None:
         (notes,) = sample(composer, batch.condition[row : row + 1], seed)
         pieces_shown = (
             (left, notes, f"sampled, seed {seed}"),
-            (right, decode(batch.roll[row].cpu().numpy()), batch.songs[row]),
+            (right, decode_parts(batch.roll[row].cpu().numpy()), batch.songs[row]),
         )
         for axis, piece, title in pieces_shown:
             axis.hlines(piece.pitch, piece.onset, piece.onset + piece.duration - 0.15, linewidth=3, color="#2f6f9f")

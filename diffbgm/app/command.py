@@ -2,13 +2,16 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from diffbgm.app.cli import CONFIGS, configure
+from diffbgm.app.cli import configure
+from diffbgm.generation.settings import ComposeSettings
+from diffbgm.shipped import CONFIGS
 
 # Where and how a run is made, not what is composed.
 OF_THE_RUN = frozenset(
@@ -28,17 +31,27 @@ def changed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def make_again(report: Mapping[str, Any], out: Path) -> str:
     """The command that composes a take once more, into a folder beside `out`."""
-    return _command(report, beside(out, "again"), changed_settings(report.get("config", {})))
+    return _command(report, beside(out, "again"), changed_settings(_config_of(report)))
 
 
 def keep_and_redo(report: Mapping[str, Any], out: Path) -> str:
     """The command that keeps bars {first} to {last} of a take and composes the rest with the next seed."""
-    settings = changed_settings(report.get("config", {}))
+    settings = changed_settings(_config_of(report))
     for key in ("melody", "variations", "keep", "keep_bars", "tempo", "seed"):
         settings.pop(key, None)
     settings |= {"seed": report["seed"] + 1, "tempo": report["tempo"], "keep": str(out / f"{report['name']}.mid")}
     command = _command(report, beside(out, "redo"), settings)
     return f"{command} 'keep_bars=[{{first}},{{last}}]'"
+
+
+def _config_of(report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The composed config of a command's take; of a take that Python made, one from its settings."""
+    if "config" in report:
+        return report["config"]
+    asked = {field.name for field in fields(ComposeSettings)}
+    settings = report.get("settings", {})
+    compose = {name: value for name, value in settings.items() if name in asked}
+    return {name: value for name, value in settings.items() if name not in asked} | {"compose": compose}
 
 
 def beside(out: Path, word: str) -> Path:
@@ -54,7 +67,7 @@ def _command(report: Mapping[str, Any], out: Path, settings: Mapping[str, Any]) 
 def _changes(config: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
         name, usual = f"{prefix}{key}", defaults.get(key)
-        if name in OF_THE_RUN or value == usual:
+        if name in OF_THE_RUN or value == usual or (_text(value) == _text(usual) and value is not None):
             continue
         if isinstance(value, Mapping) and "_target_" in value:
             yield from _option(name, value, usual)
@@ -70,7 +83,7 @@ def _option(group: str, value: Mapping[str, Any], usual: Any) -> Iterator[tuple[
         yield from _changes(value, usual, f"{group}.")
         return
     for file in sorted((CONFIGS / group).glob("*.yaml")):
-        option = OmegaConf.to_container(OmegaConf.load(file))
+        option: Any = OmegaConf.to_container(OmegaConf.load(file))
         if isinstance(option, Mapping) and _kind(option) == _kind(value):
             yield group, file.stem
             known = {key: item for key, item in value.items() if key in option}  # nested groups have their own files

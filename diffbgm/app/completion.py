@@ -12,12 +12,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from diffbgm.app.main import COMMANDS
 from diffbgm.app.settings_text import read_command
+from diffbgm.shipped import CONFIGS
 
 SHELLS = ("bash", "zsh")
-# Commands with a config, and those that take no settings.
-CONFIGURED = {"sample": "sample", "train": "train", "evaluate": "evaluate", "features": "extract_features"}
-PLAIN = ("app", "doctor", "completion")
 
 _SCRIPT = r"""
 _diffbgm() {
@@ -39,7 +38,7 @@ complete -F _diffbgm diffbgm
 """
 
 
-def main(arguments: Sequence[str], configs: Path) -> int:
+def main(arguments: Sequence[str], configs: Path = CONFIGS) -> int:
     """Print the script for a shell; 1 with help where the argument names none."""
     if len(arguments) != 1 or arguments[0] not in SHELLS:
         print(__doc__, file=sys.stdout if set(arguments) & {"-h", "--help"} else sys.stderr)
@@ -50,8 +49,9 @@ def main(arguments: Sequence[str], configs: Path) -> int:
 
 def script(shell: str, configs: Path) -> str:
     """The completion script for bash or zsh, from the configs as they are."""
-    words = {command: _words(configs / f"{config}.yaml") for command, config in CONFIGURED.items()}
-    text = _SCRIPT.lstrip("\n").replace("@CASES@", _cases(words)).replace("@COMMANDS@", " ".join([*CONFIGURED, *PLAIN]))
+    words = {command.name: _words(configs / f"{command.config}.yaml") for command in COMMANDS if command.config}
+    names = " ".join(command.name for command in COMMANDS)
+    text = _SCRIPT.lstrip("\n").replace("@CASES@", _cases(words)).replace("@COMMANDS@", names)
     return f"autoload -U +X bashcompinit && bashcompinit\n{text}" if shell == "zsh" else text
 
 

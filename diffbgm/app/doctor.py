@@ -15,8 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import diffbgm
-from diffbgm.app.cli import CONFIGS
 from diffbgm.errors import InputError
+from diffbgm.shipped import CONFIGS
 
 BASE = ("torch", "numpy", "hydra-core", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
 EXTRAS = {
@@ -107,20 +107,17 @@ def check_weights() -> Iterator[Finding]:
 
 def check_sound() -> Iterator[Finding]:
     """The soundfont, and whether a note of it can be rendered."""
-    import tempfile
-
     import numpy as np
 
-    from diffbgm.music.audio import default_soundfont, render
-    from diffbgm.music.midi import write_midi
+    from diffbgm.music.audio import render_bytes
+    from diffbgm.music.fonts import find_soundfont
+    from diffbgm.music.midi_score import Track, midi_bytes
     from diffbgm.music.notes import Notes
 
-    font = default_soundfont()
+    font = find_soundfont(None)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            midi = Path(folder) / "note.mid"
-            write_midi(Notes(*(np.array([value]) for value in (0, 60, 4, 80, 0))), midi)
-            peak = float(np.abs(render(midi)).max())
+        note = Notes(*(np.array([value]) for value in (0, 60, 4, 80, 0)))
+        peak = float(np.abs(render_bytes(midi_bytes([Track("note", 0, note, np.zeros(1))], 120), font, [0])).max())
     except InputError as error:
         yield Finding(BAD, "soundfont", str(error))
         return

@@ -17,7 +17,9 @@ from tqdm import tqdm
 from diffbgm.evaluation.figures import draw_figures
 from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.report import Evaluation, Summary, write_metrics, write_songs, write_table
+from diffbgm.evaluation.rhythm import AdvSettings
 from diffbgm.evaluation.suite import Options, evaluate_run
+from diffbgm.fields import check
 from diffbgm.files import writable_folder
 
 
@@ -36,7 +38,7 @@ def evaluate(cfg: DictConfig) -> int:
         place = out if len(runs) == 1 else writable_folder(out / name)
         write_songs(evaluation, place / "songs.csv")
         write_metrics(evaluation, place / "metrics.json")
-        lacking += draw_figures(folder, evaluation, place, cfg.figures, cfg.soundfont)
+        lacking += draw_figures(folder, evaluation, place, cfg.figures, cfg.soundfont, options.adv)
         missing += [lack if len(runs) == 1 else f"{name}: {lack}" for lack in lacking]
         results[name] = evaluation
     print(write_table(table, results, out))
@@ -69,7 +71,10 @@ def _options(cfg: DictConfig) -> Options:
         cache=Path(cfg.cache),
         training=path(cfg.training),
         musicnn=path(cfg.musicnn) or WEIGHTS,
+        repeated_rows=cfg.repeated_rows,
         soundfont=cfg.soundfont,
+        adv=check(AdvSettings, dict(cfg.adv), "adv"),
+        numbers=path(cfg.numbers),
         workers=cfg.workers or len(os.sched_getaffinity(0)),
         seed=cfg.seed,
     )

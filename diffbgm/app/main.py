@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 import diffbgm
+from diffbgm.app.progress import begin
 from diffbgm.app.settings_text import help_text
 from diffbgm.shipped import CONFIGS
 
@@ -30,6 +31,9 @@ class Command:
         if self.config is not None and {"-h", "--help"} & set(words):
             print(help_text(self.config, CONFIGS), end="")
             return 0
+        if not {"-h", "--help"} & set(words):
+            words = begin(self.name, words)
+            sys.argv[1:] = words
         module, _, name = self.function.partition(":")
         function: Callable[..., int | None] = getattr(import_module(f"diffbgm.app.{module}"), name)
         if self.config is None:
@@ -51,6 +55,9 @@ COMMANDS = (
     Command("import", "import_release:main", "convert the authors' published checkpoint"),
     Command("export", "export:main", "make a checkpoint to ship from a training run's"),
     Command("fetch", "fetch:main", "fetch the demo videos"),
+    Command("app", "gradio_app:main", "compose in the browser"),
+    Command("doctor", "doctor:main", "what this installation has, and what it lacks"),
+    Command("completion", "completion:main", "a script for the shell that completes commands and settings"),
     Command("card", "card:make_card", "the evidence in a checkpoint's model card", "card"),
 )
 
@@ -79,7 +86,13 @@ def overview() -> str:
     width = max(len(command.name) for command in COMMANDS)
     lines = [f"  {command.name:{width}}  {command.summary}" for command in COMMANDS]
     return "\n".join(
-        ["usage: diffbgm COMMAND [key=value ...]", "", *lines, "", "diffbgm COMMAND --help lists a command's settings."]
+        [
+            "usage: diffbgm COMMAND [key=value ...]",
+            "",
+            *lines,
+            "",
+            "diffbgm COMMAND --help lists a command's settings; quiet=true says less, -v more.",
+        ]
     )
 
 

@@ -25,6 +25,7 @@ from diffbgm.errors import InputError
 from diffbgm.files import atomic
 
 PAGES = ("folder", "single")
+HERE = "./"  # files lie beside the page
 PER_PAGE = 50  # videos
 FEW = 3  # up to so many videos, browsers read the start of each file at once
 LARGEST = 300 * 2**20  # bytes of video that one self-contained page holds
@@ -40,11 +41,12 @@ class Take:
     data: dict[str, Any]  # for the script
     again: str  # command
     redo: str  # command with {first} and {last}
+    base: str  # address of the folder of its files
 
     @property
     def url(self) -> str:
         """The start of its files' addresses."""
-        return f"./{quote(self.name)}"
+        return f"{self.base}{quote(self.name)}"
 
     @property
     def number(self) -> int:
@@ -129,6 +131,14 @@ def write_single_page(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
     _write(path, _render([_piece(list(reports), path.parent)], (), 1, [path.name], 0, embedded))
 
 
+def page_html(reports: Sequence[Mapping[str, Any]], out: Path, base: str, named: Path) -> str:
+    """The page of one video as text, to be shown where the files of the folder `out` are found below `base`.
+
+    Commands on it call that folder `named`.
+    """
+    return _render([_piece(list(reports), out, base, named)], (), 1, ["index.html"], 0, {}, base)
+
+
 def _grouped(reports: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     """The reports of each video, in the order given."""
     return [list(group) for _, group in groupby(reports, key=lambda report: (report["video"], _base(report["name"])))]
@@ -138,9 +148,17 @@ def _base(name: str) -> str:
     return re.sub(r"\.take\d+$", "", name)
 
 
-def _piece(reports: list[Mapping[str, Any]], out: Path) -> Piece:
+def _piece(reports: list[Mapping[str, Any]], out: Path, base: str = HERE, named: Path | None = None) -> Piece:
+    called = out if named is None else named
     takes = tuple(
-        Take(report["name"], report, take_data(report, out), make_again(report, out), keep_and_redo(report, out))
+        Take(
+            report["name"],
+            report,
+            take_data(report, out),
+            make_again(report, called),
+            keep_and_redo(report, called),
+            base,
+        )
         for report in reports
     )
     picture = poster(out / f"{takes[0].name}.mp4")
@@ -167,6 +185,7 @@ def _render(
     pages: Sequence[str],
     page: int,
     embedded: Mapping[str, tuple[str, str]],
+    base: str = HERE,
 ) -> str:
     data = [
         [take.data | {"again": take.again, "redo": take.redo, "about": take.description} for take in piece.takes]
@@ -183,6 +202,7 @@ def _render(
             page=page,
             per_page=PER_PAGE,
             embedded=embedded,
+            base=base,
             preload="metadata" if len(pieces) <= FEW and not embedded else "none",
             data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
             style=_asset("page.css"),

@@ -65,10 +65,11 @@ def _notes(path: Path) -> Notes:
 
 def _sections(report: Mapping[str, Any], beats: int) -> list[list[Any]]:
     """[first beat, letter] of each section; none where the form is free or the piece has one section only."""
-    if report.get("sections"):
-        return [[int(beat), str(letter)] for beat, letter in report["sections"]]
-    form = report.get("settings", {}).get("form") or FREE
-    if form == FREE or beats <= BEATS_PER_SEGMENT:
+    if "sections" in report:
+        found = [[int(beat), str(letter)] for beat, letter in report["sections"]]
+        return found if len(found) > 1 else []
+    form = report.get("settings", {}).get("form") or FREE  # a json of version 0.2
+    if not form.isupper() or beats <= BEATS_PER_SEGMENT:
         return []
     return [[beat, form[k % len(form)]] for k, beat in enumerate(range(0, beats, BEATS_PER_SEGMENT))]
 

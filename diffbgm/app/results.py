@@ -40,27 +40,27 @@ def write_takes(
 def _write(music: Music, staging: Staging, stage: Stage) -> dict[str, Any]:
     """All files of a take but the json, and what is to be told of it."""
     seconds = {name: taken for name, taken in music.seconds.items()}
+    length = max(round(music.duration), 1)  # seconds
 
     @contextmanager
-    def timed(name: str) -> Iterator[None]:
+    def timed(name: str, amount: int) -> Iterator[None]:
         begin = time.perf_counter()
-        with stage(name, 1) as advance:
+        with stage(name, amount) as advance:
             yield
-            advance(1)
+            advance(amount)
         seconds[name] = time.perf_counter() - begin
 
-    with timed("sound"):
+    with timed("sound", length):
         music.save(staging / "mid")
         music.save(staging / "wav")
         for part, sound in music.stems.items():
             write_wav(staging / f"{part}.wav", sound, music.sample_rate)
-    with timed("mux"):
+    with timed("mux", length):
         mix = music.save_video(staging / "mp4")
-    with timed("picture"):
+    with timed("picture", 1):
         music.save(staging / "png")
     if music.states is not None:
-        times, rolls = music.states
-        np.savez_compressed(staging / "states.npz", t=times, rolls=rolls)
+        np.savez_compressed(staging / "states.npz", t=music.states.t, x=music.states.x, x0=music.states.x0)
     return music.report() | {
         "mix": mix,
         "stems": list(music.stems),

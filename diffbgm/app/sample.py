@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from diffbgm.app.page import PAGES, write_page, write_single_pages
+from diffbgm.app.progress import FolderProgress
 from diffbgm.app.record import Ledger, made_from, reports_in, write_summary
 from diffbgm.app.results import write_takes
 from diffbgm.app.shards import own_shard, share
@@ -24,8 +25,9 @@ from diffbgm.app.stop import Stopped, stoppable, unexpected
 from diffbgm.errors import InputError
 from diffbgm.fields import check, field
 from diffbgm.files import writable_folder
+from diffbgm.generation.loading import chosen_sampler
 from diffbgm.generation.music import Music
-from diffbgm.generation.pipeline import Advance, Pipeline, check_wishes
+from diffbgm.generation.pipeline import Pipeline, check_wishes
 from diffbgm.generation.settings import SampleSettings, sample_settings
 from diffbgm.video.features import content_hash
 from diffbgm.video.folder import Source, find_sources
@@ -122,9 +124,15 @@ class Run:
         self.pipeline, self.settings, self.ledger, self.cache = pipeline, settings, ledger, cache
         self.done: list[str] = []
         self.failed: list[dict[str, str]] = []
+        self.progress = FolderProgress(0)
 
     def videos(self, sources: Sequence[Source], batch: int) -> None:
         """Make what is not there yet."""
+        self.progress = FolderProgress(len(sources))
+        with contextlib.closing(self.progress):
+            self._all(sources, batch)
+
+    def _all(self, sources: Sequence[Source], batch: int) -> None:
         waiting: list[tuple[Source, str]] = []
         for source in sources:
             with self._own_try(source):
@@ -142,7 +150,7 @@ class Run:
         """Compose for several videos at once; where that fails for one of them, for each alone."""
         composed: list[list[Music]] | None = None
         if len(waiting) > 1:
-            stage = _Bars(f"{len(waiting)} videos").stage
+            stage = self.progress.stages(f"{len(waiting)} videos")
             try:
                 composed = self.pipeline.make([source.path for source, _ in waiting], self.settings, None, stage)
             except ENDS:
@@ -151,7 +159,7 @@ class Run:
                 composed = None
         for number, (source, digest) in enumerate(waiting):
             with self._own_try(source):
-                stage = _Bars(source.path.name).stage
+                stage = self.progress.stages(_shown(source.path.name))
                 takes = (
                     composed[number] if composed else self.pipeline.make([source.path], self.settings, None, stage)[0]
                 )
@@ -165,6 +173,7 @@ class Run:
         """Whatever happens inside is a failure of this video alone; only the user and signals end the run."""
         try:
             yield
+            self.progress.reach(len(self.done) + len(self.failed))
             return
         except ENDS:
             raise
@@ -174,6 +183,7 @@ class Run:
             sentence = unexpected(error, str(source.path))
         sentence = _shown(sentence)
         self.failed.append({"video": _shown(source.path.name), "error": sentence, "name": source.name})
+        self.progress.reach(len(self.done) + len(self.failed))
         tqdm.write(f"error: {sentence}", file=sys.stderr)
 
 
@@ -182,7 +192,6 @@ def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = sample_settings(plain)
     check_wishes(settings)
-    sampler = instantiate(cfg.sampler)
     pipeline = Pipeline.from_pretrained(
         cfg.checkpoint,
         cfg.device,
@@ -191,7 +200,8 @@ def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
         cache=str(cfg.cache),
         compile=cfg.compile,
     )
-    pipeline.composer = pipeline.composer.asked(settings, sampler)
+    own = pipeline.composer.config.sampling.sampler
+    pipeline.composer = pipeline.composer.asked(settings, chosen_sampler(plain["sampler"], own))
     pipeline.about["config"] = plain
     return pipeline, settings
 
@@ -199,17 +209,3 @@ def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
 def _shown(text: object) -> str:
     """Text that any terminal and any UTF-8 file takes."""
     return str(text).encode(errors="backslashreplace").decode()
-
-
-class _Bars:
-    """A progress bar for each stage of a video."""
-
-    def __init__(self, name: str) -> None:
-        name = _shown(name)
-        self.name = name if len(name) <= 24 else f"{name[:21]}..."
-
-    @contextlib.contextmanager
-    def stage(self, stage: str, total: int) -> Iterator[Advance]:
-        """A bar that counts to `total`; advance(n) moves it on."""
-        with tqdm(total=total, desc=f"{self.name:24s} {stage:9s}", leave=False, disable=None) as bar:
-            yield lambda done: bar.update(done)

@@ -3,7 +3,7 @@
 A config is read line by line, without Hydra or a YAML parser, so that `--help` answers at once. What it relies on: a
 setting is `key: value  # what it means`; nested ones are indented by two spaces; a comment on a line of its own after
 an empty line is the heading of the settings below it; a group of the defaults list is `- name: option  # comment`, with
-its options in the folder of that name.
+its options in the folder of that name; `- other` takes everything from other.yaml.
 """
 
 import re
@@ -14,7 +14,9 @@ from pathlib import Path
 
 _VALUE = r'"[^"]*"|[^#\s].*?'
 _SETTING = re.compile(rf"^(?P<indent> *)(?P<key>[\w/]+):(?: +(?P<value>{_VALUE}))??(?: +# (?P<comment>.*))?$")
+_BASE = re.compile(r"^ *- (?P<name>(?!_self_)\w+)$")
 _GROUP = re.compile(r"^ *- (?:override )?/?(?P<name>[\w/@.]+): *(?P<option>[\w/]+)(?: +# (?P<comment>.*))?$")
+_BASE = re.compile(r"^  - (?P<name>(?!_self_)[\w/]+)$")  # a config that this one begins with
 _NOT_FOR_PEOPLE = ("hydra", "defaults")
 REQUIRED = "???"
 WIDTH = 100
@@ -69,6 +71,7 @@ def read_command(path: Path) -> Command:
     title = lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
     topics = [Topic("")]
     groups: list[Group] = []
+    inherited: list[Path] = []
     parents: list[str] = []
     fresh = False
     for line in lines[1 if title else 0 :]:
@@ -78,9 +81,16 @@ def read_command(path: Path) -> Command:
         if fresh and line.startswith("# "):
             topics.append(Topic(line.removeprefix("# ")))
         fresh = False
-        if group := _GROUP.match(line):
+        if base := _BASE.match(line):
+            inherited.append(path.with_name(f"{base['name']}.yaml"))
+        elif group := _GROUP.match(line):
             if not group["name"].startswith(("hydra", "override")):
                 groups.append(_group(path.parent, group["name"], group["option"], group["comment"] or ""))
+        elif (base := _BASE.match(line)) and (file := path.with_name(f"{base['name']}.yaml")).is_file():
+            before = read_command(file)
+            inner = {f"{group.name}={group.default}" for group in before.groups}
+            topics = [*(topic for topic in before.topics if topic.heading not in inner), topics[-1]]
+            groups += before.groups
         elif setting := _SETTING.match(line):
             depth = len(setting["indent"]) // 2
             parents = [*parents[:depth], setting["key"]]
@@ -89,8 +99,21 @@ def read_command(path: Path) -> Command:
             if setting["value"] is not None:
                 text = setting["comment"] or ""
                 topics[-1].settings.append(Setting(".".join(parents), setting["value"], text))
+    _drop_repeated(topics)
     topics += [_inside(path.parent, group) for group in groups]
+    for command in (read_command(file) for file in inherited if file.is_file()):
+        own = {setting.key for topic in topics for setting in topic.settings}
+        topics += [Topic(t.heading, [s for s in t.settings if s.key not in own]) for t in command.topics]
+        groups += [group for group in command.groups if group.name not in {known.name for known in groups}]
     return Command(title, [topic for topic in topics if topic.settings], groups)
+
+
+def _drop_repeated(topics: list[Topic]) -> None:
+    """Of settings that are there twice keep the last, which is the one that applies."""
+    seen: set[str] = set()
+    for topic in reversed(topics):
+        topic.settings = [setting for setting in topic.settings if setting.key not in seen]
+        seen |= {setting.key for setting in topic.settings}
 
 
 def _inside(configs: Path, group: Group) -> Topic:
@@ -145,7 +168,7 @@ def _listed(topic: Topic) -> str:
 
 
 def _choices(group: Group) -> str:
-    lines = []
+    lines: list[str] = []
     for option, about in group.options.items():
         lines += _columns(f"  {group.name}={option}", about + (" (default)" if option == group.default else ""))
     return "\n".join(lines)

@@ -10,6 +10,7 @@ same command before is not composed again: a stopped run goes on.
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +22,7 @@ from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, writable_folder
 from diffbgm.generation.composer import Composer, Request
-from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.midi import write_midi
@@ -40,7 +41,8 @@ def sample_songs(cfg: DictConfig) -> int:
     chosen = pieces(cache, cfg.split, cfg.bars, cfg.songs)
     device = device_named(cfg.device)
     settings = compose_settings(cfg.compose)
-    composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, autocast_dtype(cfg.precision, device))
+    sampler = chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler)
+    composer = Composer(checkpoint, sampler, settings, device, autocast_dtype(cfg.precision, device))
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     identity = {"checkpoint": checkpoint.sha256, "data": cache.path.name}
@@ -68,7 +70,7 @@ def through_roll(piece: Piece) -> Notes:
     return decode(encode(piece.notes, 4 * len(piece.beats.valid)))
 
 
-def claim(path: Path, identity: dict) -> None:
+def claim(path: Path, identity: dict[str, Any]) -> None:
     """Write down what the folder's music was made with. InputError where it holds music made otherwise."""
     if path.exists() and json.loads(path.read_text()) != identity:
         raise InputError(f"{path.parent} holds music of another checkpoint or other settings; give another out=")

@@ -7,6 +7,7 @@ The folder `out` gets config.yaml, log.jsonl (a line a step), tensorboard/ and c
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def begin(network: DiffBGM, init: str, out: Path, about: dict[str, Any]) -> str 
     """Put the weights of the checkpoint `init` into a fresh network, unless `out` holds a run to go on with.
 
     Returns the file's SHA-256. Layers that it lacks keep their first values. InputError where it is no checkpoint of
-    ours, or holds layers that the network lacks or has in other shapes.
+    ours, was trained with another mask or window, or holds layers that the network lacks or has in other shapes.
     """
     newest = states.newest(out / "checkpoints")
     if newest is not None:
@@ -109,10 +110,21 @@ def begin(network: DiffBGM, init: str, out: Path, about: dict[str, Any]) -> str 
     layers = dict.fromkeys(".".join(key.split(".")[:2]) for key in lacking.missing_keys)
     if layers:
         logging.info("%s lacks %s: freshly drawn", init, ", ".join(layers))
+    others = unlike(source.config.plain(), about)
+    if others:
+        raise InputError(f"init={init} was trained otherwise ({'; '.join(others)}); give these settings, or no init=")
     for key in ("objective", "schedule"):
         if (before := source.config.plain()[key]) != about[key]:
             logging.warning("%s was trained with %s %s, not %s", init, key, before, about[key])
     return source.sha256
+
+
+def unlike(source: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
+    """Where a checkpoint's attention differs from a run's in what no weight shows: masks and windows."""
+    masks = [config["model"]["unet"].get("mask_self_attention", False) for config in (source, about)]
+    named = {"model.unet.mask_self_attention": masks, "data.window": [source["window"], about["window"]]}
+    pairs = {key: [str(value).lower() for value in pair] for key, pair in named.items()}
+    return [f"{key}={theirs}, here {ours}" for key, (theirs, ours) in pairs.items() if theirs != ours]
 
 
 def build_accelerator(settings: Settings) -> Accelerator:

@@ -6,21 +6,22 @@
     bgm909/caption_feats/NNN.npy            (T', 768), one row a caption sample
     bgm909/detection/NNN_scenes.txt         a line a shot: its first and last frame
 
-Object arrays and pickles pass the restricted unpickler (unpickle.py) unless `trust_pickles` is set.
+`root` may be the folder of these, the one above it if it is called `data`, or the folder `bgm909` itself with the first
+tree beside it. Object arrays and pickles pass the restricted unpickler (unpickle.py) unless `trust_pickles` is set.
 
 Shape legend: n beats of a song, T and T' feature rows.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from diffbgm.datasets.song import Song, VideoTrack
-from diffbgm.datasets.splits import SHIPPED, Split, read_list
-from diffbgm.datasets.unpickle import load_npy, load_npz, load_torch
+from diffbgm.datasets.splits import RELEASE_FILE, SHIPPED, Split, read_list, release_split
+from diffbgm.datasets.unpickle import load_npy, load_npz, load_torch, load_torch_arrays
 from diffbgm.errors import InputError
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.parts import ACCOMPANIMENT, LEAD
@@ -31,13 +32,17 @@ SONGS, VISUAL, CAPTIONS, SHOTS = (
     "bgm909/caption_feats",
     "bgm909/detection",
 )
+logger = logging.getLogger(__name__)
+
 KEYS = ("notes", "db_pos", "db_pos_filter", "chord")
 
 
 class Bgm909:
-    """The released folders under `root` (or `root`/data).
+    """The released folders under `root`, `root`/data, or beside `root`/../bgm909.
 
-    `split` is a shipped split, a folder of lists, "seeded", or the release's own pickle of (train list, val list).
+    `split` is "release" (its own pickle of two lists where it lies with the data, else Polyffusion's split and a
+    warning), a shipped split, a folder of lists, "seeded", or a pickle of (train list, val list). `songs`: "release"
+    leaves of the second list what the released code infers for.
     """
 
     name = "bgm909"
@@ -51,9 +56,12 @@ class Bgm909:
         visual_width: int = 512,
         language_width: int = 768,
         trust_pickles: bool = False,
+        songs: str | None = None,
     ) -> None:
         self.root = Path(root)
-        self._split = Split(split, split_seed, validation, trust_pickles)
+        own = release_split((self._top(), self.root)) if split == "release" else split
+        self._assumed = own is None
+        self._split = Split(own or "polyffusion", split_seed, validation, trust_pickles, songs)
         self.visual_width, self.language_width, self.trust = visual_width, language_width, trust_pickles
 
     def songs(self) -> Mapping[str, tuple[Path, ...]]:
@@ -64,6 +72,10 @@ class Bgm909:
         ids = sorted(path.stem for path in (self._top() / SONGS).glob("*.npz"))
         if not ids:
             raise InputError(f"{self._top() / SONGS} has no NNN.npz: unpack the released data as data/README.md shows")
+        if self._assumed:
+            logger.warning(
+                "%s has no %s: Polyffusion's split is taken in its place, which may differ", self.root, RELEASE_FILE
+            )
         self._split.check([*ids, *_unusable()], self.root)
         return {song: files_of(self._top(), song) for song in ids}
 
@@ -77,7 +89,7 @@ class Bgm909:
 
     def settings(self) -> Mapping[str, object]:
         """Split and widths."""
-        return asdict(self._split) | {"widths": [self.visual_width, self.language_width]}
+        return self._split.settings() | {"widths": [self.visual_width, self.language_width]}
 
     def read(self, song: str) -> Song:
         """One song and the features of its video. InputError where a file is missing, damaged or of another shape."""
@@ -102,7 +114,8 @@ class Bgm909:
         return Song(song, _notes(arrays["notes"], music), beats, downbeats, downbeats[whole], video=video)
 
     def _top(self) -> Path:
-        return self.root if (self.root / SONGS).is_dir() else self.root / "data"
+        places = (self.root, self.root / "data", self.root.resolve().parent)
+        return next((place for place in places if (place / SONGS).is_dir()), self.root)
 
 
 def files_of(root: Path, song: str) -> tuple[Path, ...]:
@@ -135,11 +148,22 @@ def _unusable() -> dict[str, str]:
 
 
 def _tensor(path: Path) -> np.ndarray:
-    """A tensor file, by torch's own restricted unpickler whatever is trusted."""
-    content = load_torch(path)
-    if not isinstance(content, torch.Tensor):
-        raise InputError(f"{path} holds a {type(content).__name__} where a tensor is needed: fetch it again")
-    return content.float().numpy()
+    """A tensor or array, whatever it is wrapped in, by readers that run nothing of it whatever is trusted."""
+    try:
+        content = load_torch(path)
+    except InputError as refusal:
+        start = path.open("rb").read(64).lstrip() if path.is_file() else b""
+        if start.startswith((b"version https://git-lfs", b"<")):
+            raise InputError(f"{path} is a pointer or a web page in the place of the file: fetch it again") from refusal
+        try:
+            content = load_torch_arrays(path)
+        except InputError:
+            raise refusal from None
+    if isinstance(content, torch.Tensor):
+        return content.detach().float().numpy()
+    if isinstance(content, np.ndarray) and content.dtype.kind in "fiu":
+        return content.astype(np.float32)
+    raise InputError(f"{path} holds a {type(content).__name__} where a tensor is needed: fetch it again")
 
 
 def _checked(features: np.ndarray, width: int, path: Path) -> np.ndarray:

@@ -6,7 +6,6 @@ other meters, without notes, too short, or damaged are skipped, each with its re
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +54,7 @@ class MidiFolder:
 
     def settings(self) -> Mapping[str, object]:
         """The split and the treatment of drums."""
-        return asdict(self._split) | {"drums": self.drums}
+        return self._split.settings() | {"drums": self.drums}
 
     def read(self, song: str) -> Song:
         """One file. InputError where it is no MIDI file, is empty, or has no eight bars of 4/4 in a row."""

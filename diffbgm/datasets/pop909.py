@@ -12,7 +12,6 @@ any other. `beat_audio.txt` is left alone: it is tracked from the recording and 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +77,7 @@ class Pop909:
 
     def settings(self) -> Mapping[str, object]:
         """The split."""
-        return asdict(self._split)
+        return self._split.settings()
 
     def read(self, song: str) -> Song:
         """One song. InputError where a file is missing or damaged, or the song is not in 4/4."""

@@ -7,7 +7,7 @@ Shape legend: B segments of a batch, T = 32 beats, N notes of a batch, C planes,
 S steps, P pitches.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,7 +159,7 @@ class SegmentLoader:
         chosen = np.array([self.referred.choose(int(segment), self._arrays, g) for segment, g in pairs], np.int64)
         planes = np.zeros((len(rolls), rolls.shape[1] + 1, *rolls.shape[2:]), np.float32)
         told = np.flatnonzero(chosen >= 0)
-        others = self._rolls(chosen[told], semitones[told]) if len(told) else []
+        others: Sequence[np.ndarray] = list(self._rolls(chosen[told], semitones[told])) if len(told) else []
         for row, other in zip(told, others, strict=True):
             planes[row] = reference_planes(other, likeness(rolls[row], other))
         return torch.from_numpy(planes)

@@ -2,18 +2,21 @@
 
 A split is a folder with `train.txt` and `val.txt` (a song id a line, `#` begins a remark) and, beside them,
 `excluded.txt` with the reason after each id. `splits/polyffusion` is the published split of Polyffusion
-(Min et al. 2023), which the Diff-BGM release uses too.
+(Min et al. 2023). The Diff-BGM release reads another file, `pop909_new.pickle`, a download of its own, which may differ
+from it: `split: release` takes that file where it lies with the data.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from diffbgm.datasets.unpickle import load_pickle
 from diffbgm.errors import InputError
 
 PICKLES = (".pickle", ".pkl")
+RELEASE_FILE = "pop909_new.pickle"  # the released code reads it from data/train_split_pnt
+RELEASE_SONGS, RELEASE_LEFT_OUT = 50, 29  # it infers for the first 50 of the second list, index 29 left out
 SHIPPED = Path(__file__).parent / "splits"
 
 
@@ -32,6 +35,12 @@ def read_list(path: Path) -> dict[str, str]:
 def folder(split: str) -> Path:
     """The folder of a shipped split by its name, or any other folder by its path."""
     return SHIPPED / split if (SHIPPED / split / "train.txt").is_file() else Path(split)
+
+
+def release_split(folders: Iterable[Path]) -> str | None:
+    """The path of the release's own split in one of these folders, or below one as it unpacks; None where it is not."""
+    places = [place / RELEASE_FILE for folder in folders for place in (folder, folder / "train_split_pnt")]
+    return next((str(path) for path in places if path.is_file()), None)
 
 
 def read_split(split: str, trust: bool = False) -> dict[str, tuple[str, ...]]:
@@ -82,12 +91,22 @@ class Split:
     seed         of the draw, and
     validation   share of the songs it puts into "val"; both for "seeded" alone
     trust        load a pickle even if it holds more than plain values
+    songs        "release": of "val" only the songs that the released code infers for; None: all
     """
 
     name: str = "seeded"
     seed: int = 0
     validation: float = 0.1
     trust: bool = False
+    songs: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.songs not in (None, "release"):
+            raise InputError(f"data.songs is {self.songs!r}; give release, or null for all songs of the split")
+
+    def settings(self) -> dict[str, object]:
+        """What of it decides which songs are where (JSON values)."""
+        return {key: value for key, value in asdict(self).items() if (key, value) != ("songs", None)}
 
     def lists(self) -> dict[str, tuple[str, ...]]:
         """The lists as written, whether or not the songs exist."""
@@ -116,10 +135,13 @@ class Split:
 
     def divide(self, songs: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """{"train": ids, "val": ids} among these songs."""
-        if self.name == "seeded":
-            return seeded_split(songs, self.seed, self.validation)
+        drawn = self.name == "seeded"
+        lists = seeded_split(songs, self.seed, self.validation) if drawn else self.lists()
+        if self.songs == "release":
+            first = lists["val"][:RELEASE_SONGS]
+            lists["val"] = first[:RELEASE_LEFT_OUT] + first[RELEASE_LEFT_OUT + 1 :]
         known = set(songs)
-        return {part: tuple(s for s in members if s in known) for part, members in self.lists().items()}
+        return {part: tuple(s for s in members if s in known) for part, members in lists.items()}
 
 
 def listed(songs: list[str], most: int = 5) -> str:

@@ -88,6 +88,22 @@ def load_torch(path: str | Path) -> Any:
     return content
 
 
+def load_torch_arrays(path: str | Path) -> Any:
+    """What torch.save or pickle wrote, where that was numpy arrays and plain values. InputError as in `load_pickle`."""
+
+    def read(file: IO[bytes]) -> Any:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            return _load(file, trust=False)
+        with zipfile.ZipFile(file) as archive:
+            (program,) = [member for member in archive.infolist() if member.filename.rpartition("/")[2] == "data.pkl"]
+            if program.file_size > LARGEST:
+                raise _Refused(f"unpacks to more than {LARGEST} bytes")
+            return _load(io.BytesIO(archive.read(program)), trust=False)
+
+    return _opened(path, read)
+
+
 def _tensors(content: Any, depth: int = 8) -> Iterator[torch.Tensor]:
     if isinstance(content, torch.Tensor):
         yield content

@@ -71,6 +71,7 @@ class Progress:
     steps: int
     t: int
     rolls: tuple[Tensor, ...]  # (C, total, P) for each piece; zeros where outpaint has not arrived yet
+    noisy: tuple[Tensor, ...] = ()  # x_t, what the network was asked about, as `rolls`; none from outpaint
     sketch: bool = False  # of a section whose theme is wanted, before the piece itself
 
 
@@ -115,10 +116,13 @@ def independent(
     rows = torch.arange(len(seeds), device=device)
     canvas = [_padded(piece, device) for piece in pieces]
     known = _gathered([_windows(part, piece.plan) for part, piece in zip(canvas, pieces, strict=True)], dim=0)
-    for step, t, x0 in _walk(_at(denoise, rows), noise, fresh, known, sampler, schedule):
-        parts = x0.split([piece.plan.count for piece in pieces])
-        rolls = [_joined(part, piece.plan) for part, piece in zip(parts, pieces, strict=True)]
-        yield Progress(step, sampler.steps, t, _cropped(rolls, pieces))
+    counts = [piece.plan.count for piece in pieces]
+    for step, t, x0, x in _walk(_at(denoise, rows), noise, fresh, known, sampler, schedule):
+        rolls, noisy = (
+            [_joined(part, piece.plan) for part, piece in zip(windows.split(counts), pieces, strict=True)]
+            for windows in (x0, x)
+        )
+        yield Progress(step, sampler.steps, t, _cropped(rolls, pieces), _cropped(noisy, pieces))
 
 
 def outpaint(
@@ -143,7 +147,7 @@ def outpaint(
         known = _gathered([canvas[i].cut(span)[None] for i, span in spans.items()], dim=0)
         noise, fresh = _streams([(*pieces[i].seed, k) for i in spans], known.roll.shape[1:], device)
         rows = torch.tensor([first[i] + k for i in spans], device=device)
-        for step, t, x0 in _walk(_at(denoise, rows), noise, fresh, known, sampler, schedule):
+        for step, t, x0, _ in _walk(_at(denoise, rows), noise, fresh, known, sampler, schedule):
             if step == sampler.steps - 1 and threshold is not None:
                 x0 = (x0 > threshold).to(x0.dtype)
             now = list(canvas)
@@ -172,8 +176,9 @@ def joint(
     noise, fresh = (_end_to_end(parts) for parts in zip(*streams, strict=True))
     known = _gathered([_padded(piece, device)[None] for piece in pieces], dim=2)
     field_denoise = blended(denoise, [piece.plan for piece in pieces], device)
-    for step, t, x0 in _walk(field_denoise, noise, fresh, known, sampler, schedule):
-        yield Progress(step, sampler.steps, t, _cropped(x0[0].split(lengths, dim=1), pieces))
+    for step, t, x0, x in _walk(field_denoise, noise, fresh, known, sampler, schedule):
+        rolls, noisy = (_cropped(field[0].split(lengths, dim=1), pieces) for field in (x0, x))
+        yield Progress(step, sampler.steps, t, rolls, noisy)
 
 
 METHODS: dict[str, Callable[..., Iterator[Progress]]] = {
@@ -216,12 +221,15 @@ def blended(denoise: RowDenoise, plans: Sequence[Plan], device: torch.device | s
 
 def _walk(
     denoise: Denoise, noise: Noise, fresh: Noise, known: Known, sampler: Sampler, schedule: Schedule
-) -> Iterator[tuple[int, int, Tensor]]:
-    """One walk of the sampler with the known part kept: step, t and x0 of each of its states."""
+) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+    """One walk of the sampler with the known part kept: step, t, x0 and x_t of each of its states."""
     if known.mask.any():
         denoise = inpainted(denoise, known, schedule, fresh)
-    for state in sampler(denoise, noise(), schedule, noise):
-        yield state.step, state.t, known.kept(state.x0)
+    first = noise()
+    asked = sampler.begin(first, schedule)  # what the network is asked about, a step behind the state's x
+    for state in sampler(denoise, first, schedule, noise):
+        yield state.step, state.t, known.kept(state.x0), asked
+        asked = state.x
 
 
 def _streams(

@@ -9,7 +9,7 @@ In the formulas t is the step of x, s the next one of the walk; alpha_bar at the
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
+from diffbgm.fields import check
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # x (B, ...), t (B,) long -> eps (B, ...)
 Noise = Callable[[], Tensor]  # standard normal numbers of the shape of x
@@ -137,13 +138,27 @@ class Sampler:
     spacing: str = "trailing"  # see Schedule.timesteps
     through: tuple[int, ...] = (200,)
     clip: Clip = None
+    start: int | None = None  # the first step of the walk; None: the schedule's last
+    initial: int | None = None  # the step whose noise level the walk begins at; None: noise of variance 1
+    guidance: float | None = None  # what the sampler is published with besides; None leaves it to the checkpoint
+    longform: str | None = None
+    tempo: float | None = None  # BPM
 
     def timesteps(self, schedule: Schedule) -> list[int]:
         """The steps of the schedule at which the network will be asked, descending."""
-        return schedule.timesteps(self.steps, self.through, self.spacing)
+        for name, step in (("start", self.start), ("initial", self.initial)):
+            if step is not None and not 0 <= step < len(schedule):
+                raise InputError(f"sampler.{name} is {step}; give a step from 0 to {len(schedule) - 1}.")
+        return schedule.upto(self.start).timesteps(self.steps, self.through, self.spacing)
+
+    def begin(self, x: Tensor, schedule: Schedule) -> Tensor:
+        """Where the walk begins, from noise x of variance 1."""
+        return x if self.initial is None else math.sqrt(1 - schedule.level(self.initial)) * x
 
     def __call__(self, denoise: Denoise, x: Tensor, schedule: Schedule, noise: Noise) -> Iterator[State]:
+        """The walk from noise x (B, ...) of variance 1."""
         extra: dict[str, dict[str, float]] = {"ddim": {"eta": self.eta}, "dpm": {"sde": self.sde}}
+        x = self.begin(x, schedule)
         yield from SAMPLERS[self.name](
             denoise, x, schedule, self.timesteps(schedule), noise, self.clip, **extra.get(self.name, {})
         )
@@ -154,15 +169,35 @@ SAMPLERS: dict[str, Callable[..., Iterator[State]]] = {"ddpm": ddpm, "ddim": ddi
 
 DEFAULT_SAMPLER = "dpm"
 _USUAL: dict[str, dict[str, Any]] = {
-    "ddpm": {"steps": 1000},
-    "ddim": {"steps": 50, "eta": 1.0},
-    "dpm": {"steps": 10, "sde": True},
+    "ddpm": {"steps": 1000, "clip": (0.0, 1.0)},
+    "ddim": {"steps": 50, "eta": 1.0, "clip": (0.0, 1.0)},
+    "dpm": {"steps": 10, "sde": True, "clip": (0.0, 1.0)},
+    "release": {  # what the authors' inference does, step by step (docs/evaluation.md)
+        "name": "ddpm",
+        "steps": 999,
+        "through": (),
+        "start": 998,
+        "initial": 999,
+        "guidance": 5.0,
+        "longform": "independent",
+        "tempo": 120.0,
+    },
 }
 
 
 def default_sampler(name: str = DEFAULT_SAMPLER) -> "Sampler":
     """The sampler `name` with the settings of configs/sampler/NAME.yaml. InputError for an unknown name."""
-    return build_sampler(name, **_USUAL.get(name, {"steps": 1}), clip=(0.0, 1.0))
+    return build_sampler(**{"name": name, "steps": 1, **_USUAL.get(name, {})})
+
+
+def stored_sampler(stored: Any) -> "Sampler":
+    """The sampler whose settings a checkpoint holds (models.config.SamplerConfig); the usual one for None."""
+    return default_sampler() if stored is None else build_sampler(**vars(stored))
+
+
+def changed_sampler(usual: "Sampler", changes: Mapping[str, Any]) -> "Sampler":
+    """A sampler with some of its settings replaced. InputError for a setting that is unknown or makes no sense."""
+    return build_sampler(**vars(check(Sampler, {**vars(usual), **changes}, "sampler")))
 
 
 def build_sampler(
@@ -173,6 +208,11 @@ def build_sampler(
     spacing: str = "trailing",
     through: Sequence[int] = (200,),
     clip: Sequence[float] | None = None,
+    start: int | None = None,
+    initial: int | None = None,
+    guidance: float | None = None,
+    longform: str | None = None,
+    tempo: float | None = None,
 ) -> Sampler:
     """A checked `Sampler`; the target of configs/sampler/*.yaml. InputError for a setting that makes no sense."""
     if name not in SAMPLERS:
@@ -186,7 +226,7 @@ def build_sampler(
     if clip is not None and not (_numbers(clip) and len(clip) == 2 and clip[0] < clip[1]):
         raise InputError(f"sampler.clip is {clip}; give null or two rising numbers such as [0, 1].")
     limits = None if clip is None else (float(clip[0]), float(clip[1]))
-    return Sampler(name, steps, eta, sde, spacing, tuple(through), limits)
+    return Sampler(name, steps, eta, sde, spacing, tuple(through), limits, start, initial, guidance, longform, tempo)
 
 
 def _numbers(value: object) -> bool:
@@ -213,3 +253,8 @@ def _predict(denoise: Denoise, x: Tensor, t: int, bar_t: float, clip: Clip) -> t
 def _mixed(seed: tuple[int, ...]) -> int:
     """One 64-bit number from several, such that (1, 2), (2, 1) and (1, 2, 0) differ."""
     return int(np.random.SeedSequence([len(seed), *seed]).generate_state(1, np.uint64)[0])
+
+
+def sample_number(seed: tuple[int, ...]) -> int:
+    """A number of 31 bits for what is sampled with `seed`."""
+    return _mixed(seed) >> 33

@@ -36,6 +36,10 @@ class Schedule:
         """The same schedule on another device, so that a training step need not bring t back to the host."""
         return Schedule(self.beta.to(device), self.alpha_bar.to(device))
 
+    def upto(self, last: int | None) -> "Schedule":
+        """The part of the table up to and including step `last`; all of it for None."""
+        return self if last is None else Schedule(self.beta[: last + 1], self.alpha_bar[: last + 1])
+
     def level(self, t: int | None) -> float:
         """alpha_bar at step t; 1 at None, which stands for the clean sample that lies before step 0."""
         return 1.0 if t is None else float(self.alpha_bar[t])

@@ -1,7 +1,8 @@
 """The figures of the paper's supplement: volume and accents while denoising (S3), ADV over denoising (S4), scape plots.
 
-The states come from `sample.py keep_states=[1000,400,0]`: NAME.states.npz beside NAME.mid, with t (n,) timesteps and
-rolls (n, 2, S, P), the piece as predicted at each.
+The states come from `sample.py keep_states=[1000,400,0]`: NAME.states.npz beside NAME.mid, with t (n,) timesteps and,
+at each, x (n, C, S, P), the noisy roll x_t, and x0 (n, C, S, P), the clean roll as predicted from it. The paper's
+figures are of x_t, cut at a threshold ("the t = 1000 image indicates the sampled noise"). Those of x0 stand beside.
 """
 
 import zipfile
@@ -14,18 +15,19 @@ import numpy as np
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.report import Evaluation
-from diffbgm.evaluation.rhythm import accent_distance_variance, accents, volume
+from diffbgm.evaluation.rhythm import USUAL, AdvSettings, accent_distance_variance, accents, volume
 from diffbgm.evaluation.songs import find_songs
 from diffbgm.evaluation.structure import FRAME_RATE, fitness_of_midi
 from diffbgm.files import atomic
 from diffbgm.music.notes import STEPS_PER_BEAT
-from diffbgm.music.pianoroll import decode
+from diffbgm.music.parts import PLANES, decode_parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, ACCENT, REAL = "#1f3b57", "#c8452f", "#3f7d4e"
 SWITCH = 200  # the timestep at which the conditions change
+SHOWN = {"x": "", "x0": "_x0"}  # what of the states is drawn -> suffix of the files
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class States:
 
     name: str
     t: np.ndarray  # (n,) falling
-    rolls: np.ndarray  # (n, 2, S, P)
+    x: np.ndarray  # (n, C, S, P) x_t
+    x0: np.ndarray  # (n, C, S, P) as predicted
 
     @classmethod
     def load(cls, path: str | Path) -> "States":
@@ -42,27 +45,34 @@ class States:
         path = Path(path)
         try:
             with np.load(path, allow_pickle=False) as file:
-                t, rolls = file["t"], file["rolls"]
+                t, x, x0 = file["t"], file["x"], file["x0"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"{path} is not a file of kept states; make it again with sample.py keep_states="
             ) from error
-        if rolls.ndim != 4 or len(t) != len(rolls) or rolls.shape[1::2] != (2, 128):
-            raise InputError(f"{path} holds rolls of shape {rolls.shape}, expected (n, 2, steps, 128); make it again")
+        if x.ndim != 4 or t.shape != (len(x),) or x.shape != x0.shape or x.shape[1] not in PLANES or x.shape[3] != 128:
+            shapes = f"{t.shape}, {x.shape} and {x0.shape}"
+            raise InputError(f"{path} holds t, x and x0 of shapes {shapes}; expected (n,) and twice (n, 2, steps, 128)")
         order = np.argsort(-t)
-        return cls(path.name.removesuffix(".states.npz"), t[order], rolls[order])
+        return cls(path.name.removesuffix(".states.npz"), t[order], x[order], x0[order])
 
-    def curves(self) -> list[np.ndarray]:
-        """The volume curve (S,) at each timestep."""
-        return [volume(decode(roll), roll.shape[1]) for roll in self.rolls]
+    def curves(self, which: str = "x") -> list[np.ndarray]:
+        """The volume curve (S,) of x (or "x0") at each timestep, of what lies above the threshold of 0.5."""
+        return [volume(decode_parts(roll), roll.shape[1]) for roll in getattr(self, which)]
 
 
 def draw_figures(
-    folder: Path, evaluation: Evaluation, out: Path, songs: int, soundfont: str | None = None
+    folder: Path,
+    evaluation: Evaluation,
+    out: Path,
+    songs: int,
+    soundfont: str | None = None,
+    adv: AdvSettings = USUAL,
 ) -> list[str]:
     """The figures of a run into `out`: for the first `songs` songs volume_NAME.png and scape_NAME.png; adv.png of all.
 
-    Returns what could not be drawn, a sentence each. Without kept states only the scape plots are drawn.
+    volume_NAME_x0.png and adv_x0.png are the same of the predicted rolls. Returns what could not be drawn, a sentence
+    each. Without kept states only the scape plots are drawn.
     """
     lacking = []
     pieces = []
@@ -71,33 +81,34 @@ def draw_figures(
             pieces.append(States.load(path))
         except InputError as error:
             lacking.append(str(error))
-    for states in pieces[:songs]:
-        volume_figure(states, out / f"volume_{states.name}.png")
-    if pieces:
-        real = {"real": evaluation.reference["adv"]["mean"]} if evaluation.reference else {}
-        adv_figure(pieces, real, out / "adv.png")
+    for which, suffix in SHOWN.items():
+        for states in pieces[:songs]:
+            volume_figure(states, out / f"volume_{_file(states.name)}{suffix}.png", which, adv)
+        if pieces:
+            known = (evaluation.reference or {}).get("adv", {}).get("mean")
+            adv_figure(pieces, {} if known is None else {"real": known}, out / f"adv{suffix}.png", which, adv)
     measured = [row.song for row in evaluation.rows if row.values.get("si_3") is not None]
     paths = {song.name: song.path for song in find_songs(folder)}
     for name in measured[:songs]:
         fitness = fitness_of_midi(paths[name], soundfont)
         assert fitness is not None, f"{name} had an SI and has no scape plot"
-        scape_figure(fitness, name, out / f"scape_{name}.png")
+        scape_figure(fitness, name, out / f"scape_{_file(name)}.png")
     return lacking
 
 
-def volume_figure(states: States, path: Path) -> None:
-    """Figure S3: a panel a timestep, volume over time with its accents marked."""
+def volume_figure(states: States, path: Path, which: str = "x", adv: AdvSettings = USUAL) -> None:
+    """Figure S3: a panel a timestep, volume over time with its accents marked; of x_t, or of "x0"."""
     figure = _figure(7.0, 1.35 * len(states.t) + 0.5)
     panels = figure.subplots(len(states.t), 1, sharex=True, squeeze=False)[:, 0]
-    for panel, t, curve in zip(panels, states.t, states.curves(), strict=True):
+    for panel, t, curve in zip(panels, states.t, states.curves(which), strict=True):
         beats = np.arange(len(curve)) / STEPS_PER_BEAT
-        marked = accents(curve)
+        marked = accents(curve, adv.segments)
         panel.fill_between(beats, curve, color=INK, alpha=0.15, linewidth=0)
         panel.plot(beats, curve, color=INK, linewidth=0.8)
         panel.plot(beats[marked], curve[marked], "v", color=ACCENT, markersize=4, label="accent")
         panel.set_ylim(0, 1.15 * max(float(curve.max(initial=0)), 1e-3))
         panel.set_xlim(0, len(curve) / STEPS_PER_BEAT)
-        number = accent_distance_variance(marked)
+        number = accent_distance_variance(marked, adv)
         title = f"t = {t}, {len(marked)} accents"
         panel.set_title(title if number is None else f"{title}, ADV {number:.3f}", loc="left", fontsize=9)
     panels[0].legend(loc="upper right", fontsize=8, frameon=False)
@@ -106,12 +117,14 @@ def volume_figure(states: States, path: Path) -> None:
     _save(figure, path)
 
 
-def adv_figure(pieces: Sequence[States], real: Mapping[str, float], path: Path) -> None:
-    """Figure S4: mean ADV of all pieces at each timestep, lines for real music (label -> ADV), a mark at t = 200."""
+def adv_figure(
+    pieces: Sequence[States], real: Mapping[str, float], path: Path, which: str = "x", adv: AdvSettings = USUAL
+) -> None:
+    """Figure S4, of x_t or of "x0": mean ADV of all pieces at each timestep, lines for real music (label -> ADV)."""
     by_time: dict[int, list[float]] = {}
     for states in pieces:
-        for t, curve in zip(states.t.tolist(), states.curves(), strict=True):
-            number = accent_distance_variance(accents(curve))
+        for t, curve in zip(states.t.tolist(), states.curves(which), strict=True):
+            number = accent_distance_variance(accents(curve, adv.segments), adv)
             if number is not None:
                 by_time.setdefault(int(t), []).append(number)
     times = sorted(by_time, reverse=True)
@@ -130,14 +143,10 @@ def adv_figure(pieces: Sequence[States], real: Mapping[str, float], path: Path) 
                   textcoords="offset points", color="0.4")  # fmt: skip
     axes.invert_xaxis()
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("timestep t")
+    axes.set_xlabel("timestep t" if which == "x" else "timestep t (predicted clean roll)")
     axes.set_ylabel("accent-distance variance")
     axes.legend(fontsize=8, frameon=False)
     _save(figure, path)
-
-
-def _standard_error(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
 
 
 def scape_figure(fitness: np.ndarray, name: str, path: Path) -> None:
@@ -162,6 +171,11 @@ def scape_figure(fitness: np.ndarray, name: str, path: Path) -> None:
     axes.spines[["right", "top"]].set_visible(False)
     figure.colorbar(image, ax=axes, label="fitness")
     _save(figure, path)
+
+
+def _file(name: str) -> str:
+    """A song's name as part of a file's."""
+    return name.replace("/", ".")
 
 
 def _figure(width: float, height: float) -> "Figure":

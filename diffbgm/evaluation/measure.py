@@ -14,19 +14,21 @@ import numpy as np
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.groove import gps, musdr_gs
+from diffbgm.evaluation.number_cache import NumberCache, Numbers, font_identity, versions
 from diffbgm.evaluation.paper_protocol import gps_paper, import_score, pche_paper
 from diffbgm.evaluation.pitch import musdr_h, pche
-from diffbgm.evaluation.rhythm import adv
+from diffbgm.evaluation.rhythm import USUAL, AdvSettings, adv_columns
 from diffbgm.evaluation.segment import segment_numbers
 from diffbgm.evaluation.songs import Song
-from diffbgm.evaluation.structure import BANDS, fitness_of_midi, si_bands
+from diffbgm.evaluation.structure import COLUMNS, fitness_of_midi, si_columns
+from diffbgm.music.notes import Notes
 
 # What can be asked for, and the columns it fills, in the order of songs.csv.
 GROUPS: dict[str, tuple[str, ...]] = {
     "exact": ("pche", "gps"),
     "paper": ("pche_paper", "gps_paper"),
-    "rhythm": ("adv",),
-    "structure": tuple(BANDS),
+    "rhythm": ("adv", "adv_relative"),
+    "structure": COLUMNS,
     "texture": ("notes_per_beat", "pitch_range", "polyphony"),
     "musdr": ("h1", "h4", "gs_64"),
     "alignment": ("motion_density", "light_register", "cuts_on_accents", "cuts_on_accents_tight"),
@@ -40,13 +42,25 @@ UNKNOWN = {
     "pche_paper": "no window of the imported score holds notes",
     "gps": "fewer than two bars are left when the last is dropped",
     "gps_paper": "fewer than two bars are left when the last is dropped",
-    "adv": "fewer than three accents",
+    **dict.fromkeys(("adv", "adv_relative"), "fewer than three accents"),
     "gs_64": "fewer than two bars",
-    **dict.fromkeys(BANDS, "too short for a repetition of this length, or silent"),
+    **dict.fromkeys(COLUMNS, "too short for a repetition of this length, or silent"),
     "motion_density": "under four beats, or either the music's density or the picture's motion never changes",
     "light_register": "under four beats with notes, or either their pitch or the picture's brightness never changes",
     **dict.fromkeys(("cuts_on_accents", "cuts_on_accents_tight"), "the video has no cuts"),
 }
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How songs are measured."""
+
+    soundfont: str | None = None
+    cache: Path | None = None  # where the numbers of the slow groups are kept; None: nowhere
+    adv: AdvSettings = USUAL
+
+
+USUALLY = Measuring()
 
 
 @dataclass
@@ -57,47 +71,79 @@ class Row:
     values: dict[str, float | None] = field(default_factory=dict)  # by column
     reasons: dict[str, str] = field(default_factory=dict)  # why a value is None
     error: str | None = None  # why there are no values at all
+    failed: dict[str, str] = field(default_factory=dict)  # by group: why this file has none of its numbers
+    meter: str | None = None  # its bars, where they are not all 4/4
 
-    def add(self, values: dict[str, float | None]) -> None:
+    def add(self, values: Numbers) -> None:
         """Take over values; None ones with the reason that belongs to their column."""
         self.values.update(values)
         self.reasons.update({name: UNKNOWN[name] for name, value in values.items() if value is None})
 
+    def fail(self, group: str, reason: str) -> None:
+        """No number of a group can be had from this file."""
+        self.failed[group] = reason
+        self.values.update(dict.fromkeys(GROUPS[group]))
+        self.reasons.update(dict.fromkeys(GROUPS[group], reason))
 
-def measure_song(song: Song, groups: Sequence[str], soundfont: str | None = None) -> Row:
-    """Everything in `groups` (of `OF_A_SONG`) for one song. A file that cannot be read becomes the row's error."""
+
+def measure_song(song: Song, groups: Sequence[str], how: Measuring = USUALLY) -> Row:
+    """Everything in `groups` (of `OF_A_SONG`) for one song. A file that cannot be read becomes the row's error.
+
+    Where the file can be read but a group fails on it (music21 has its own reader), that group alone has no numbers.
+    """
     row = Row(song.name)
     try:
         notes = song.score.notes
-        if "exact" in groups:
-            row.add({"pche": pche(notes), "gps": gps(notes)})
-        if "paper" in groups:
-            imported = import_score(song.path)
-            row.add({"pche_paper": pche_paper(imported), "gps_paper": gps_paper(imported)})
-        if "rhythm" in groups:
-            row.add({"adv": adv(notes)})
-        if "structure" in groups:
-            row.add(si_bands(fitness_of_midi(song.path, soundfont)))
-        if "texture" in groups:
-            numbers = segment_numbers(notes, notes.end)
-            span = float(np.ptp(notes.pitch))
-            row.add({"notes_per_beat": numbers.notes_per_beat, "pitch_range": span, "polyphony": numbers.polyphony})
-        if "musdr" in groups:
-            row.add({"h1": musdr_h(notes, 1), "h4": musdr_h(notes, 4), "gs_64": musdr_gs(notes)})
     except InputError as error:
         return Row(song.name, error=str(error))
+    row.meter = odd_meter(song.score.meters)
+    for group in groups:
+        try:
+            row.add(_numbers(song, notes, group, how))
+        except InputError as error:
+            row.fail(group, str(error))
     return row
 
 
+def _numbers(song: Song, notes: Notes, group: str, how: Measuring) -> Numbers:
+    """The columns of one group."""
+    cache = NumberCache(how.cache)
+    if group == "exact":
+        return {"pche": pche(notes), "gps": gps(notes)}
+    if group == "paper":
+        return cache.numbers(song.path, ("paper 2", versions("music21")), lambda: _paper(song.path))
+    if group == "rhythm":
+        return adv_columns(notes, how.adv)
+    if group == "structure":
+        identity = ("structure 2", versions("librosa", "libfmp", "midirenderer"), font_identity(how.soundfont))
+        return cache.numbers(song.path, identity, lambda: si_columns(fitness_of_midi(song.path, how.soundfont)))
+    if group == "texture":
+        numbers = segment_numbers(notes, notes.end)
+        span = float(np.ptp(notes.pitch))
+        return {"notes_per_beat": numbers.notes_per_beat, "pitch_range": span, "polyphony": numbers.polyphony}
+    assert group == "musdr", f"{group} is not a group of a song alone"
+    return {"h1": musdr_h(notes, 1), "h4": musdr_h(notes, 4), "gs_64": musdr_gs(notes)}
+
+
+def _paper(path: Path) -> Numbers:
+    imported = import_score(path)
+    return {"pche_paper": pche_paper(imported), "gps_paper": gps_paper(imported)}
+
+
+def odd_meter(meters: np.ndarray) -> str | None:
+    """A piece's bar lengths in quarter notes where they are not all four, e.g. "3" or "4 and 6"; else None."""
+    lengths = np.unique(meters)
+    return None if lengths.tolist() in ([], [4.0]) else " and ".join(f"{length:g}" for length in lengths)
+
+
 def measure_songs(
-    songs: Sequence[Song], groups: Sequence[str], workers: int, soundfont: str | Path | None = None
+    songs: Sequence[Song], groups: Sequence[str], workers: int, how: Measuring = USUALLY
 ) -> Iterator[Row]:
     """`measure_song` for every song, in their order, over `workers` processes; one process works in this one."""
-    font = None if soundfont is None else str(soundfont)
     if workers == 1 or len(songs) == 1:
-        yield from (measure_song(song, groups, font) for song in songs)
+        yield from (measure_song(song, groups, how) for song in songs)
         return
     context = multiprocessing.get_context("spawn")  # this process may hold torch's threads, which do not survive a fork
     chunk = max(1, min(8, len(songs) // (4 * workers)))
     with ProcessPoolExecutor(min(workers, len(songs)), context) as pool:
-        yield from pool.map(measure_song, songs, [groups] * len(songs), [font] * len(songs), chunksize=chunk)
+        yield from pool.map(measure_song, songs, [groups] * len(songs), [how] * len(songs), chunksize=chunk)

@@ -103,8 +103,13 @@ def log_mel(audio: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def embed(network: MusiCNN, audio: np.ndarray) -> np.ndarray:
-    """One vector (200,) for a piece of mono sound (n,) at 16 kHz: the penultimate layer, mean over its patches."""
+def rows(network: MusiCNN, audio: np.ndarray) -> np.ndarray:
+    """The penultimate layer (B, 200) of every patch of 3 s of mono sound (n,) at 16 kHz."""
     device = next(network.parameters()).device
     patches = torch.from_numpy(log_mel(audio)).to(device)
-    return torch.cat([network(part)[1] for part in patches.split(BATCH)]).mean(dim=0).cpu().numpy()
+    return torch.cat([network(part)[1] for part in patches.split(BATCH)]).cpu().numpy()
+
+
+def embed(network: MusiCNN, audio: np.ndarray) -> np.ndarray:
+    """One vector (200,) for a piece of mono sound (n,) at 16 kHz: the mean of its rows."""
+    return rows(network, audio).mean(axis=0)

@@ -5,13 +5,19 @@ lines, and pushes the notes after an overfull measure later, so every later bar 
 "Real" row (2.717 / 0.708) is a number of this protocol; the exact definitions are in `pitch.py` and `groove.py`.
 Checked against per-song values of the release's notebook to 1e-6, with music21 9.9 and 10.5 alike.
 
-Shape legend: N notes (a tied note is one for each of its pieces). Times are in quarter notes of the imported score.
+Percussion has onsets but no pitch: it counts for GPS and for where the last bar and the last window begin, and never
+for PCHE. That is what the notebook does, and other systems' files have drum tracks.
+
+Shape legend: N notes (a tied note is one for each of its pieces), D strokes of percussion. Times are in quarter
+notes of the imported score.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -30,6 +36,12 @@ class Imported:
 
     offset: np.ndarray  # (N,) float, quarter notes from the start
     pitch: np.ndarray  # (N,) int
+    percussion: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (D,) float, quarter notes from the start
+
+    @property
+    def onsets(self) -> np.ndarray:
+        """When anything starts, pitched or not: (N + D,), in no order."""
+        return np.concatenate([self.offset, self.percussion])
 
 
 def import_score(path: str | Path) -> Imported:
@@ -40,11 +52,17 @@ def import_score(path: str | Path) -> Imported:
     try:
         with _meters_remembered():
             score = converter.parse(Path(path).resolve(), format="midi", forceSource=True)
-        notes = [(element.offset, pitch.midi) for element in score.flatten().notes for pitch in element.pitches]
+        notes: list[tuple[float | Fraction, int]] = []
+        percussion: list[float | Fraction] = []
+        for element in score.flatten().notes:
+            pitches = element.pitches
+            notes += [(element.offset, pitch.midi) for pitch in pitches]
+            if not pitches:  # an unpitched stroke, or a chord of such strokes
+                percussion.append(element.offset)
     except Exception as error:  # a damaged file fails anywhere in the importer, with any exception
         raise InputError(f"music21 cannot read {path} ({type(error).__name__}); export the file again") from error
     offset, pitch = np.array(notes, np.float64).reshape(-1, 2).T
-    return Imported(offset, pitch.astype(np.int64))
+    return Imported(offset, pitch.astype(np.int64), np.array(percussion, np.float64))
 
 
 @contextmanager
@@ -53,19 +71,17 @@ def _meters_remembered() -> Iterator[None]:
 
     While this is open, a part that has one meter answers for all of its measures. The scores are the same.
     """
-    from music21 import duration, meter, stream
+    from music21 import meter, stream
 
     search = vars(stream.Measure)["barDuration"]
-    known: dict[
-        int, tuple[stream.Stream, meter.TimeSignature | None]
-    ] = {}  # the part is kept, so that ids stay its own
+    known: dict[int, tuple[Any, Any]] = {}  # a part and its meter; the part is kept, so that ids stay its own
 
-    def bar_duration(measure: stream.Measure) -> duration.Duration:
+    def bar_duration(measure: Any) -> Any:
         part = measure.activeSite
         if measure.timeSignature is not None or part is None:
             return search.fget(measure)
         if id(part) not in known:
-            meters = list(part.recurse().getElementsByClass(meter.TimeSignature))
+            meters = list(part.recurse().getElementsByClass(meter.base.TimeSignature))
             known[id(part)] = part, meters[0] if len(meters) == 1 else None
         found = known[id(part)][1]
         return search.fget(measure) if found is None else found.barDuration
@@ -81,7 +97,7 @@ def pche_paper(score: Imported) -> float | None:
     left out; None without notes.
     """
     values = []
-    for start in np.arange(max(1, _complete(score, BEATS_PER_SEGMENT))) * BEATS_PER_SEGMENT:
+    for start in np.arange(max(1, _complete(score.onsets, BEATS_PER_SEGMENT))) * BEATS_PER_SEGMENT:
         inside = score.pitch[(score.offset >= start) & (score.offset < start + BEATS_PER_SEGMENT)]
         if len(inside):
             p = np.bincount(inside % 12, minlength=12) / len(inside)
@@ -92,15 +108,16 @@ def pche_paper(score: Imported) -> float | None:
 def gps_paper(score: Imported) -> float | None:
     """GPS by the release's notebook: positions floor(4 offset) of each 4-beat bar, 1 - XOR / 16, mean over all pairs.
 
-    The bar of the last onset is dropped, full or not. None where fewer than two bars are left.
+    Drums are onsets like any other. The bar of the last onset is dropped, full or not. None where fewer than two bars
+    are left.
     """
-    bars = _complete(score, BEATS_PER_BAR)
-    position = np.floor(score.offset * STEPS_PER_BEAT).astype(np.int64)
+    bars = _complete(score.onsets, BEATS_PER_BAR)
+    position = np.floor(score.onsets * STEPS_PER_BEAT).astype(np.int64)
     grid = np.zeros(bars * STEPS_PER_BAR, bool)
     grid[position[position < len(grid)]] = True
     return similarity(grid.reshape(bars, STEPS_PER_BAR))
 
 
-def _complete(score: Imported, beats: int) -> int:
+def _complete(onsets: np.ndarray, beats: int) -> int:
     """How many stretches of `beats` quarter notes lie before the one that holds the last onset."""
-    return int(score.offset.max() // beats) if len(score.offset) else 0
+    return int(onsets.max() // beats) if len(onsets) else 0

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,31 @@ def bootstrap(values: np.ndarray, rng: np.random.Generator) -> list[float] | Non
     return [float(bound) for bound in np.quantile(means, (0.025, 0.975))]
 
 
+def mean_of(values: Iterable[float | None], seed: int = 0) -> Summary:
+    """Mean of the values that exist (not None, finite), its 95 % bootstrap interval and n; null where none exists."""
+    kept = np.array([value for value in values if value is not None and np.isfinite(value)], np.float64)
+    mean = float(kept.mean()) if len(kept) else None
+    return {"mean": mean, "ci95": bootstrap(kept, np.random.default_rng(seed)), "n": len(kept)}
+
+
+def mean_text(summary: Summary | None, digits: int = 3) -> str:
+    """A mean with its interval, such as "0.700 [0.693, 0.705]"; a dash where there is none."""
+    if summary is None or summary["mean"] is None:
+        return "–"
+    bounds = summary["ci95"]
+    interval = f" [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]" if bounds else ""
+    return f"{summary['mean']:.{digits}f}{interval}"
+
+
 def summarise(rows: Sequence[Row], seed: int) -> dict[str, Summary]:
     """Mean, interval and n of every column that was measured; null with the commonest reason where no song has it."""
     known = [row for row in rows if row.error is None]
     summaries: dict[str, Summary] = {}
     for name in [column for group in GROUPS.values() for column in group]:
         asked = [row for row in known if name in row.values]
-        values = np.array([row.values[name] for row in asked if row.values[name] is not None], np.float64)
-        if len(values):
-            interval = bootstrap(values, np.random.default_rng(seed))
-            summaries[name] = {"mean": float(values.mean()), "ci95": interval, "n": len(values)}
+        found = mean_of((row.values[name] for row in asked), seed)
+        if found["n"]:
+            summaries[name] = found
         elif asked:
             reasons = [row.reasons[name] for row in asked]
             summaries[name] = unknown(max(set(reasons), key=reasons.count))
@@ -54,22 +69,19 @@ def with_chance(summary: Summary, songs: Sequence[Aligned]) -> Summary:
     return {**summary, "chance": float(turned), "p": p_value(list(songs))}
 
 
-def retrieval_summaries(published: Retrieval, strict: Retrieval | None) -> dict[str, Summary]:
-    """p_1 .. p_20 and mean_rank of the published protocol, and the same with `_strict`."""
-    summaries = {}
-    for suffix, result in (("", published), ("_strict", strict)):
-        if result is None:
-            continue
-        numbers: dict[str, Estimate] = {f"p_{k}": estimate for k, estimate in result.precision.items()}
-        for name, estimate in {**numbers, "mean_rank": result.mean_rank}.items():
-            summaries[name + suffix] = {
-                "mean": estimate.value,
-                "ci95": [estimate.low, estimate.high],
-                "n": result.queries,
-                "chance": estimate.chance,
-                "candidates": result.candidates,
-            }
-    return summaries
+def retrieval_summaries(found: Retrieval, name: str, mean_rank: str) -> dict[str, Summary]:
+    """Precision at each K as `name` with K in the place of {}, and the mean rank, each with its chance line."""
+    numbers: dict[str, Estimate] = {name.format(k): estimate for k, estimate in found.precision.items()}
+    return {
+        column: {
+            "mean": estimate.value,
+            "ci95": [estimate.low, estimate.high],
+            "n": found.queries,
+            "chance": estimate.chance,
+            "candidates": found.candidates,
+        }
+        for column, estimate in {**numbers, mean_rank: found.mean_rank}.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""P@K: is a generated segment closer to the music it was made for than to other music?
+"""P@K of segments: is a generated 8-bar segment closer to the music it was made for than to other music?
 
-Each generated 8-bar segment is ranked against reference segments by the cosine of their musicnn embeddings. It compares
-music with music; no video is involved.
+Each generated segment is ranked against reference segments by the cosine of their musicnn embeddings. It compares
+music with music; no video is involved. The paper's P@K has another unit, single 3-second rows: `patches.py`.
 
-* published: the release's protocol, 60 candidates, the segment's own reference and 59 drawn from the first 500; the
-  release draws once and unseeded, here the draws are seeded and give an interval.
+* drawn: 60 candidates, the segment's own reference and 59 drawn from the first 500, as the release draws its rows; the
+  draws are seeded and give an interval.
 * strict: every reference segment is a candidate except the other segments of the same song.
 
 Shape legend: Q generated segments (queries), R reference segments, D embedding width.
@@ -25,7 +25,7 @@ from diffbgm.music.notes import STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode, encode
 
 RANKS = (1, 5, 10, 20)
-CANDIDATES, POOL = 60, 500  # of the published protocol
+CANDIDATES, POOL = 60, 500  # of the release
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def retrieve(
     vectors = np.stack([embed_segment(network, segment.notes, soundfont) for segment in both])
     similarity = vectors[: len(queries)] @ vectors[len(queries) :].T
     song = np.array([segment.song for segment in candidates])
-    loose = published(similarity, own, np.random.default_rng(seed))
+    loose = drawn(similarity, own, np.random.default_rng(seed))
     exact = strict(similarity, own, song, np.random.default_rng(seed)) if len(set(song)) > 1 else None
     return loose, exact
 
@@ -115,7 +115,7 @@ def embed_segment(network: musicnn.MusiCNN, notes: Notes, soundfont: str | Path 
     return vector / np.linalg.norm(vector)
 
 
-def published(
+def drawn(
     similarity: np.ndarray,
     own: np.ndarray,
     rng: np.random.Generator,
@@ -123,27 +123,42 @@ def published(
     pool: int = POOL,
     draws: int = 1000,
 ) -> Retrieval:
-    """The release's protocol over similarity (Q, R), where own (Q,) is the column of each query's own reference.
+    """Drawn candidates over similarity (Q, R), where own (Q,) is the column of each query's own reference.
 
-    The interval is a bootstrap over draws of candidates and of queries. A query meets its own reference and
-    `candidates` - 1 others out of the first `pool`. How many of those beat the own one is hypergeometric, so each draw
-    is one number a query. Ties are broken at random. Needs R >= 2.
+    The interval is a bootstrap over draws of candidates and of queries. Ties are broken at random. Needs R >= 2.
     """
-    queries, references = similarity.shape
-    mine = similarity[np.arange(queries), own]
-    others = similarity[:, :pool] if references > pool else similarity
+    mine = similarity[np.arange(len(similarity)), own]
+    ranks, among = drawn_ranks(mine, similarity[:, :pool], own, rng, candidates, draws)
+    resampled = np.take_along_axis(ranks, rng.integers(0, len(mine), ranks.shape), axis=1)
+    return _summary(ranks, resampled, among)
+
+
+def drawn_ranks(
+    mine: np.ndarray,
+    others: np.ndarray,
+    own: np.ndarray,
+    rng: np.random.Generator,
+    candidates: int,
+    draws: int,
+    own_first: np.ndarray | bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks (draws, Q) of each query's own reference, and how many candidates (Q,) it is ranked among.
+
+    `mine` (Q,): similarity to the own reference; `others` (Q, P): to the pool, of which column own (Q,) is the own one
+    (where own >= P it is not in the pool). A query meets its own reference and `candidates` - 1 others of the pool. How
+    many of those beat the own one is hypergeometric, so each draw is one number a query. Ties are broken at random, or
+    in favour of the own reference where `own_first` (Q,).
+    """
     not_own = own[:, None] != np.arange(others.shape[1])
     better = ((others > mine[:, None]) & not_own).sum(axis=1)
-    equal = ((others == mine[:, None]) & not_own).sum(axis=1)
+    equal = np.where(own_first, 0, ((others == mine[:, None]) & not_own).sum(axis=1))
     available = not_own.sum(axis=1)
-    drawn = np.minimum(candidates - 1, available)
-
-    ranks = np.empty((draws, queries))
+    met = np.minimum(candidates - 1, available)
+    ranks = np.empty((draws, len(mine)))
     for draw in range(draws):
         above = better + rng.integers(0, equal + 1)
-        ranks[draw] = 1 + rng.hypergeometric(above, available - above, drawn)
-    resampled = np.take_along_axis(ranks, rng.integers(0, queries, ranks.shape), axis=1)
-    return _summary(ranks, resampled, drawn + 1.0)
+        ranks[draw] = 1 + rng.hypergeometric(above, available - above, met)
+    return ranks, met + 1.0
 
 
 def strict(

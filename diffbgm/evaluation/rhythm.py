@@ -1,17 +1,34 @@
-"""Volume, accents, and the variance of the distances between accents (ADV, supplement of Diff-BGM).
+"""Volume, accents, and the variance of the distances between accents (ADV, supplement of Diff-BGM, equation 2).
 
-The supplement gives the formula in words; the accent detector and the two choices marked below are ours.
+The supplement gives the formula; the accent detector, the norm of the distances, the threshold under which they are
+deleted and the number of segments are left open and are settings here (`AdvSettings`).
 
 Shape legend: N notes, S steps, A accents. Times are in sixteenth steps, so that tempo does not enter.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import numpy as np
 
+from diffbgm.fields import field
 from diffbgm.music.notes import STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 
 DECAY = float(STEPS_PER_BEAT)  # steps in which the energy of a struck string falls to 1/e, about a piano's at 120 BPM
 PROMINENCE = 0.5  # standard deviations above its segment's mean that a rise needs to be an accent
-SHORTEST = 0.5  # distances under this share of the mean distance are deleted
+NORMS: dict[str, Callable[[np.ndarray], float]] = {"max": np.max, "sum": np.sum, "mean": np.mean}
+
+
+@dataclass(frozen=True)
+class AdvSettings:
+    """What the supplement leaves open."""
+
+    norm: str = field("max", choices=tuple(NORMS), help="what the distances are divided by")
+    shortest: float = field(0.5, low=0, high=1, help="distances under this share of the mean distance are deleted")
+    segments: int | None = field(None, low=1, help="equal parts in which accents are detected; null: eight bars each")
+
+
+USUAL = AdvSettings()
 
 
 def volume(notes: Notes, steps: int | None = None) -> np.ndarray:
@@ -46,22 +63,44 @@ def accents(curve: np.ndarray, segments: int | None = None) -> np.ndarray:
     return np.flatnonzero(peak & (rise > level + 1e-9))
 
 
-def accent_distance_variance(times: np.ndarray) -> float | None:
-    """ADV of accent times (A,), in [0, 1): 0 for evenly spaced accents, small is rhythmic. None for fewer than three.
+def accent_distance_variance(times: np.ndarray, settings: AdvSettings = USUAL) -> float | None:
+    """ADV of accent times (A,), in [0, 1), by the letter of equation 2; small is rhythmic. None for fewer than three.
 
-    Distances D between neighbours are normalised to sum 1, those under half the mean distance deleted (ours: the
-    supplement names no threshold and no norm; this norm makes the number independent of length and tempo), then
-    L = l var(D) / max(D) with l the number of accents, and ADV = 2 (sigmoid(L) - 1/2).
+    With D the distances between neighbours in sixteenth steps and l the number of accents,
+    L = l var(D / norm(D), short ones deleted) / max(D) and ADV = 2 (sigmoid(L) - 1/2). max(D) is the longest distance
+    itself, so the number depends on the unit of D: sixteenth steps here, which keeps tempo out of it.
     """
     if len(times) < 3:
         return None
     distances = np.diff(np.asarray(times, np.float64))
-    distances = distances / distances.sum()
-    distances = distances[distances >= SHORTEST * distances.mean()]
-    spread = len(times) * distances.var() / distances.max()
+    spread = len(times) * _kept(distances, settings).var() / distances.max()
     return float(np.tanh(spread / 2))  # 2 (sigmoid(L) - 1/2) = tanh(L / 2)
 
 
-def adv(notes: Notes) -> float | None:
+def relative_variance(times: np.ndarray, settings: AdvSettings = USUAL) -> float | None:
+    """The same with the maximum of the normalised, thresholded distances (sum 1) in the place of max(D).
+
+    Free of units, hence the same for a piece in sixteenths and in seconds; not the paper's number. None for fewer than
+    three accents.
+    """
+    if len(times) < 3:
+        return None
+    kept = _kept(np.diff(np.asarray(times, np.float64)), replace(settings, norm="sum"))
+    return float(np.tanh(len(times) * kept.var() / kept.max() / 2))
+
+
+def _kept(distances: np.ndarray, settings: AdvSettings) -> np.ndarray:
+    """Distances divided by their norm, those under the threshold deleted."""
+    normalised = distances / NORMS[settings.norm](distances)
+    return normalised[normalised >= settings.shortest * normalised.mean()]
+
+
+def adv_columns(notes: Notes, settings: AdvSettings = USUAL) -> dict[str, float | None]:
+    """`adv` and `adv_relative` of a piece, of the accents of its volume curve."""
+    times = accents(volume(notes), settings.segments)
+    return {"adv": accent_distance_variance(times, settings), "adv_relative": relative_variance(times, settings)}
+
+
+def adv(notes: Notes, settings: AdvSettings = USUAL) -> float | None:
     """ADV of a piece: of the accents of its volume curve. None where it has fewer than three."""
-    return accent_distance_variance(accents(volume(notes)))
+    return accent_distance_variance(accents(volume(notes), settings.segments), settings)

@@ -1,4 +1,4 @@
-"""Which songs a folder holds, and how each is read: anyone's flat folder of MIDI, or POP909 as it is published."""
+"""Which songs a folder holds, and how each is read: anyone's folders of MIDI, or POP909 as it is published."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,17 +27,31 @@ class Song:
 
 
 def find_songs(folder: str | Path) -> list[Song]:
-    """The `*.mid` and `*.midi` of a folder, and of POP909's `NNN/NNN.mid` below it, sorted by name.
+    """The `*.mid` and `*.midi` of a folder, sorted by name: POP909's `NNN/NNN.mid`, or else at any depth.
 
-    Hidden files are passed over. Raises InputError where there is no such folder or no MIDI file in it.
+    A song goes by its file's name, and where several files have that name by its path with dots for slashes. Hidden
+    files and folders are passed over, and so is what else lies in POP909's song folders. Raises InputError where there
+    is no such folder or no MIDI file in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; give a folder of MIDI files")
-    files = [path for path in folder.iterdir() if path.suffix.lower() in (".mid", ".midi")]
-    files += [path for path in folder.glob("*/*.mid") if path.stem == path.parent.name]
-    shown = sorted((path for path in files if not path.name.startswith(".")), reverse=True)
-    songs = {path.stem: Song(path.stem, path) for path in shown}
-    if not songs:
-        raise InputError(f"{folder} holds no MIDI files; expected *.mid in it, or POP909's NNN/NNN.mid")
+    files = [path for path in folder.glob("*/*.mid") if path.stem == path.parent.name]
+    flat = files + [path for path in folder.iterdir() if path.is_file()]
+    found = [
+        path.relative_to(folder)
+        for path in (flat if files else folder.rglob("*"))
+        if path.suffix.lower() in (".mid", ".midi")
+    ]
+    shown = sorted((path for path in found if not any(part.startswith(".") for part in path.parts)), reverse=True)
+    if not shown:
+        raise InputError(f"{folder} holds no MIDI files; expected *.mid in it or below it, or POP909's NNN/NNN.mid")
+    folders: dict[str, set[Path]] = {}
+    for path in shown:
+        folders.setdefault(path.stem, set()).add(path.parent)
+    songs: dict[str, Song] = {}
+    for path in shown:
+        single = len(folders[path.stem]) == 1
+        name = path.stem if single else ".".join(path.with_suffix("").parts)
+        songs[name] = Song(name, folder / path)
     return [songs[name] for name in sorted(songs)]

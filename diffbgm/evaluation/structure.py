@@ -12,11 +12,15 @@ import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from diffbgm.extras import extra
 from diffbgm.music.audio import render
+from diffbgm.music.midi import write_midi
+from diffbgm.music.notes import Notes
 
 SAMPLE_RATE = 22050
 CHROMA_HOP = 2205  # samples: 10 Hz
@@ -24,6 +28,8 @@ SMOOTHING, DOWNSAMPLING = 21, 5  # frames at 10 Hz
 FRAME_RATE = 2.0  # Hz, after both
 PATH_LENGTH = 16  # frames at 2 Hz along which repetitions are smoothed
 BANDS = {"si_3_8": (3, 8), "si_8_15": (8, 15), "si_15": (15, None), "si_3": (3, None)}  # seconds
+MEAN_OF = ("si_3_8", "si_8_15", "si_15")
+COLUMNS = ("si_mean", *BANDS)
 
 
 def self_similarity(audio: np.ndarray) -> np.ndarray | None:
@@ -58,7 +64,7 @@ def self_similarity(audio: np.ndarray) -> np.ndarray | None:
     return libfmp.c4.normalization_properties_ssm(kept)
 
 
-def _plain(function: Callable) -> Callable:
+def _plain(function: Callable[..., Any]) -> Any:
     """A function of libfmp without numba, which compiles for seconds and gains nothing on its array expressions."""
     return getattr(function, "py_func", function)
 
@@ -79,12 +85,27 @@ def structureness(fitness: np.ndarray, shortest: float, longest: float | None = 
     return float(rows.max()) if rows.size else None
 
 
-def si_bands(fitness: np.ndarray | None) -> dict[str, float | None]:
-    """SI in each of `BANDS`: 3-8 s, 8-15 s, 15 s and up, and any from 3 s (the paper's single number)."""
-    return {name: None if fitness is None else structureness(fitness, *band) for name, band in BANDS.items()}
+def si_columns(fitness: np.ndarray | None) -> dict[str, float | None]:
+    """SI of a piece as `COLUMNS`: the bands 3-8 s, 8-15 s, 15 s and up, any length from 3 s, and `si_mean`.
+
+    `si_mean` is the mean of the three bands that do not overlap. It stands under the paper's single SI by inference:
+    neither paper nor release says how the bands become one number, and of the reductions tried this is the only one
+    near the paper's value on the same songs (docs/evaluation.md). None where a band is None.
+    """
+    bands = {name: None if fitness is None else structureness(fitness, *band) for name, band in BANDS.items()}
+    parts = [value for name in MEAN_OF if (value := bands[name]) is not None]
+    return {"si_mean": float(np.mean(parts)) if len(parts) == len(MEAN_OF) else None, **bands}
 
 
 def fitness_of_midi(midi_path: str | Path, soundfont: str | Path | None = None) -> np.ndarray | None:
     """The scape plot (F, F) of a MIDI file played through a soundfont. None where it is silent or under a second."""
     similarity = self_similarity(render(midi_path, soundfont=soundfont, sample_rate=SAMPLE_RATE).mean(axis=1))
     return None if similarity is None else scape_plot(similarity)
+
+
+def fitness_of_notes(notes: Notes) -> np.ndarray | None:
+    """The scape plot (F, F) of notes played at 120 BPM. None where they are silent or last under a second."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "notes.mid"
+        write_midi(notes, path)
+        return fitness_of_midi(path)

@@ -1,7 +1,7 @@
 """One run, evaluated: which metrics are possible with what was given, all of them, and what was left out and why."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import Aligned, align
 from diffbgm.evaluation.copies import Collection
 from diffbgm.evaluation.judges import JUDGES, judge_overlap, judge_two_sample
-from diffbgm.evaluation.measure import GROUPS, OF_A_SONG, SLOW, Row, measure_songs
-from diffbgm.evaluation.musicnn import WEIGHTS, load_musicnn
-from diffbgm.evaluation.report import Evaluation, Summary, retrieval_summaries, summarise, unknown, with_chance
-from diffbgm.evaluation.retrieval import CANDIDATES, POOL, RANKS, retrieve, segments, segments_of
+from diffbgm.evaluation.measure import GROUPS, OF_A_SONG, SLOW, Measuring, Row, measure_songs
+from diffbgm.evaluation.musicnn import WEIGHTS
+from diffbgm.evaluation.report import Evaluation, Summary, summarise, unknown, with_chance
+from diffbgm.evaluation.rhythm import USUAL, AdvSettings
+from diffbgm.evaluation.search import SEARCHES, Searching
 from diffbgm.evaluation.segment_features import windows
 from diffbgm.evaluation.songs import Song, find_songs
 from diffbgm.music.notes import Notes
@@ -23,7 +24,7 @@ from diffbgm.video.features import Extractor
 from diffbgm.video.folder import find_sources
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]  # what comes by, how many there will be, of what
-METRICS = (*GROUPS, *JUDGES, "retrieval")
+METRICS = (*GROUPS, *JUDGES, *SEARCHES)
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,17 @@ class Options:
     cache: Path = Path(".cache/features")
     training: Path | None = None  # what could have been copied from
     musicnn: Path = WEIGHTS  # of the retrieval metric's tagger
+    repeated_rows: bool = False  # retrieval: every row of a song is its first one, as the original extractor has it
     soundfont: str | None = None
+    adv: AdvSettings = USUAL
+    numbers: Path | None = None  # where the slow numbers of files are kept; None: nowhere
     workers: int = 1
     seed: int = 0
+
+    @property
+    def measuring(self) -> Measuring:
+        """What measuring a song takes of it."""
+        return Measuring(self.soundfont, self.numbers, self.adv)
 
 
 @dataclass
@@ -67,10 +76,13 @@ def evaluate_run(
     reference = find_songs(options.reference) if options.reference is not None else []
     groups = [group for group in OF_A_SONG if options.metrics is None or group in options.metrics]
     rows = list(
-        progress(measure_songs(songs, groups, options.workers, options.soundfont), len(songs), f"{generated.name}")
+        progress(measure_songs(songs, groups, options.workers, options.measuring), len(songs), f"{generated.name}")
     )
     run = Run(rows)
     run.missing += [f"{row.song} ({row.error})" for row in rows if row.error is not None]
+    run.missing += [f"{group} of {row.song} ({why})" for row in rows for group, why in row.failed.items()]
+    if odd := [f"{row.song} ({row.meter} quarter notes a bar)" for row in rows if row.meter is not None]:
+        run.notes.append(f"not in 4/4, measured in bars of four quarter notes all the same: {_names(odd)}")
     readable = [song for song, row in zip(songs, rows, strict=True) if row.error is None]
     run.metrics.update(summarise(rows, options.seed))
     _alignment(run, readable, options, progress)
@@ -190,8 +202,9 @@ def _read(songs: Sequence[Song], what: str, progress: Progress) -> dict[str, lis
 def _retrieval(
     run: Run, songs: Sequence[Song], reference: Sequence[Song], options: Options, progress: Progress
 ) -> None:
-    """P@K and mean rank against the reference songs of the same names."""
-    if not _wanted(options, "retrieval", options.reference):
+    """P@K and mean rank against the reference songs of the same names, by rows and by segments."""
+    asked = [name for name in SEARCHES if _wanted(options, name, options.reference)]
+    if not asked:
         return
     names = {song.name for song in reference}
     without = [song.name for song in songs if song.name not in names]
@@ -199,38 +212,19 @@ def _retrieval(
         run.notes.append(f"no reference has the name of {_names(without)}: left out of retrieval")
         if options.metrics is not None:
             run.missing.append(f"retrieval of {_names(without)} (no reference of that name)")
-    try:
-        if not reference:
-            raise InputError("no reference music was given; add reference=FOLDER")
-        network = load_musicnn(options.musicnn)
-        generated = segments_of((song.name, song.score.notes) for song in songs if song.name in names)
-        partners = {segment.song for segment in generated}
-        real = segments_of(_first(reference, partners))
-        found = retrieve(network, generated, real, options.seed, options.soundfont, progress)
-    except InputError as error:
-        _leave_out(run, [*(f"p_{k}" for k in RANKS), "mean_rank"], str(error))
-        run.notes.append(f"retrieval was left out: {error}")
-        return
-    run.metrics.update(retrieval_summaries(*found))
-    if found[0].candidates < CANDIDATES:
-        run.notes.append(
-            f"retrieval had {found[0].candidates:.0f} candidates where the paper has {CANDIDATES}: P@K can only be "
-            "compared with its own chance line"
-        )
-
-
-def _first(reference: Sequence[Song], partners: set[str]) -> Iterator[tuple[str, Notes]]:
-    """The reference songs that make up the first 500 segments, and the partners; unreadable ones are passed over."""
-    count = 0
-    for song in reference:
-        if count >= POOL and song.name not in partners:
-            continue
+    how = Searching(options.musicnn, options.soundfont, options.numbers, options.repeated_rows, options.seed)
+    for name in asked:
+        search = SEARCHES[name]
         try:
-            notes = song.score.notes
-        except InputError:
+            if not reference:
+                raise InputError("no reference music was given; add reference=FOLDER")
+            found = search.run(songs, reference, how, progress)
+        except InputError as error:
+            _leave_out(run, search.columns, str(error))
+            run.notes.append(f"{name} was left out: {error}")
             continue
-        count += len(segments(notes))
-        yield song.name, notes
+        run.metrics.update(found.metrics)
+        run.notes += found.notes
 
 
 def _reference(
@@ -245,7 +239,7 @@ def _reference(
     rows: list[Row] = []
     for part, asked in ((reference, fast), (sample, slow)):
         if asked and part:
-            measured = measure_songs(part, asked, options.workers, options.soundfont)
+            measured = measure_songs(part, asked, options.workers, options.measuring)
             rows += progress(measured, len(part), f"reference, {' '.join(asked)}")
     if unread := sorted({row.song for row in rows if row.error is not None}):
         run.notes.append(f"reference songs that could not be read: {_names(unread)}")

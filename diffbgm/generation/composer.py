@@ -10,6 +10,7 @@ Shape legend: N beats of a piece, K windows of 32 beats, L = 4 N steps, P pitche
 import copy
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from diffbgm.datasets.batch import Condition
 from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.longform import METHODS, Job, Plan, Progress, chunked, plan
 from diffbgm.diffusion.objective import build_objective
-from diffbgm.diffusion.samplers import Sampler
+from diffbgm.diffusion.samplers import Sampler, sample_number, stored_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.generation.form import (
@@ -51,6 +52,7 @@ from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import looks
 from diffbgm.video.windows import dynamic_windows
 
+LONGFORM = "joint"  # where nothing else is said
 REPRISE = 0.7  # how like the first time sections of one letter are asked to be, unless said otherwise
 SKETCH = 1_000_003  # tells the noise of a section's sketch from that of the piece's windows
 
@@ -88,17 +90,18 @@ class Composer:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        sampler: Sampler,
+        sampler: Sampler | None,
         settings: ComposeSettings,
         device: torch.device,
         dtype: torch.dtype | None = None,
         compile: bool = False,
     ) -> None:
-        """`dtype` is the autocast type of the network's arithmetic, None for float32; `compile`: by torch.compile."""
+        """`sampler`: None for the checkpoint's own; `dtype`: the autocast type of the network's arithmetic, None for
+        float32; `compile`: by torch.compile."""
         self.config, self.device, self.dtype = checkpoint.config, device, dtype
         network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
         self.network: DiffBGM = torch.compile(network) if compile else network  # type: ignore[assignment]
-        self._ask(settings, sampler)
+        self._ask(settings, stored_sampler(self.config.sampling.sampler) if sampler is None else sampler)
 
     def asked(self, settings: ComposeSettings, sampler: Sampler | None = None) -> "Composer":
         """The same network, asked in another way."""
@@ -124,7 +127,8 @@ class Composer:
         usual = defaults.form if themes else FREE
         self.settings = replace(
             settings,
-            guidance=defaults.guidance if settings.guidance is None else settings.guidance,
+            guidance=_first(settings.guidance, sampler.guidance, defaults.guidance),
+            longform=_first(settings.longform, sampler.longform, LONGFORM),
             threshold=defaults.threshold if settings.threshold is None else settings.threshold,
             window=config.window if settings.window is None else settings.window,
             temperature=defaults.temperature if settings.temperature is None else settings.temperature,
@@ -157,7 +161,7 @@ class Composer:
         """
         requests = [replace(request, harmony=self.harmony(request)) for request in requests]
         sketches = yield from self._sketches(requests)
-        yield from self._together(requests, self._told(requests, sketches), self.settings.longform)
+        yield from self._together(requests, self._told(requests, sketches), self.longform)
 
     def harmony(self, request: Request) -> HarmonyPlan | None:
         """The chords that a piece is composed in: its own, or, with harmony=plan, planned ones; None for neither."""
@@ -173,7 +177,7 @@ class Composer:
         InputError where the form that was asked for has more letters than the piece has sections.
         """
         beats = len(request.beats.visual)
-        own = self._all_sections(request.beats)
+        own = self.sections_of(request.beats)
         if self._asked_form not in (None, FREE, AUTO) and len(self.form) > len(own):
             raise InputError(
                 f"form={self.form} has {len(self.form)} letters, but the piece has {len(own)} sections of eight bars; "
@@ -181,7 +185,8 @@ class Composer:
             )
         return own if beats > BEATS_PER_SEGMENT and not all(map(request.holds, own)) else []
 
-    def _all_sections(self, beats: BeatFeatures) -> list[Section]:
+    def sections_of(self, beats: BeatFeatures) -> list[Section]:
+        """The sections that a piece for these beats has, were none of it kept; none without a form."""
         if self.form == FREE:
             return []
         if self.form != AUTO and not self.network.reference_condition:
@@ -243,6 +248,17 @@ class Composer:
         return all_told(told, [len(request.beats.visual) for request in requests], self.network.planes)
 
     @property
+    def longform(self) -> str:
+        """How windows become a piece."""
+        assert self.settings.longform is not None
+        return self.settings.longform
+
+    @property
+    def tempo(self) -> float | None:
+        """The tempo in BPM that the sampler is published with; None where it names none."""
+        return self.sampler.tempo
+
+    @property
     def form(self) -> str:
         """The form of every piece."""
         assert self.settings.form is not None
@@ -260,6 +276,8 @@ class Composer:
         if self.settings.modality != "both":
             left_out = "visual" if self.settings.modality == "language" else "language"
             encoded = self.network.conditioner.without(encoded, left_out)
+        numbers = [sample_number((*piece.seed, k)) for piece in pieces for k in range(piece.plan.count)]
+        encoded = replace(encoded, draw=torch.tensor(numbers, device=encoded.visual.device))
         denoise = Denoiser(self.network, self.objective).conditioned(encoded, self.settings.guidance, dtype=self.dtype)
         options = {"threshold": self.settings.threshold} if longform == "outpaint" else {}
         rows = chunked(denoise, self.settings.rows)
@@ -267,9 +285,9 @@ class Composer:
 
     def calls(self, request: Request) -> int:
         """How many times `compose` will yield for a request on its own."""
-        windows = plan(STEPS_PER_BEAT * len(request.beats.visual), self.settings.longform).count
+        windows = plan(STEPS_PER_BEAT * len(request.beats.visual), self.longform).count
         letters = len(first_sections(self.sections(request)))
-        walks = min(letters, 2) + (windows if self.settings.longform == "outpaint" else 1)
+        walks = min(letters, 2) + (windows if self.longform == "outpaint" else 1)
         return len(self.sampler.timesteps(self.schedule)) * walks
 
     def notes(self, roll: Tensor) -> Notes:
@@ -293,3 +311,8 @@ class Composer:
             window = np.full(len(starts), self.settings.window)
         condition = cut_condition(beats, starts, window, told)
         return self.network.encode(condition.to(self.device))
+
+
+def _first(*choices: Any) -> Any:
+    """The first choice that is not None; None where all are."""
+    return next((choice for choice in choices if choice is not None), None)

@@ -1,14 +1,28 @@
 """Where a pipeline's parts come from: a checkpoint by name, file, folder or hub id; the device; the arithmetic."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from diffbgm.diffusion.samplers import Sampler, build_sampler, changed_sampler, stored_sampler
 from diffbgm.errors import InputError
 from diffbgm.shipped import shipped_weights, weights_path
 
 WEIGHTS = "model.safetensors"  # a checkpoint's name in a folder and on the hub
+
+
+def chosen_sampler(config: Mapping[str, Any], stored: object) -> Sampler:
+    """The sampler of a config's group `sampler`; where its name is null, the `stored` one of the checkpoint, changed.
+
+    InputError for settings that make no sense.
+    """
+    given = {key: value for key, value in config.items() if key != "_target_"}
+    if given.get("name") is not None:
+        return build_sampler(**given)
+    return changed_sampler(stored_sampler(stored), {key: value for key, value in given.items() if value is not None})
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:

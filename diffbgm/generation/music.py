@@ -20,6 +20,7 @@ from diffbgm.files import atomic
 from diffbgm.generation.harmony import HarmonyPlan
 from diffbgm.generation.playing import Played, Sound, cue_for, play, rights, sounding
 from diffbgm.generation.settings import SampleSettings
+from diffbgm.generation.states import States
 from diffbgm.music.audio import RENDER_RATE
 from diffbgm.music.key import estimate_key
 from diffbgm.music.mood import MoodCurve
@@ -45,11 +46,12 @@ class Music:
     settings: SampleSettings  # all in effect, the checkpoint's own among them
     video: Path | None = None  # None where only features were given
     shown: BeatFeatures | None = None  # what the network was shown of the video
+    sections: tuple[tuple[int, str], ...] = ()  # first beat and letter of each; () without a form
     take: int = 0  # 0, 1, ... in the order of their seeds
     tempo_score: float | None = None  # share of cuts on beats, as `choose_tempo` counts it
     transposed: int = 0  # semitones by which `settings.key` moved the piece, where it could not be composed in it
     harmony: HarmonyPlan | None = None  # the chords it was composed in; None where it chose them as it went
-    states: tuple[np.ndarray, np.ndarray] | None = None  # kept timesteps (n,) and predicted rolls (n, 2, L, P)
+    states: States | None = None  # where keep_states asked for them
     moods: MoodCurve | None = None  # that were asked for
     seconds: Mapping[str, float] = field(default_factory=dict)  # what making it took, by stage
     about: Mapping[str, Any] = field(default_factory=dict)  # checkpoint, device and versions
@@ -140,6 +142,7 @@ class Music:
             "mix": self.settings.mix,
             "shots": self.shots.tolist(),
             "captions": list(self.captions),
+            "sections": [list(section) for section in self.sections],
             "curves": {} if self.shown is None else curves(self.shown),
             "settings": asdict(self.settings),
             "rights": rights(self.settings),

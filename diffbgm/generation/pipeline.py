@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from diffbgm.diffusion.inpainting import Known
-from diffbgm.diffusion.samplers import DEFAULT_SAMPLER, Sampler, build_sampler, default_sampler
+from diffbgm.diffusion.samplers import Sampler, changed_sampler, default_sampler
 from diffbgm.errors import InputError
 from diffbgm.fields import check
 from diffbgm.generation.composer import Composer, Request
@@ -34,6 +34,7 @@ from diffbgm.generation.loading import WEIGHTS, autocast_dtype, device_named, fi
 from diffbgm.generation.music import Music
 from diffbgm.generation.playing import cue_for, fitting_palette, manner_of, mood_curve, mood_plane, voices_of
 from diffbgm.generation.settings import ComposeSettings, SampleSettings
+from diffbgm.generation.states import StateKeeper, States
 from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
 from diffbgm.music.density import note_density, spearman
 from diffbgm.music.ending import cut_at, resolve
@@ -45,14 +46,14 @@ from diffbgm.music.mood import MoodCurve, into_mode
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.performer import shaped
 from diffbgm.music.tempo import TempoChoice, beat_score, choose_tempo
+from diffbgm.video.decode import probe
 from diffbgm.video.extractors import build_extractor
-from diffbgm.video.features import BeatFeatures, Extractor, VideoFeatures, cached, on_beats
+from diffbgm.video.features import Advance, BeatFeatures, Extractor, VideoFeatures, cached, on_beats
 from diffbgm.video.steer import pace, with_accents_on_cuts, with_caption, with_intensity, with_mood
 
 VERSIONED = ("torch", "numpy", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
 
 Source = str | Path | VideoFeatures  # what music can be made for
-Advance = Callable[[int], None]
 Stage = Callable[[str, int], AbstractContextManager[Advance]]  # stage(name, total) -> advance(done more)
 
 
@@ -100,7 +101,7 @@ class Pipeline:
             )
         extractor.to(place).prepare()
         dtype = autocast_dtype(precision, place)
-        composer = Composer(checkpoint, default_sampler(), ComposeSettings(), place, dtype, compile)
+        composer = Composer(checkpoint, None, ComposeSettings(), place, dtype, compile)
         about = {
             "checkpoint": {"path": str(name_or_path), "sha256": checkpoint.sha256},
             "device": str(place),
@@ -161,7 +162,7 @@ class Pipeline:
         bars. InputError for a setting that is unknown or out of range, and for a video that cannot be used.
         """
         wishes = check(SampleSettings, {"seed": seed, **settings})
-        walk = _sampler(sampler, steps)
+        walk = _sampler(sampler, steps, self.composer.sampler)
         stage = (_bars if progress else _silence) if isinstance(progress, bool) else progress
         several = not isinstance(video, str | Path | VideoFeatures)
         sources: Sequence[Source] = video if several else [video]  # type: ignore[assignment,list-item]
@@ -174,17 +175,15 @@ class Pipeline:
     ) -> list[list[Music]]:
         """All takes for each video, the one that follows the picture best first. `stage` tells of progress."""
         composer = self.composer.asked(settings, sampler)
+        settings = settings if settings.tempo is not None else replace(settings, tempo=composer.tempo or "auto")
         key = check_wishes(settings)
         key = key if _moved(composer, settings) else None
         moods = mood_curve(settings, mood_plane())
         if settings.instruments == "auto":
             settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
         clock = _Clock()
-        with clock("features"), stage("features", len(videos)) as advance:
-            found = []
-            for video in videos:
-                found.append(self.features(video))
-                advance(1)
+        with clock("features"), stage("features", sum(map(_frames, videos))) as advance:
+            found = [self.features(video, advance) for video in videos]
         tempi = [tempo_of(features, settings, moods) for features in found]
         shown = [self.beats(f, chosen.bpm, settings, moods) for f, chosen in zip(found, tempi, strict=True)]
         with clock("compose"):
@@ -196,10 +195,11 @@ class Pipeline:
                 "duration": features.duration,
                 "shots": features.shots,
                 "captions": features.captions if settings.caption is None else (settings.caption,),
-                "settings": replace(composer.settings, instruments=settings.instruments),
+                "settings": replace(composer.settings, instruments=settings.instruments),  # type: ignore[call-arg]
                 "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
                 "shown": beats,
+                "sections": tuple((part.beat, part.letter) for part in composer.sections_of(beats)),
                 "tempo_score": chosen.score,
                 "seconds": clock.seconds,
                 "about": self.about,
@@ -207,8 +207,11 @@ class Pipeline:
             music.append([_finished(take, key, common) for take in own])
         return music
 
-    def features(self, video: Source) -> VideoFeatures:
-        """The features of a video. InputError where it cannot be used, and for features of another kind."""
+    def features(self, video: Source, advance: Advance | None = None) -> VideoFeatures:
+        """The features of a video; advance(1) after each frame that is read.
+
+        InputError where it cannot be used, and for features of another kind.
+        """
         if isinstance(video, VideoFeatures):
             own = self.extractor
             fits = bool(own.columns) or video.visual.shape[1:] == (own.visual_width,)
@@ -219,8 +222,8 @@ class Pipeline:
                 )
             return video
         if self.cache is not None:
-            return cached(video, self.extractor, self.cache)
-        return self.extractor.extract(video)
+            return cached(video, self.extractor, self.cache, advance)
+        return self.extractor.extract(video, advance)
 
     def beats(
         self, features: VideoFeatures, bpm: float, settings: SampleSettings, moods: MoodCurve | None = None
@@ -239,10 +242,18 @@ class Pipeline:
         return beats
 
 
+def _frames(video: Source) -> int:
+    """How many frames there are to read, by what the headers say; 0 for features, which are there."""
+    if isinstance(video, VideoFeatures):
+        return 0
+    info = probe(video)
+    return max(round(info.duration * info.fps), 1)
+
+
 def tempo_of(features: VideoFeatures, settings: SampleSettings, moods: MoodCurve | None = None) -> TempoChoice:
     """The tempo asked for, or the one that suits the cuts and the mood; either way with its score."""
     cuts = features.shots[1:, 0]
-    if settings.tempo == "auto":
+    if settings.tempo is None or settings.tempo == "auto":
         if moods is None:
             return choose_tempo(cuts, *settings.tempo_range)
         low, high = moods.mean.tempi(*settings.tempo_range)
@@ -258,7 +269,7 @@ class _Take:
     number: int  # 0, 1, ... in the order of their seeds
     notes: Notes
     following: float | None
-    states: tuple[np.ndarray, np.ndarray] | None  # kept timesteps (n,) and predicted rolls (n, 2, L, P)
+    states: States | None
     harmony: HarmonyPlan | None  # the chords it was composed in
 
 
@@ -266,10 +277,7 @@ def _composed(
     composer: Composer, shown: Sequence[BeatFeatures], settings: SampleSettings, stage: Stage
 ) -> list[list[_Take]]:
     """All variations for all videos, composed together; for each video the one that follows it best comes first."""
-    # What the last step gives is the finished roll, t = 0, wherever the network was asked last.
-    labels = [*composer.sampler.timesteps(composer.schedule)[:-1], 0]
-    nearest = {min(labels, key=lambda t: abs(t - wish)) for wish in settings.keep_states}
-    kept: dict[int, list[np.ndarray]] = {}
+    keeper = StateKeeper(composer.sampler.timesteps(composer.schedule), settings.keep_states)
     seeds = [(settings.seed, number) if number else (settings.seed,) for number in range(settings.variations)]
     requests = []
     for beats in shown:
@@ -277,16 +285,13 @@ def _composed(
         requests += [_request(composer, beats, seed, known, settings) for seed in seeds]
     with stage("compose", max(map(composer.calls, requests))) as advance:
         for progress in composer.compose(requests):
-            label = labels[progress.step % len(labels)]
-            if label in nearest and not progress.sketch:
-                kept[label] = [roll.float().cpu().numpy() for roll in progress.rolls]
+            keeper.see(progress)
             advance(1)
     takes = []
     for index, (request, roll) in enumerate(zip(requests, progress.rolls, strict=True)):
-        states = (np.array(list(kept)), np.stack([rolls[index] for rolls in kept.values()])) if kept else None
         notes = composer.notes(roll)
         following, harmony = _following(notes, request.beats), composer.harmony(request)
-        takes.append(_Take(index % len(seeds), notes, following, states, harmony))
+        takes.append(_Take(index % len(seeds), notes, following, keeper.states(index), harmony))
     pieces = [takes[start : start + len(seeds)] for start in range(0, len(takes), len(seeds))]
     return [sorted(own, key=_rank, reverse=True) for own in pieces]
 
@@ -366,16 +371,15 @@ def check_wishes(settings: SampleSettings) -> Key | None:
     return None if settings.key is None else Key.parse(settings.key)
 
 
-def _sampler(sampler: str | Mapping[str, Any] | Sampler | None, steps: int | None) -> Sampler | None:
+def _sampler(sampler: str | Mapping[str, Any] | Sampler | None, steps: int | None, own: Sampler) -> Sampler | None:
     """The sampler that is asked for; None for the pipeline's own."""
     if sampler is None and steps is None:
         return None
     if isinstance(sampler, Mapping):
-        usual = default_sampler(sampler.get("name", DEFAULT_SAMPLER))
-        chosen = build_sampler(**vars(check(Sampler, vars(usual) | dict(sampler), "sampler")))
+        chosen = changed_sampler(default_sampler(sampler["name"]) if "name" in sampler else own, sampler)
     else:
-        chosen = sampler if isinstance(sampler, Sampler) else default_sampler(sampler or DEFAULT_SAMPLER)
-    return chosen if steps is None else build_sampler(**vars(chosen) | {"steps": steps})
+        chosen = default_sampler(sampler) if isinstance(sampler, str) else sampler or own
+    return chosen if steps is None else changed_sampler(chosen, {"steps": steps})
 
 
 def _versions() -> dict[str, str]:

@@ -32,7 +32,7 @@ class ComposeSettings:
     window: int | str | None = field(
         None, choices=(*WINDOWS, "dynamic"), help="beats that an attention window spans; dynamic: from the shots"
     )
-    longform: str = field("joint", choices=LONGFORMS, help="how windows of eight bars become a piece")
+    longform: str | None = field(None, choices=LONGFORMS, help="how windows of eight bars become a piece")
     form: str | None = field(
         None,
         length=(1, 64),
@@ -56,8 +56,8 @@ class SampleSettings(ComposeSettings):
     variations: int = field(
         1, low=1, high=MOST_VARIATIONS, help="takes per video; the one that follows the picture best comes first"
     )
-    tempo: float | str = field(
-        "auto", low=SLOWEST, high=FASTEST, choices=("auto",), help="BPM, or auto: what puts most cuts on beats"
+    tempo: float | str | None = field(
+        None, low=SLOWEST, high=FASTEST, choices=("auto",), help="BPM, or auto: what puts most cuts on beats"
     )
     tempo_range: tuple[float, float] = field(
         (90.0, 140.0), low=SLOWEST, high=FASTEST, rising=True, help="BPM among which auto chooses"
@@ -99,7 +99,7 @@ class SampleSettings(ComposeSettings):
     )
     room: float = field(0.3, low=0, high=1, help="how much the room rings")
     stems: bool = field(False, help="a WAV file of each instrument, too")
-    keep_states: tuple[int, ...] = field((), low=0, high=10_000, help="timesteps whose predicted rolls are kept")
+    keep_states: tuple[int, ...] = field((), low=0, high=10_000, help="timesteps whose x_t and x0 are kept")
 
     def __post_init__(self) -> None:
         if (self.keep is None) != (self.keep_bars is None):

@@ -27,13 +27,14 @@ class Encoded:
     uniform: int | None  # the window where all samples share one (attention then cuts instead of masking), else None
     theme: Tensor | None = None  # (B, T, 16), as in Condition
     reference: Tensor | None = None  # (B, C + 1, S, P), as in Condition
+    draw: Tensor | None = None  # (B,) long, a number of each sample's own, by which the selector "random" draws for it
 
     def __len__(self) -> int:
         return len(self.visual)
 
     def rows(self, index: Tensor | Sequence[int] | slice) -> "Encoded":
         """Chosen samples, in the order of `index`."""
-        hints = {name: getattr(self, name) for name in HINTS}
+        hints = {name: getattr(self, name) for name in (*HINTS, "draw")}
         told = {name: hint[index] for name, hint in hints.items() if hint is not None}
         parts = {name: getattr(self, name)[index] for name in ("language", "visual", "window")}
         return replace(self, **parts, **told)
@@ -43,7 +44,7 @@ class Encoded:
         """The samples of all parts, one after the other; a hint comes from all parts or from none."""
         windows = {part.uniform for part in parts}
         told: dict[str, Tensor] = {}
-        for name in HINTS:
+        for name in (*HINTS, "draw"):
             hints = [hint for hint in (getattr(part, name) for part in parts) if hint is not None]
             assert len(hints) in (0, len(parts))
             if hints:
@@ -71,11 +72,19 @@ class FeatureSelector(nn.Module):
             assert width is not None, "concat needs the width of the tokens"
             self.merge = nn.Linear(2 * width, width)
 
-    def forward(self, language: Tensor, visual: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self,
+        language: Tensor,
+        visual: Tensor,
+        t: Tensor,
+        generator: torch.Generator | None = None,
+        draw: Tensor | None = None,
+    ) -> Tensor:
         """Tokens (B, T, D) from language and visual (B, T, D) at t (B,).
 
-        "random" draws per sample: from `generator` if given, else in training from torch's global generator, else (when
-        sampling) from a hash of (seed, t), so that a sample's draws depend on nothing but the seed.
+        "random" draws for each sample at each step: from `generator` if given, else in training from torch's global
+        generator (which the trainer seeds with seed and step), else, when sampling, from a hash of (seed, draw, t)
+        with `draw` (B,) long of each sample's own, so that its choices depend on nothing else in the batch.
         """
         if self.strategy == "video":
             return visual
@@ -84,18 +93,19 @@ class FeatureSelector(nn.Module):
         if self.merge is not None:
             return self.merge(torch.cat([language, visual], dim=-1))
         if self.strategy == "random":
-            speaks = self._draw(t, generator)
+            speaks = self._draw(t, generator, draw)
         else:
             speaks = (t > self.switch) == (self.strategy == "language_video")
         return torch.where(speaks[:, None, None], language, visual)
 
-    def _draw(self, t: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _draw(self, t: Tensor, generator: torch.Generator | None, draw: Tensor | None) -> Tensor:
         """(B,) bool, True with probability one half."""
         if generator is not None:
             return (torch.rand(len(t), generator=generator, device=generator.device) < 0.5).to(t.device)
         if self.training:
             return torch.rand(len(t), device=t.device) < 0.5
-        mixed = t.long() * 0x9E3779B1 + (self.seed + 1) * 0x85EBCA77
+        own = 0 if draw is None else draw.long() * 0xC2B2AE3D
+        mixed = (t.long() * 0x9E3779B1 + (self.seed + 1) * 0x85EBCA77 + own) & 0xFFFFFFFF
         for multiplier in (0x7FEB352D, 0x846CA68B):
             mixed = ((mixed ^ (mixed >> 16)) * multiplier) & 0xFFFFFFFF
         return (mixed >> 16) % 2 == 0
@@ -186,4 +196,4 @@ class Conditioner(nn.Module):
 
     def forward(self, encoded: Encoded, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The tokens (B, T, D) that attention sees at t (B,)."""
-        return self.selector(encoded.language, encoded.visual, t, generator)
+        return self.selector(encoded.language, encoded.visual, t, generator, encoded.draw)

@@ -80,9 +80,9 @@ class SelectorConfig:
 class ConditionerConfig:
     """The arguments of models.conditioner.Conditioner."""
 
+    selector: SelectorConfig
     visual_width: int = field(low=1, high=WIDEST)
     language_width: int = field(low=1, high=WIDEST)
-    selector: SelectorConfig
     null: str = field("learned", choices=("learned", "minus_one"))
     padding: str = field("null", choices=("null", "zero"))
     project_visual: bool = True
@@ -131,6 +131,11 @@ class SamplerConfig:
     spacing: str = field("trailing", choices=SPACINGS)
     through: tuple[int, ...] = field((200,), low=0, high=9_999, length=(0, 100), help="timesteps always visited")
     clip: tuple[float, float] | None = field(None, low=-100, high=100, rising=True, help="range of the predicted roll")
+    start: int | None = field(None, low=0, high=9_999, help="first timestep of the walk; null: the schedule's last")
+    initial: int | None = field(None, low=0, high=9_999, help="timestep whose noise level the walk begins at")
+    guidance: float | None = field(None, low=-100, high=100, help="what a sampler is published with besides")
+    longform: str | None = field(None, choices=("independent", "outpaint", "joint"))
+    tempo: float | None = field(None, low=40, high=240)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 A published checkpoint is a pickled file whose "model" entry holds the U-Net under `ldm.eps_model.`, its noise schedule
 under `ldm.`, and the projection of captions under `caption_enc.`. The release attends within 2 windows of 16 beats in
-self-attention and cross-attention alike, guides against a condition of -1, and pads with zeros.
+self-attention and cross-attention alike, guides against a condition of -1, and pads with zeros. Three such files are
+published, with the same keys: Diff-BGM, one that saw video features alone (selector "video"), and one without
+segment-aware attention (window 32). Which one a file is, its weights do not say.
 """
 
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffbgm.datasets.unpickle import load_torch
+from diffbgm.diffusion.samplers import default_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.files import sha256
@@ -20,6 +23,7 @@ from diffbgm.models.checkpoint import check_finite, save_checkpoint
 from diffbgm.models.config import CheckpointConfig, checkpoint_config
 from diffbgm.models.network import build_network
 from diffbgm.models.unet import UNet
+from diffbgm.video.windows import WINDOWS
 
 UNET: dict[str, Any] = {
     "in_channels": 2,
@@ -35,6 +39,7 @@ UNET: dict[str, Any] = {
 SCHEDULE: dict[str, Any] = {"steps": 1000, "start": 0.00085, "end": 0.012}
 LANGUAGE_WIDTH = 768
 WINDOW = 16  # beats: the release cuts its 32 beats in two
+PUBLISHED_SELECTORS = ("language_video", "video", "language")
 UNET_PREFIX, CAPTION_PREFIX = "ldm.eps_model.", "caption_enc."
 
 
@@ -75,20 +80,28 @@ def published_shapes() -> dict[str, tuple[int, ...]]:
     return shapes | {f"{CAPTION_PREFIX}weight": (width, LANGUAGE_WIDTH), f"{CAPTION_PREFIX}bias": (width,)}
 
 
-def import_release(source: str | Path, target: str | Path) -> CheckpointConfig:
+def import_release(
+    source: str | Path, target: str | Path, selector: str = "language_video", window: int = WINDOW
+) -> CheckpointConfig:
     """Turn the authors' checkpoint `source` into ours at `target`; returns the config written with it.
 
+    `selector`: "video" for the file that saw video alone; `window`: 32 for the one without segment-aware attention.
     Nothing in `source` is executed. Raises InputError where it is missing, cut short, more than tensors and numbers,
     or where keys, shapes or the noise schedule are not the published ones; then nothing is written.
     """
     model = _read(source)
+    if selector not in PUBLISHED_SELECTORS or window not in WINDOWS:
+        raise InputError(
+            f"selector={selector} window={window} is none of the published models; give one of "
+            f"{', '.join(PUBLISHED_SELECTORS)}, and one of {', '.join(map(str, WINDOWS))}"
+        )
     _check(source, model)
     weights = {
         f"unet.{key.removeprefix(UNET_PREFIX)}": value for key, value in model.items() if key.startswith(UNET_PREFIX)
     }
     for name in ("weight", "bias"):
         weights[f"conditioner.language.{name}"] = model[CAPTION_PREFIX + name]
-    config = checkpoint_config(_config(source))
+    config = checkpoint_config(_config(source, selector, window))
     build_network(config.model).load_state_dict(weights)
     save_checkpoint(target, weights, config)
     return config
@@ -127,12 +140,12 @@ def _check(source: str | Path, model: Mapping[str, Tensor]) -> None:
             raise InputError(f"ldm.{name} in {source} is not the published noise schedule; give the authors' .pt")
 
 
-def _config(source: str | Path) -> dict[str, Any]:
+def _config(source: str | Path, selector: str, window: int) -> dict[str, Any]:
     """The checkpoint config with the release's behaviour."""
     conditioner = {
         "visual_width": UNET["d_cond"],
         "language_width": LANGUAGE_WIDTH,
-        "selector": {"strategy": "language_video", "switch": 200},
+        "selector": {"strategy": selector, "switch": 200},
         "null": "minus_one",
         "padding": "zero",
         "project_visual": False,
@@ -146,7 +159,7 @@ def _config(source: str | Path) -> dict[str, Any]:
             "visual_width": UNET["d_cond"],
             "language_width": LANGUAGE_WIDTH,
         },
-        "window": WINDOW,
-        "sampling": {"guidance": 5.0, "threshold": 0.5, "sampler": {"name": "ddpm", "steps": 1000}},
+        "window": window,
+        "sampling": {"guidance": 5.0, "threshold": 0.5, "sampler": vars(default_sampler("release"))},
         "training": {"source": "the authors' release", "file": Path(source).name, "sha256": sha256(source)},
     }

@@ -128,7 +128,7 @@ def normalise_together(
     sounds: Sequence[np.ndarray], rate: int, lufs: float = -16.0, peak_db: float = -1.0
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """The sum of sounds (n, 2) as `normalise_loudness` brings it to its level, and each sound with the same gain."""
-    mix, gain = _normalised(np.sum(sounds, axis=0, dtype=np.float32), rate, lufs, peak_db)
+    mix, gain = _normalised(np.asarray(np.sum(sounds, axis=0, dtype=np.float32)), rate, lufs, peak_db)
     return mix, [sound * gain for sound in sounds]
 
 

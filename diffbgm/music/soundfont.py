@@ -284,7 +284,7 @@ class _Subset:
 
 def _vorbis(data: bytes) -> np.ndarray:
     """Decode one channel of Ogg Vorbis to int16 (n,)."""
-    with av.open(io.BytesIO(data), format="ogg") as container:
+    with av.open(io.BytesIO(data), "r", format="ogg") as container:
         frames = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
     sound = np.concatenate(frames) if frames else np.zeros(0, np.float32)
     return np.clip(np.rint(sound * 32768), -32768, 32767).astype("<i2")

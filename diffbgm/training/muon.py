@@ -9,6 +9,7 @@ Its update is scaled as Liu et al. 2025 ("Muon is scalable for LLM training", se
 
 import math
 from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
             (self._muon if group["matrices"] else self._adamw)(parameters, group)
 
-    def _muon(self, parameters: list[nn.Parameter], group: dict[str, object]) -> None:
+    def _muon(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
         lr = group["lr"]
         assert isinstance(lr, float)
         by_shape: dict[tuple[int, int], list[tuple[nn.Parameter, Tensor]]] = {}
@@ -67,8 +68,8 @@ class Muon(torch.optim.Optimizer):
             for (parameter, _), update in zip(members, updates, strict=True):
                 parameter.sub_(update.to(parameter.dtype).reshape(parameter.shape), alpha=lr * scale)
 
-    def _adamw(self, parameters: list[nn.Parameter], group: dict[str, object]) -> None:
-        lr, (first, second), eps = group["lr"], group["betas"], group["eps"]  # type: ignore[misc]
+    def _adamw(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        lr, (first, second), eps = group["lr"], group["betas"], group["eps"]
         for parameter in parameters:
             assert parameter.grad is not None
             state = self.state[parameter]
@@ -102,7 +103,7 @@ def hidden_matrices(network: nn.Module, ends: tuple[str, ...]) -> list[nn.Parame
     `ends` are the layers that meet the outside (cells, features, hints), which Muon's authors leave to AdamW.
     """
     return [
-        module.weight
+        cast(nn.Parameter, module.weight)
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear | nn.Conv2d) and not name.startswith(ends)
     ]

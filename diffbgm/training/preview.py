@@ -4,7 +4,7 @@ Shape legend: K previews, C planes, S steps, P pitches.
 """
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,8 @@ class Preview:
         noise = SeededNoise([(self.seed, row) for row in range(len(condition))], (network.planes, 128, 128), device)
         with torch.no_grad():
             denoiser = Denoiser(network, self.objective)
-            denoise = denoiser.conditioned(network.encode(condition), self.guidance, dtype=dtype)
+            encoded = replace(network.encode(condition), draw=torch.arange(len(condition), device=device))
+            denoise = denoiser.conditioned(encoded, self.guidance, dtype=dtype)
             for state in self.sampler(denoise, noise(), schedule, noise):
                 roll = state.x0
         return roll

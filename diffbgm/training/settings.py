@@ -42,18 +42,21 @@ class Settings:
     keep: int = field(low=1, high=10_000, help="training states")
     preview_every: int = field(low=1, high=MOST, help="a multiple of validate_every")
     previews: int = field(low=1, high=256)
+    tracker: str | tuple[str, ...] | None = field(
+        "tensorboard", help="accelerate's names: tensorboard, wandb, trackio, mlflow, ...; null: log.jsonl alone"
+    )
 
 
 @dataclass(frozen=True)
 class Run:
     """The settings of configs/train.yaml outside its groups."""
 
-    out: str = field(length=(1, 4096), help="config.yaml, log.jsonl, tensorboard/, checkpoints/")
-    seed: int = field(low=0, high=2**63 - 1)
-    init: str | None = field(length=(1, 4096), help="a checkpoint whose weights are the first")
     schedule: ScheduleConfig
     sampling: SamplingConfig
     sampler: SamplerConfig
+    out: str = field(length=(1, 4096), help="config.yaml, log.jsonl, tensorboard/, checkpoints/")
+    seed: int = field(low=0, high=2**63 - 1)
+    init: str | None = field(length=(1, 4096), help="a checkpoint whose weights are the first")
 
 
 @dataclass(frozen=True)

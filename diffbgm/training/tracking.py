@@ -1,4 +1,4 @@
-"""The log of a run: log.jsonl with a line per step, TensorBoard, and a progress bar.
+"""The log of a run: log.jsonl with a line per step, a progress bar, and accelerate's trackers.
 
 Numbers stay on the accelerator until `flush`, so that a step does not wait for them.
 """
@@ -6,7 +6,7 @@ Numbers stay on the accelerator until `flush`, so that a step does not wait for 
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +15,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffbgm.errors import InputError
-from diffbgm.extras import extra
 from diffbgm.files import atomic
+from diffbgm.training.boards import Boards
 
 
 class Tracker:
-    """Writes out/log.jsonl and out/tensorboard/; continues both after `step`, dropping what was logged beyond it."""
+    """Writes out/log.jsonl and the boards asked for; continues both after `step`, dropping what came beyond it."""
 
-    def __init__(self, out: Path, step: int, steps: int, batch_size: int) -> None:
-        with extra("train"):
-            from torch.utils.tensorboard import SummaryWriter
+    def __init__(
+        self, out: Path, step: int, steps: int, batch_size: int, boards: Sequence[str] = ("tensorboard",)
+    ) -> None:
+        self.board = Boards(boards, out, step)
         self.path = out / "log.jsonl"
         _truncate(self.path, step)
-        self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
         self.bar = tqdm(total=steps, initial=step, unit="step", desc="train", disable=None)  # terminals only
         self.batch_size = batch_size
         self.since, self.counted = time.perf_counter(), step
@@ -42,9 +42,10 @@ class Tracker:
         rows[-1].update(extra)
         with open(self.path, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(_finite(row)) + "\n" for row in rows)
-        for name, value in rows[-1].items():
-            if name != "step":
-                self.board.add_scalar(f"train/{name}" if name not in extra else name.replace("_", "/", 1), value, step)
+        named = {
+            f"train/{n}" if n not in extra else n.replace("_", "/", 1): v for n, v in rows[-1].items() if n != "step"
+        }
+        self.board.log(named, step)
         self.bar.update(step - self.bar.n)
         self.bar.set_postfix(loss=f"{rows[-1]['loss']:.4f}", segments=f"{rate:.1f}/s", refresh=False)
 
@@ -57,11 +58,8 @@ class Tracker:
         self.since += time.perf_counter()
 
     def previews(self, step: int, image: np.ndarray, sounds: list[np.ndarray], rate: int) -> None:
-        """Add a picture of rolls, and their sound."""
-        self.board.add_image("preview/rolls", image, step)
-        for index, sound in enumerate(sounds):
-            self.board.add_audio(f"preview/{index}", torch.from_numpy(sound), step, sample_rate=rate)
-        self.board.flush()
+        """A picture of rolls, and their sound."""
+        self.board.previews(step, image, sounds, rate)
 
     def close(self) -> None:
         """Write what is left."""

@@ -30,6 +30,7 @@ from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.network import ENDS, DiffBGM
 from diffbgm.prefetch import Prefetched
 from diffbgm.training import state as states
+from diffbgm.training.boards import board_names
 from diffbgm.training.draws import Draws, draw
 from diffbgm.training.optimize import MovingAverage, build_optimizer, learning_rate
 from diffbgm.training.preview import Preview, picture, recalled
@@ -100,7 +101,9 @@ class Trainer:
         """
         every = self.settings
         done = self._resume()
-        tracker = Tracker(self.out, done, self.steps, every.batch_size) if self.accelerator.is_main_process else None
+        tracker = None
+        if self.accelerator.is_main_process:
+            tracker = Tracker(self.out, done, self.steps, every.batch_size, board_names(every.tracker))
         rows: list[dict[str, float]] = []
         losses: list[Tensor] = []
         norms: list[Tensor] = []

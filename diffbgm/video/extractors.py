@@ -19,7 +19,7 @@ from diffbgm.prefetch import Prefetched
 from diffbgm.video.captions import MINILM_WIDTH, BertEmbedder, BlipCaptioner, MiniLMEmbedder, sentence_table
 from diffbgm.video.decode import Frame, decoded, pictures_at, probe
 from diffbgm.video.encoders import ClipEncoder, LiteEncoder
-from diffbgm.video.features import Extractor, VideoFeatures, on_beats
+from diffbgm.video.features import Advance, Extractor, VideoFeatures, on_beats
 from diffbgm.video.shots import AdaptiveShots, ShotDetector, TransNetV2Shots, intervals
 from diffbgm.video.streams import SENTENCES, STREAMS
 from diffbgm.video.weights import Weights
@@ -52,8 +52,8 @@ class Passed:
     waited: float  # of these, waiting for a decoded frame
 
 
-def watch(path: str | Path, watchers: Sequence[Watcher]) -> Passed:
-    """Show a video to all watchers, frame by frame. Errors as in `decode.decoded`."""
+def watch(path: str | Path, watchers: Sequence[Watcher], advance: Advance | None = None) -> Passed:
+    """Show a video to all watchers, frame by frame; advance(1) after each. Errors as in `decode.decoded`."""
     begin = time.perf_counter()
     duration, frames = 0.0, 0
     ahead = Prefetched(((frame.stop, [w.take(frame) for w in watchers]) for frame in decoded(path)), AHEAD)
@@ -61,6 +61,8 @@ def watch(path: str | Path, watchers: Sequence[Watcher]) -> Passed:
         for watcher, item in zip(watchers, items, strict=True):
             watcher.see(item)
         duration, frames = stop, frames + 1
+        if advance is not None:
+            advance(1)
     return Passed(duration, frames, time.perf_counter() - begin, ahead.waited)
 
 
@@ -73,7 +75,7 @@ class LiteExtractor:
     def __init__(self, encoder: LiteEncoder, shots: ShotDetector) -> None:
         self.encoder, self.shots = encoder, shots
         self.id = f"lite-1/{encoder.id}/{shots.id}"
-        self.columns = encoder.columns
+        self.columns: tuple[str, ...] = encoder.columns
 
     def to(self, device: "torch.device") -> "LiteExtractor":
         """Compute on this device from now on (the measures themselves stay on the CPU)."""
@@ -88,11 +90,11 @@ class LiteExtractor:
         """Any texts in the space of the language features, (n,) -> (n, 384)."""
         return MiniLMEmbedder().embed(texts)
 
-    def extract(self, path: str | Path) -> VideoFeatures:
-        """Features of a video. Errors as in `decode.decoded`."""
+    def extract(self, path: str | Path, advance: Advance | None = None) -> VideoFeatures:
+        """Features of a video; advance(1) after each frame. Errors as in `decode.decoded`."""
         info = probe(path)
         detector, encoder = self.shots.watch(info), self.encoder.watch(info)
-        passed = watch(path, [detector, encoder])
+        passed = watch(path, [detector, encoder], advance)
         cuts = detector.cuts()
         shots = intervals(cuts, passed.duration)
         features = VideoFeatures(
@@ -138,12 +140,12 @@ class ClipExtractor:
         """Any texts in the space of the language features, (n,) -> (n, Dl)."""
         return self.embedder.embed(texts)
 
-    def extract(self, path: str | Path) -> VideoFeatures:
-        """Features of a video. Errors as in `decode.decoded`, and where weights are missing."""
+    def extract(self, path: str | Path, advance: Advance | None = None) -> VideoFeatures:
+        """Features of a video; advance(1) after each frame. Errors as in `decode.decoded`, and for missing weights."""
         info = probe(path)
         self.prepare()
         detector, encoder = self.shots.watch(info), self.encoder.watch(info)
-        passed = watch(path, [detector, encoder])
+        passed = watch(path, [detector, encoder], advance)
         cuts = detector.cuts()
         shots = intervals(cuts, passed.duration)
         captions = self._captions(path, list(shots.mean(axis=1)), info.fit(CAPTION_SIDE))

@@ -7,7 +7,7 @@ import json
 import logging
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+Advance = Callable[[int], None]  # advance(done more)
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,11 @@ class Extractor(Protocol):
     visual_width: int  # of what the model sees, per beat
     language_width: int
 
-    def extract(self, path: str | Path) -> VideoFeatures:
-        """The features of a video; InputError for anything but a readable video, or where weights are missing."""
+    def extract(self, path: str | Path, advance: Advance | None = None) -> VideoFeatures:
+        """The features of a video; advance(1) after each frame.
+
+        InputError for anything but a readable video, or where weights are missing.
+        """
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Any texts in the space of the language features, (n,) -> (n, language_width)."""
@@ -85,12 +89,14 @@ class Extractor(Protocol):
         """Load what has to be loaded; InputError where it is missing."""
 
 
-def extract(path: str | Path, extractor: Extractor) -> VideoFeatures:
+def extract(path: str | Path, extractor: Extractor, advance: Advance | None = None) -> VideoFeatures:
     """The features of a video."""
-    return extractor.extract(path)
+    return extractor.extract(path) if advance is None else extractor.extract(path, advance)
 
 
-def cached(path: str | Path, extractor: Extractor, cache_dir: str | Path) -> VideoFeatures:
+def cached(
+    path: str | Path, extractor: Extractor, cache_dir: str | Path, advance: Advance | None = None
+) -> VideoFeatures:
     """The features of a video, from the cache where it has them.
 
     Entries are named after the video's content and the extractor's id, so that a renamed or copied video is found and
@@ -105,7 +111,7 @@ def cached(path: str | Path, extractor: Extractor, cache_dir: str | Path) -> Vid
             log.warning("%s was made by %s: extracting again with %s", entry, features.extractor, extractor.id)
         except InputError:
             log.warning("%s is damaged: extracting the features of %s again", entry, path)
-    features = extract(path, extractor)
+    features = extract(path, extractor, advance)
     features.save(entry)
     return features
 

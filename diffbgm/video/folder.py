@@ -44,7 +44,7 @@ def find_sources(videos: str | Path | Sequence[str | Path], out: Path | None = N
     """
     several = not isinstance(videos, str | Path)
     found: list[tuple[Path, Path]] = []  # the folder that names count from, and the file
-    for given in videos if several else [videos]:  # type: ignore[union-attr,list-item]
+    for given in videos if several else [videos]:  # type: ignore[union-attr]
         found += _found(str(given), None if out is None else out.resolve())
     unique = {os.path.abspath(file): (top, file) for top, file in found}
     places = [(top, file) for top, file in unique.values()]

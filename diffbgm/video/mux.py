@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -25,7 +26,11 @@ RATE = 48000  # Hz, of the finished sound
 BIT_RATE = 192_000  # bits a second of AAC
 COPIED = ("h264", "hevc", "av1", "vp9")  # picture codecs that players and browsers expect in an MP4
 
-Pictures = Callable[[InputContainer, OutputContainer, Fraction], Iterator[av.Packet]]
+if TYPE_CHECKING:
+    Packet = av.Packet[Any]
+else:
+    Packet = av.Packet  # generic in its stubs alone
+Pictures = Callable[[InputContainer, OutputContainer, Fraction], Iterator[Packet]]
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def _has_times(source: InputContainer) -> bool:
     return source.format.name != "avi"
 
 
-def _packets(source: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator[av.Packet]:
+def _packets(source: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator[Packet]:
     """A stream's packets, the last of them empty (it flushes the decoder); a damaged place ends the stream."""
     try:
         yield from source.demux(stream)
@@ -136,14 +141,14 @@ def _scan(video: str | Path) -> _Picture:
     return _Picture(start * base, (end - start) * base, holdable and bool(known) and ordered)
 
 
-def _copy(source: InputContainer, target: OutputContainer, start: Fraction) -> Iterator[av.Packet]:
+def _copy(source: InputContainer, target: OutputContainer, start: Fraction) -> Iterator[Packet]:
     """The picture's packets as they are, moved so that the first frame shown is at time 0."""
     stream, base = _stream(source, source.name)
     copied = target.add_stream_from_template(stream, opaque=True)  # opaque: no encoder of that codec is needed
     if stream.codec_context.name == "hevc":
         copied.codec_context.codec_tag = "hvc1"  # the name under which Apple's players accept it
     offset = round(start / base)
-    early: list[av.Packet] = []  # without a decoding time: counted back from the first that has one
+    early: list[Packet] = []  # without a decoding time: counted back from the first that has one
     for packet in _packets(source, stream):
         if packet.size == 0 or packet.pts is None:
             continue
@@ -160,7 +165,7 @@ def _copy(source: InputContainer, target: OutputContainer, start: Fraction) -> I
         yield packet
 
 
-def _encode(source: InputContainer, target: OutputContainer, start: Fraction) -> Iterator[av.Packet]:
+def _encode(source: InputContainer, target: OutputContainer, start: Fraction) -> Iterator[Packet]:
     """The picture encoded anew as H.264, each frame at its own time; odd sizes are scaled down to even ones."""
     stream, base = _stream(source, source.name)
     frames = _frames(source, stream)
@@ -189,7 +194,7 @@ def _encode(source: InputContainer, target: OutputContainer, start: Fraction) ->
     yield from encoder.encode(None)
 
 
-def _frames(source: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator:
+def _frames(source: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator[Any]:
     """The frames of a stream that can be decoded; damaged packets are passed over."""
     for packet in _packets(source, stream):
         try:
@@ -198,7 +203,7 @@ def _frames(source: InputContainer, stream: av.VideoStream | av.AudioStream) -> 
             continue
 
 
-def _encode_sound(sound: np.ndarray, target: OutputContainer) -> Iterator[av.Packet]:
+def _encode_sound(sound: np.ndarray, target: OutputContainer) -> Iterator[Packet]:
     encoder = target.add_stream("aac", rate=RATE, layout="stereo", bit_rate=BIT_RATE)
     for first in range(0, len(sound), RATE):
         block = np.ascontiguousarray(sound[first : first + RATE].T, np.float32)
@@ -230,5 +235,5 @@ def _original_sound(video: str | Path, start: Fraction, samples: int) -> np.ndar
         return None if position is None else sound
 
 
-def _seconds(packet: av.Packet) -> float:
+def _seconds(packet: Packet) -> float:
     return float((packet.dts or 0) * packet.time_base)

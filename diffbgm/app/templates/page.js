@@ -193,7 +193,7 @@ class Piece {
     this.current = index;
     const take = this.take;
     this.range = music.pitches(take);
-    const radio = this.find(`input[value="${index}"]`);
+    const radio = this.find(`input[type=radio][value="${index}"]`);
     if (radio) radio.checked = true;
     for (const link of this.article.querySelectorAll("[data-ending]")) {
       const name = `${take.name}.${link.dataset.ending}`;
@@ -379,7 +379,7 @@ function addresses() {
     inside.set(node.dataset.name, URL.createObjectURL(new Blob([bytes], { type: node.dataset.kind })));
     node.remove();
   }
-  return (name) => inside.get(name) ?? `./${name.split("/").map(encodeURIComponent).join("/")}`;
+  return (name) => inside.get(name) ?? `${document.body.dataset.base}${name.split("/").map(encodeURIComponent).join("/")}`;
 }
 
 const pieces = [];

@@ -1,0 +1,191 @@
+"""`diffbgm app`: a page in the browser that composes for a video that is dropped on it (Gradio, extra [app]).
+
+    diffbgm app [host=127.0.0.1 port=7860 minutes=10 megabytes=500 share=false checkpoint=diffbgm-lite device=auto]
+
+It listens on this machine alone unless told otherwise. `app/` holds what a Hugging Face Space needs.
+"""
+
+import atexit
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from diffbgm.app.studio import Bounds, Studio, downloads, framed, known_wishes
+from diffbgm.errors import InputError
+from diffbgm.extras import extra
+from diffbgm.fields import check, field
+
+if TYPE_CHECKING:
+    import gradio
+
+FILES = "/gradio_api/file="  # where Gradio serves the files that it is allowed to
+WAITING = 20  # visitors in the queue
+NOTES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+KEYS = [f"{note} {mode}" for mode in ("major", "minor") for note in NOTES]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppSettings:
+    """The settings of the command."""
+
+    host: str = field("127.0.0.1", help="0.0.0.0 lets others in the network use it")
+    port: int | None = field(7860, low=1, high=65535, help="null: any that is free")
+    minutes: float = field(10.0, above=0, high=600, help="longest video")
+    megabytes: float = field(500.0, above=0, high=100_000, help="largest upload")
+    share: bool = field(False, help="a public address by Gradio, for 72 hours")
+    checkpoint: str = field("diffbgm-lite", help="a shipped name, a file, a folder or a hub id")
+    device: str = field("auto", help="auto, cpu, cuda, cuda:1, mps")
+
+
+def main(words: Sequence[str]) -> int:
+    """Serve the app until it is interrupted; returns the exit code."""
+    if {"-h", "--help"} & set(words):
+        print(__doc__)
+        return 0
+    try:
+        settings = read_settings(words)
+        launch(build(open_studio(settings)), settings, wait=True)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def read_settings(words: Sequence[str]) -> AppSettings:
+    """Settings from words such as port=7861. InputError for one that is unknown or out of its range."""
+    given: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise InputError(f"cannot read the argument '{word}'; write settings as key=value, for example port=7861")
+        given[key] = value if key in ("host", "checkpoint", "device") else yaml.safe_load(value)
+    return check(AppSettings, given)
+
+
+def open_studio(settings: AppSettings) -> Studio:
+    """The pipeline, loaded, with a workplace that is removed when the process ends."""
+    from diffbgm.generation.pipeline import Pipeline
+
+    pipeline = Pipeline.from_pretrained(settings.checkpoint, device=settings.device)
+    studio = Studio(pipeline, Bounds(minutes=settings.minutes, megabytes=settings.megabytes))
+    pipeline.cache = studio.place / "features"
+    atexit.register(studio.close)
+    return studio
+
+
+def launch(page: "gradio.Blocks", settings: AppSettings, wait: bool) -> str:
+    """Serve the page; returns its address once it answers, or after it was stopped where it is to `wait`."""
+    page.queue(max_size=WAITING, default_concurrency_limit=1)
+    try:
+        _, address, _ = page.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            share=settings.share,
+            prevent_thread_lock=not wait,
+            allowed_paths=[str(page.studio.place)],  # type: ignore[attr-defined]
+            max_file_size=int(settings.megabytes * 2**20),
+            quiet=not wait,
+            show_error=True,
+        )
+    except OSError as error:
+        raise InputError(f"cannot listen on {settings.host}:{settings.port} ({error}); give another port=") from error
+    return str(address)
+
+
+def build(studio: Studio) -> "gradio.Blocks":
+    """The interface of a studio. InputError where Gradio is not installed."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is sent anywhere
+    with extra("app"):
+        import gradio as gr
+
+    def told(function: Any, *arguments: Any) -> Any:
+        """Call it; mistakes of the visitor's become a message."""
+        try:
+            return function(*arguments)
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def look(video: str) -> str:
+        return told(studio.look, video)
+
+    def shown(folder: Path) -> tuple[str, list[str], str]:
+        return framed(folder, FILES), downloads(folder), str(folder)
+
+    def compose(video: str, *values: Any, progress: Any = gr.Progress()) -> tuple[str, list[str], str]:  # noqa: B008
+        wishes = dict(zip(names, values, strict=True))
+        return shown(told(studio.compose, video, wishes, lambda share, what: progress(share, desc=what)))
+
+    def redo(
+        folder: str,
+        take: int,
+        first: int,
+        last: int,
+        progress: Any = gr.Progress(),  # noqa: B008
+    ) -> tuple[str, list[str], str]:
+        if not folder:
+            raise gr.Error("there is nothing to keep yet; compose first", print_exception=False)
+        tell = lambda share, what: progress(share, desc=what)  # noqa: E731
+        return shown(told(studio.redo, Path(folder), int(take), int(first), int(last), tell))
+
+    with gr.Blocks(title="diffbgm", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.Markdown("# Music for your video\nDrop a video, look at what is read from it, and compose.")
+        with gr.Row():
+            with gr.Column():
+                video = gr.Video(label="Video", sources=["upload"])
+                seen = gr.HTML(label="What is read from it")
+            with gr.Column():
+                names, controls = _controls(gr, studio.bounds)
+                button = gr.Button("Compose", variant="primary")
+        frame = gr.HTML(label="Takes")
+        with gr.Row():
+            files = gr.Files(label="Downloads: video, MIDI, sound, picture", interactive=False)
+            with gr.Column():
+                gr.Markdown("Keep some bars and compose the rest anew:")
+                with gr.Row():
+                    kept = [
+                        gr.Number(value, label=label, precision=0, minimum=1)
+                        for label, value in (("take", 1), ("from bar", 1), ("to bar", 4))
+                    ]
+                again = gr.Button("Redo the rest")
+        place = gr.Textbox("", visible=False, label="result")
+        if examples := example_videos(studio.place):
+            gr.Examples(examples, inputs=video, label="Examples")
+        outputs = [frame, files, place]
+        video.change(look, video, seen, api_name="look")
+        button.click(compose, [video, *controls], outputs, api_name="compose")
+        again.click(redo, [place, *kept], outputs, api_name="redo")
+    page.studio = studio
+    return page
+
+
+def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
+    """Names and components of the wishes that this version knows."""
+    offered = {
+        "mood": lambda: gr.Textbox("", label="Mood", placeholder="calm, hopeful"),
+        "seed": lambda: gr.Number(0, label="Seed", precision=0, minimum=0),
+        "variations": lambda: gr.Slider(1, bounds.takes, 1, step=1, label="Takes"),
+        "tempo": lambda: gr.Dropdown(["auto", *range(60, 181, 10)], value="auto", label="Tempo (BPM)"),
+        "key": lambda: gr.Dropdown(["", *KEYS], value="", label="Key"),
+        "form": lambda: gr.Textbox("", label="Form: a letter for every eight bars", placeholder="AABA"),
+        "intensity": lambda: gr.Slider(0, 2, 1, step=0.1, label="Intensity: how much the motion counts"),
+        "instruments": lambda: gr.Textbox("", label="Instruments", placeholder="flute+piano"),
+        "dynamics": lambda: gr.Slider(0, 1, 1, step=0.1, label="Dynamics"),
+        "ending": lambda: gr.Radio(["fade", "resolve", "cut"], value="fade", label="Ending"),
+        "mix": lambda: gr.Radio(["replace", "duck", "keep"], value="replace", label="The video's own sound"),
+        "caption": lambda: gr.Textbox("", label="In your words", placeholder="A slow, dark scene in cool colours."),
+    }
+    known = [name for name in offered if name in known_wishes()]
+    return known, [offered[name]() for name in known]
+
+
+def example_videos(place: Path) -> list[str]:
+    """The demo videos where they have been fetched, and a drawn one that is always there."""
+    from diffbgm.app.example import write_example
+
+    demo = sorted(Path("data/demo").glob("*.mp4"))
+    return [str(write_example(place / "example" / "shapes.mp4")), *map(str, demo)]

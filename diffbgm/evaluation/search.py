@@ -1,0 +1,122 @@
+"""The two retrieval metrics of a run: which music they read, what they leave behind, and what a reader must be told.
+
+* retrieval: P@K by the release's unit, 3-second rows of whole songs (`p_at_k`, `mean_rank`); patches.py
+* segments: 8-bar segments (`segment_p_k`, `segment_mean_rank`, and the same with `_strict`); retrieval.py
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from diffbgm.errors import InputError
+from diffbgm.evaluation.musicnn import load_musicnn
+from diffbgm.evaluation.number_cache import NumberCache, font_identity, versions
+from diffbgm.evaluation.patches import PATCH_RANKS, Songs, patch_retrieval, song_rows
+from diffbgm.evaluation.report import Summary, retrieval_summaries
+from diffbgm.evaluation.retrieval import CANDIDATES, POOL, RANKS, Retrieval, retrieve, segments, segments_of
+from diffbgm.evaluation.songs import Song
+from diffbgm.files import sha256
+from diffbgm.music.notes import Notes
+
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Searching:
+    """With what music is embedded and ranked."""
+
+    musicnn: Path
+    soundfont: str | None = None
+    cache: Path | None = None  # where rows of songs are kept
+    repeated: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """Columns and sentences for the reader."""
+
+    metrics: dict[str, Summary]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Search:
+    """A retrieval metric. `run` raises InputError where it cannot be computed."""
+
+    columns: tuple[str, ...]
+    run: Callable[[Sequence[Song], Sequence[Song], Searching, Progress], Found]
+
+
+def search_rows(songs: Sequence[Song], reference: Sequence[Song], how: Searching, progress: Progress) -> Found:
+    """P@K of 3-second rows; songs without a partner of their name take no part."""
+    both = {song.name for song in songs} & {song.name for song in reference}
+    if not both:
+        raise InputError("generated and reference songs have no name in common; name partners alike")
+    generated, real = (
+        read_rows([song for song in part if song.name in both], how, progress, label)
+        for part, label in ((songs, "rows"), (reference, "rows, reference"))
+    )
+    found = patch_retrieval(generated, real, how.seed, how.repeated)
+    return Found(retrieval_summaries(found, "p_at_{}", "mean_rank"), _too_few(found, "rows"))
+
+
+def read_rows(songs: Sequence[Song], how: Searching, progress: Progress, label: str) -> Songs:
+    """The tagger's rows of songs by name, from the cache where they are there."""
+    network = load_musicnn(how.musicnn)
+    cache = NumberCache(how.cache)
+    identity = (
+        "musicnn rows 1",
+        sha256(how.musicnn),
+        versions("librosa", "midirenderer"),
+        font_identity(how.soundfont),
+    )
+    return {
+        song.name: cache.array(song.path, identity, partial(song_rows, network, song.path, how.soundfont))
+        for song in progress(songs, len(songs), label)
+    }
+
+
+def search_segments(songs: Sequence[Song], reference: Sequence[Song], how: Searching, progress: Progress) -> Found:
+    """P@K of 8-bar segments, against drawn candidates and against all."""
+    network = load_musicnn(how.musicnn)
+    names = {song.name for song in reference}
+    generated = segments_of((song.name, song.score.notes) for song in songs if song.name in names)
+    partners = {segment.song for segment in generated}
+    real = segments_of(_first(reference, partners))
+    drawn, strict = retrieve(network, generated, real, how.seed, how.soundfont, progress)
+    metrics = retrieval_summaries(drawn, "segment_p_{}", "segment_mean_rank")
+    if strict is not None:
+        metrics |= retrieval_summaries(strict, "segment_p_{}_strict", "segment_mean_rank_strict")
+    return Found(metrics, _too_few(drawn, "segments"))
+
+
+def _first(reference: Sequence[Song], partners: set[str]) -> Iterator[tuple[str, Notes]]:
+    """The reference songs that make up the first 500 segments, and the partners; unreadable ones are passed over."""
+    count = 0
+    for song in reference:
+        if count >= POOL and song.name not in partners:
+            continue
+        try:
+            notes = song.score.notes
+        except InputError:
+            continue
+        count += len(segments(notes))
+        yield song.name, notes
+
+
+def _too_few(found: Retrieval, unit: str) -> tuple[str, ...]:
+    if found.candidates >= CANDIDATES:
+        return ()
+    return (
+        f"P@K of {unit} had {found.candidates:.0f} candidates where the paper has {CANDIDATES}: it can only be "
+        "compared with its own chance line",
+    )
+
+
+SEARCHES = {
+    "retrieval": Search((*(f"p_at_{k}" for k in PATCH_RANKS), "mean_rank"), search_rows),
+    "segments": Search((*(f"segment_p_{k}" for k in RANKS), "segment_mean_rank"), search_segments),
+}

@@ -1,0 +1,56 @@
+"""What a command says: something at once, real counts, and nothing where it is to be quiet."""
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from diffbgm.app.progress import FolderProgress, begin
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr(logging, "basicConfig", lambda **given: None)
+    yield
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "rest", "said"),
+    [
+        (["videos=a"], ["videos=a"], True),
+        (["-v", "videos=a"], ["videos=a"], True),
+        (["videos=a", "quiet=true"], ["videos=a"], False),
+        (["quiet=false", "--verbose"], [], True),
+    ],
+)
+def test_how_much_is_said(capsys, words, rest, said):
+    assert begin("sample", words) == rest
+    assert capsys.readouterr().err == ("diffbgm sample: loading torch and the checkpoint ...\n" if said else "")
+    assert ("TQDM_DISABLE" in os.environ) == (not said)
+
+
+def test_each_stage_tells_its_count_and_time(caplog):
+    progress = FolderProgress(2)
+    stage = progress.stages("a clip with a name that is long.mp4")
+    with caplog.at_level(logging.INFO), stage("features", 250) as advance:
+        for _ in range(250):
+            advance(1)
+    progress.reach(1)
+    progress.reach(2)
+    progress.close()
+    assert caplog.messages[0].startswith("a clip with a name th...: features, 250 frames in ")
+
+
+def test_the_first_line_comes_before_anything_heavy():
+    """What says it loads nothing that takes time: no torch, no Hydra, no numpy."""
+    program = (
+        "import sys; import diffbgm.app.main; from diffbgm.app.progress import begin; begin('sample', []);"
+        "print(sorted({'torch', 'hydra', 'numpy', 'tqdm', 'av', 'omegaconf'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert done.stderr.startswith("diffbgm sample: loading")
