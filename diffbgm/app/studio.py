@@ -24,8 +24,9 @@ from diffbgm.app.page import clock, page_html
 from diffbgm.app.results import write_takes
 from diffbgm.errors import InputError
 from diffbgm.fields import check
-from diffbgm.generation.pipeline import Pipeline, check_wishes
+from diffbgm.generation.pipeline import Pipeline
 from diffbgm.generation.settings import SampleSettings
+from diffbgm.generation.takes import check_wishes
 from diffbgm.video.decode import probe
 from diffbgm.video.features import Advance, VideoFeatures
 
