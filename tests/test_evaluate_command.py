@@ -76,6 +76,14 @@ def test_everything_at_once_with_a_reference(folder):
     assert (folder / "out" / "scape_one.png").exists()
 
 
+def test_without_the_extra_the_other_metrics_are_computed(folder, monkeypatch):
+    monkeypatch.setattr("diffbgm.extras.find_spec", lambda name: None)
+    assert command(folder, "workers=1") == 0
+    found = metrics(folder)["metrics"]
+    assert found["pche"]["n"] == 2
+    assert found["pche_paper"]["reason"].startswith("libfmp is not installed; it belongs to the extra 'eval'")
+
+
 def test_bad_files_are_named_and_the_others_evaluated(folder, capsys):
     generated = folder / "generated"
     (generated / "corrupt.mid").write_bytes(b"MThd and no more")

@@ -35,6 +35,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "copies": ("copied_bars",),
 }
 OF_A_SONG = ("exact", "paper", "rhythm", "structure", "texture", "musdr")  # need the song alone
+NEED_EVAL = ("paper", "structure")  # groups that need the packages of the extra `eval`
 SLOW = ("paper", "structure")  # seconds a song
 
 OF_PAPER = ("evaluation.paper_protocol", "evaluation.groove")  # modules that decide a group's numbers

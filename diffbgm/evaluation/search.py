@@ -79,7 +79,8 @@ def read_rows(
         versions("librosa", "midirenderer"),
         font_identity(how.soundfont),
     )
-    rows, failed = {}, {}
+    rows: dict[str, np.ndarray] = {}
+    failed: dict[str, str] = {}
     for song in progress(songs, len(songs), label):
         try:
             rows[song.name] = cache.array(song.path, identity, partial(song_rows, network, song.path, how.soundfont))
