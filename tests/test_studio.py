@@ -44,6 +44,7 @@ def silent(share: float, what: str) -> None:
     assert what
 
 
+@pytest.mark.slow
 def test_takes_are_made_shown_and_redone(studio: Studio, video: Path):
     shares: list[float] = []
     wishes = {"variations": 2, "tempo": 120, "key": "", "form": None}
