@@ -57,7 +57,7 @@ def save_state(folder: Path, step: int, state: RunState, config: Mapping[str, An
     )
     metadata = {"about": about, "checksum": _checksum(tensors, about)}
     path = folder / f"step-{step:08d}" / STATE
-    with disk_errors(path), atomic(path) as temporary:
+    with atomic(path) as temporary, disk_errors(path):
         safetensors.torch.save_file(tensors, temporary, metadata=metadata)
     return path
 
