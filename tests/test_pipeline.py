@@ -252,7 +252,7 @@ def test_controls_reach_the_music(tmp_path, call):
         (["variations=abc"], "variations=abc cannot be used"),
         (["keep=x.mid", "keep_bars=3"], "keep_bars=3 cannot be used"),
         (["program=null"], "program=None cannot be used"),
-        (["program=200"], "program=200 is no instrument; give 0 to 127"),
+        (["program=200"], "program=200 is not an instrument; give 0 to 127"),
         (["soundfont=nowhere.sf2"], "no soundfont nowhere.sf2"),
         (["sampler.steps=abc"], "sampler.steps is abc"),
         (["variations=0"], "variations=0 cannot be used"),

@@ -123,7 +123,7 @@ def test_a_table_of_moods_steers_along_the_film(pipe, folder, tmp_path):
         ({"instruments": "strngs"}, r"did you mean strings"),
         ({"instruments": "strings", "program": 3}, r"both choose; give one"),
         ({"program": "violn"}, r"did you mean violin"),
-        ({"program": 128}, r"program=128 is no instrument"),
+        ({"program": 128}, r"program=128 is not an instrument"),
         ({"dynamics": 1.5}, r"dynamics=1\.5 cannot be used; give a number from 0 to 1"),
         ({"dynamics": "loud"}, r"dynamics=loud cannot be used"),
         ({"humanize": -1}, r"humanize=-1 cannot be used; give a number from 0 to 1"),

@@ -174,13 +174,13 @@ class Pipeline:
         self, videos: Sequence[Source], settings: SampleSettings, sampler: Sampler | None, stage: Stage
     ) -> list[list[Music]]:
         """All takes for each video, the one that follows the picture best first. `stage` tells of progress."""
+        moods = mood_curve(settings, mood_plane())
+        if settings.instruments == "auto":
+            settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
         composer = self.composer.asked(settings, sampler)
         settings = settings if settings.tempo is not None else replace(settings, tempo=composer.tempo or "auto")
         key = check_wishes(settings)
         key = key if _moved(composer, settings) else None
-        moods = mood_curve(settings, mood_plane())
-        if settings.instruments == "auto":
-            settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
         clock = _Clock()
         with clock("features"), stage("features", sum(map(_frames, videos))) as advance:
             found = [self.features(video, advance) for video in videos]
@@ -195,7 +195,7 @@ class Pipeline:
                 "duration": features.duration,
                 "shots": features.shots,
                 "captions": features.captions if settings.caption is None else (settings.caption,),
-                "settings": replace(composer.settings, instruments=settings.instruments),
+                "settings": composer.settings,
                 "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
                 "shown": beats,
