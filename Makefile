@@ -6,7 +6,7 @@ BENCH := $(BIN)/python -m benchmarks
 BUDGET ?= smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs browser bench reproduce lock clean
+.PHONY: help setup demo test fuzz check docs browser bench reproduce lock clean
 
 help:            ## show this list
 	@grep -E "^[a-z]+:.*##" $(MAKEFILE_LIST) | sed -E "s/:[^#]*## /\t/" | expand -t 12
@@ -32,6 +32,9 @@ demo: data/demo/installed  ## music for the demo videos, in outputs/demo/ (open 
 
 test: setup      ## the whole test suite
 	$(BIN)/python -m pytest
+
+fuzz: setup      ## a minute of damaged and hostile files for every parser (tests/fuzz.py)
+	$(BIN)/python tests/fuzz.py 60
 
 check: setup     ## ruff and types
 	$(BIN)/ruff check .

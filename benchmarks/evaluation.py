@@ -50,7 +50,7 @@ def main() -> None:
     parts = segments_of((song.name, song.score.notes) for song in slow)[: given.segments]
     network = load_musicnn()
     similarity = np.random.default_rng(0).standard_normal((900, 900)).astype(np.float32)
-    works: dict[str, tuple[Callable[[Any], object], list]] = {
+    works: dict[str, tuple[Callable[[Any], object], list[Any]]] = {
         "read MIDI": (lambda song: type(song)(song.name, song.path).score, chosen),
         "exact PCHE": (pche, notes),
         "exact GPS": (gps, notes),

@@ -5,6 +5,8 @@
 The loops are checked to give the same results.
 """
 
+from typing import Any
+
 import numpy as np
 
 from benchmarks.harness import clock, parser, rate, seconds, show
@@ -35,7 +37,7 @@ def loop_encode(notes: Notes) -> np.ndarray:
     return roll
 
 
-def loop_decode(roll: list) -> list[tuple[int, int, int]]:
+def loop_decode(roll: list[Any]) -> list[tuple[int, int, int]]:
     """(onset, pitch, duration), a cell at a time, of a roll as nested lists, which Python reads fastest."""
     onsets, sustains = roll[0], roll[1]
     notes = []

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -28,7 +29,7 @@ def repeated(source: Path, target: Path, seconds: float) -> Path:
     with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
         template = reader.streams.video[0]
         stream = writer.add_stream_from_template(template)
-        packets = [packet for packet in reader.demux(template) if packet.size]
+        packets: list[Any] = [packet for packet in reader.demux(template) if packet.size]
         length = max(packet.pts + (packet.duration or 0) for packet in packets)
         base = packets[0].time_base
         for turn in range(round(seconds / float(length * base))):

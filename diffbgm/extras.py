@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from diffbgm.errors import InputError
+
+PACKAGES = {"eval": ("libfmp", "librosa", "music21", "numba")}
 
 
 @contextmanager
@@ -18,6 +21,14 @@ def extra(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("diffbgm"):
             raise
-        raise InputError(
-            f"{error.name} is not installed; it belongs to the extra '{name}': pip install 'diffbgm[{name}]'"
-        ) from error
+        raise InputError(_sentence(str(error.name), name)) from error
+
+
+def lacking(name: str) -> str | None:
+    """Why what an extra is for cannot be done here, a sentence; None where its packages are installed."""
+    missing = [package for package in PACKAGES[name] if find_spec(package) is None]
+    return _sentence(missing[0], name) if missing else None
+
+
+def _sentence(package: str, name: str) -> str:
+    return f"{package} is not installed; it belongs to the extra '{name}': pip install 'diffbgm[{name}]'"

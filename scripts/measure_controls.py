@@ -32,7 +32,7 @@ from diffbgm.app.sample import build_pipeline
 from diffbgm.errors import InputError
 from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.files import writable_folder
-from diffbgm.generation.pipeline import Advance, Pipeline
+from diffbgm.generation.pipeline import Pipeline
 from diffbgm.generation.settings import SampleSettings
 from diffbgm.music.audio import fit_length, loudness
 from diffbgm.music.harmony import bars_of, over_bars, parse_chords, share_heard
@@ -40,6 +40,7 @@ from diffbgm.music.key import Key, estimate_key
 from diffbgm.music.midi import Score, read_midi, write_midi
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, STEPS_PER_BEAT, Notes
 from diffbgm.video.decode import probe
+from diffbgm.video.features import Advance
 from diffbgm.video.folder import find_videos
 from diffbgm.video.mux import RATE
 

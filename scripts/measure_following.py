@@ -28,7 +28,7 @@ from diffbgm.evaluation.report import Evaluation, mean_of, mean_text, write_song
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import writable_folder
 from diffbgm.generation.composer import Composer, Request
-from diffbgm.generation.pipeline import tempo_of
+from diffbgm.generation.takes import tempo_of
 from diffbgm.music.ending import cut_at
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes

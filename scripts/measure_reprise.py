@@ -22,20 +22,25 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.hints import likeness
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
+from diffbgm.errors import InputError
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.generation.composer import Composer, Request
 from diffbgm.generation.form import Section, sections
 from diffbgm.generation.loading import autocast_dtype, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
-from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
+from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
 from diffbgm.music.pianoroll import encode
 
 
 def measure_reprise(cfg: DictConfig) -> int:
     """Compose, compare, print."""
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
-    chosen = pieces(cache, cfg.split, BEATS_PER_SEGMENT // 4 * len(cfg.form), cfg.songs)
+    beats = BEATS_PER_SEGMENT * len(cfg.form)
+    long = [piece for piece in pieces(cache, cfg.split, beats // BEATS_PER_BAR) if len(piece.beats.valid) == beats]
+    if not long:
+        raise InputError(f"no song of the split {cfg.split} is long enough for form={cfg.form}; give fewer letters")
+    chosen = [long[i] for i in np.linspace(0, len(long) - 1, min(cfg.songs, len(long))).round().astype(int)]
     checkpoint, device = load_checkpoint(cfg.checkpoint), device_named(cfg.device)
     asked = list(cfg.reprises) if checkpoint.network.reference_condition else [None]
     rows = {"the songs themselves": compared([(p.notes, sections("AB", len(p.beats.valid))) for p in chosen])}

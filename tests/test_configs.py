@@ -23,6 +23,7 @@ SCRIPTS = (
     "index",
     "prepare",
     "extract_features",
+    "index",
     "prepare_bgm909",
     "card",
     "sample_songs",

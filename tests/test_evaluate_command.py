@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pretty_midi
@@ -73,6 +74,14 @@ def test_everything_at_once_with_a_reference(folder):
     assert found["metrics"]["p_at_20"]["mean"] is None
     assert "does not hold the weights of musicnn" in found["metrics"]["p_at_20"]["reason"]
     assert (folder / "out" / "scape_one.png").exists()
+
+
+def test_without_the_extra_the_other_metrics_are_computed(folder, monkeypatch):
+    monkeypatch.setattr("diffbgm.extras.find_spec", lambda name: None)
+    assert command(folder, "workers=1") == 0
+    found = metrics(folder)["metrics"]
+    assert found["pche"]["n"] == 2
+    assert found["pche_paper"]["reason"].startswith("libfmp is not installed; it belongs to the extra 'eval'")
 
 
 def test_bad_files_are_named_and_the_others_evaluated(folder, capsys):
@@ -177,6 +186,23 @@ def test_nested_folders_many_instruments_and_drums_are_one_system(tmp_path):
     assert command(tmp_path, "metrics=[exact,paper,rhythm,texture]", f"numbers={tmp_path}/numbers") == 0
     with open(tmp_path / "out" / "songs.csv", newline="") as file:
         assert [line["song"] for line in csv.DictReader(file)] == ["band", "pop.take.clip", "rock.take.clip"]
+
+
+def test_music_is_found_again_by_its_rows_and_a_broken_reference_is_named(folder):
+    """The generated pieces are the reference; a third piece's reference cannot be played."""
+    (folder / "real").mkdir()
+    for seed, name in enumerate(("one", "two")):
+        write_midi(piece(6, seed), folder / "generated" / f"{name}.mid")
+        shutil.copy(folder / "generated" / f"{name}.mid", folder / "real" / f"{name}.mid")
+    (folder / "real" / "three.mid").write_bytes(b"MThd and no more")
+    write_midi(piece(6, 9), folder / "generated" / "three.mid")
+    given = (f"reference={folder}/real", f"numbers={folder}/numbers", "metrics=[retrieval]")
+    assert command(folder, *given) == 0
+    found = metrics(folder)
+    assert found["metrics"]["p_at_1"]["mean"] == 100.0
+    assert found["metrics"]["p_at_20"]["n"] == 8  # 12 s each and the last notes' sound: four rows
+    assert any("leaves out three" in note for note in found["notes"])
+    assert len(list((folder / "numbers").rglob("*.npy"))) == 3  # one.mid is one.mid, wherever it lies
 
 
 def test_reference_and_generated_without_common_names_are_one_sentence(folder):

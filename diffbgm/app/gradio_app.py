@@ -19,6 +19,7 @@ from diffbgm.app.studio import Bounds, Studio, downloads, framed, known_wishes
 from diffbgm.errors import InputError
 from diffbgm.extras import extra
 from diffbgm.fields import check, field
+from diffbgm.generation.settings import SampleSettings
 
 if TYPE_CHECKING:
     import gradio
@@ -80,6 +81,9 @@ def open_studio(settings: AppSettings) -> Studio:
 
 def launch(page: "gradio.Blocks", settings: AppSettings, wait: bool) -> str:
     """Serve the page; returns its address once it answers, or after it was stopped where it is to `wait`."""
+    with extra("app"):
+        from gradio.themes import Default
+
     page.queue(max_size=WAITING, default_concurrency_limit=1)
     try:
         _, address, _ = page.launch(
@@ -91,6 +95,7 @@ def launch(page: "gradio.Blocks", settings: AppSettings, wait: bool) -> str:
             max_file_size=int(settings.megabytes * 2**20),
             quiet=not wait,
             show_error=True,
+            theme=Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),  # none is fetched
         )
     except OSError as error:
         raise InputError(f"cannot listen on {settings.host}:{settings.port} ({error}); give another port=") from error
@@ -165,6 +170,7 @@ def build(studio: Studio) -> "gradio.Blocks":
 
 def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
     """Names and components of the wishes that this version knows."""
+    usual = SampleSettings()
     offered = {
         "mood": lambda: gr.Textbox("", label="Mood", placeholder="calm, hopeful"),
         "seed": lambda: gr.Number(0, label="Seed", precision=0, minimum=0),
@@ -172,11 +178,12 @@ def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
         "tempo": lambda: gr.Dropdown(["auto", *range(60, 181, 10)], value="auto", label="Tempo (BPM)"),
         "key": lambda: gr.Dropdown(["", *KEYS], value="", label="Key"),
         "form": lambda: gr.Textbox("", label="Form: a letter for every eight bars", placeholder="AABA"),
-        "intensity": lambda: gr.Slider(0, 2, 1, step=0.1, label="Intensity: how much the motion counts"),
+        "chords": lambda: gr.Textbox("", label="Chords, one a bar", placeholder="C G Am F"),
+        "intensity": lambda: gr.Slider(0, 2, usual.intensity, step=0.1, label="Intensity: how much the motion counts"),
         "instruments": lambda: gr.Textbox("", label="Instruments", placeholder="flute+piano"),
-        "dynamics": lambda: gr.Slider(0, 1, 1, step=0.1, label="Dynamics"),
-        "ending": lambda: gr.Radio(["fade", "resolve", "cut"], value="fade", label="Ending"),
-        "mix": lambda: gr.Radio(["replace", "duck", "keep"], value="replace", label="The video's own sound"),
+        "dynamics": lambda: gr.Slider(0, 1, usual.dynamics, step=0.1, label="Dynamics"),
+        "ending": lambda: gr.Radio(["fade", "resolve", "cut"], value=usual.ending, label="Ending"),
+        "mix": lambda: gr.Radio(["replace", "duck", "keep"], value=usual.mix, label="The video's own sound"),
         "caption": lambda: gr.Textbox("", label="In your words", placeholder="A slow, dark scene in cool colours."),
     }
     known = [name for name in offered if name in known_wishes()]

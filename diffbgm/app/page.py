@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from itertools import groupby
@@ -134,9 +134,10 @@ def write_single_page(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
 def page_html(reports: Sequence[Mapping[str, Any]], out: Path, base: str, named: Path) -> str:
     """The page of one video as text, to be shown where the files of the folder `out` are found below `base`.
 
-    Commands on it call that folder `named`.
+    Commands on it call that folder `named`; its title is the video's name.
     """
-    return _render([_piece(list(reports), out, base, named)], (), 1, ["index.html"], 0, {}, base)
+    piece = replace(_piece(list(reports), out, base, named), title=Path(reports[0]["video"]).stem)
+    return _render([piece], (), 1, ["index.html"], 0, {}, base)
 
 
 def _grouped(reports: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

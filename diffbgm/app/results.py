@@ -7,15 +7,27 @@ none.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 
 from diffbgm.files import Staging, json_bytes, staged
 from diffbgm.generation.music import Music
-from diffbgm.generation.pipeline import Stage
+from diffbgm.generation.progress import Stage
 from diffbgm.music.audio import write_wav
+
+
+def warm_up() -> None:
+    """Import what the last steps of a piece need in a thread of its own, while the first ones compute."""
+
+    def load() -> None:
+        for name in ("scipy.ndimage", "matplotlib.backends.backend_agg", "matplotlib.figure"):
+            import_module(name)
+
+    Thread(target=load, daemon=True).start()
 
 
 def write_takes(

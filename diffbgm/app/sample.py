@@ -19,7 +19,7 @@ from tqdm import tqdm
 from diffbgm.app.page import PAGES, write_page, write_single_pages
 from diffbgm.app.progress import FolderProgress
 from diffbgm.app.record import Ledger, made_from, reports_in, write_summary
-from diffbgm.app.results import write_takes
+from diffbgm.app.results import warm_up, write_takes
 from diffbgm.app.shards import own_shard, share
 from diffbgm.app.stop import Stopped, stoppable, unexpected
 from diffbgm.errors import InputError
@@ -27,8 +27,9 @@ from diffbgm.fields import check, field
 from diffbgm.files import writable_folder
 from diffbgm.generation.loading import chosen_sampler
 from diffbgm.generation.music import Music
-from diffbgm.generation.pipeline import Pipeline, check_wishes
+from diffbgm.generation.pipeline import Pipeline
 from diffbgm.generation.settings import SampleSettings, sample_settings
+from diffbgm.generation.takes import check_wishes
 from diffbgm.video.features import content_hash
 from diffbgm.video.folder import Source, find_sources
 
@@ -62,7 +63,8 @@ def sample(cfg: DictConfig) -> int:
     takes = sample_settings(plain).variations
     out = Path(folder.out)
     everything = find_sources(folder.videos, out, takes)
-    if any(source.path.parent.resolve() == (out / source.name).parent.resolve() for source in everything):
+    folders = {(source.path.parent, (out / source.name).parent) for source in everything}
+    if any(place.resolve() == results.resolve() for place, results in folders):
         raise InputError(f"out={out} is the folder of the videos, which would be overwritten; choose another folder")
     sources = share(everything, *(shard := own_shard(folder.shards, folder.shard)))
     for place in {out, *((out / source.name).parent for source in sources)}:
@@ -76,6 +78,7 @@ def sample(cfg: DictConfig) -> int:
     ledger.check(source.name for source in sources)
     batch = folder.batch if isinstance(folder.batch, int) else GPU_BATCH if "cuda" in pipeline.about["device"] else 1
     run = Run(pipeline, settings, ledger, Path(folder.cache))
+    warm_up()
     code = 0
     try:
         with stoppable():

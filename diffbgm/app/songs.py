@@ -10,6 +10,7 @@ same command before is not composed again: a stopped run goes on.
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -69,7 +70,7 @@ def through_roll(piece: Piece) -> Notes:
     return decode(encode(piece.notes, 4 * len(piece.beats.valid)))
 
 
-def claim(path: Path, identity: dict) -> None:
+def claim(path: Path, identity: dict[str, Any]) -> None:
     """Write down what the folder's music was made with. InputError where it holds music made otherwise."""
     if path.exists() and json.loads(path.read_text()) != identity:
         raise InputError(f"{path.parent} holds music of another checkpoint or other settings; give another out=")

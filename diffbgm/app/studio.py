@@ -24,10 +24,11 @@ from diffbgm.app.page import clock, page_html
 from diffbgm.app.results import write_takes
 from diffbgm.errors import InputError
 from diffbgm.fields import check
-from diffbgm.generation.pipeline import Advance, Pipeline, check_wishes
+from diffbgm.generation.pipeline import Pipeline
 from diffbgm.generation.settings import SampleSettings
+from diffbgm.generation.takes import check_wishes
 from diffbgm.video.decode import probe
-from diffbgm.video.features import VideoFeatures
+from diffbgm.video.features import Advance, VideoFeatures
 
 LIFETIME = 3600.0  # seconds that a result is kept for
 NAME = "music"  # of the files of a result

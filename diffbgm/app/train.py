@@ -8,6 +8,7 @@ The folder `out` gets config.yaml, log.jsonl (a line a step), tensorboard/ and c
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.models.config import checkpoint_config
 from diffbgm.models.network import DiffBGM, build_network, check_objective
 from diffbgm.training import state as states
+from diffbgm.training.lock import only_one
 from diffbgm.training.preview import Preview
 from diffbgm.training.settings import Settings, check_run
 from diffbgm.training.trainer import Trainer
@@ -43,6 +45,12 @@ def train(config: DictConfig) -> int:
     settings = check(Settings, config.trainer, "trainer")
     check_run(config)
     accelerator = build_accelerator(settings)
+    with only_one(Path(config.out)) if accelerator.is_main_process else nullcontext():
+        return _train(config, settings, accelerator)
+
+
+def _train(config: DictConfig, settings: Settings, accelerator: Accelerator) -> int:
+    """The run, in a folder that no other process writes."""
     logging.basicConfig(level=logging.INFO if accelerator.is_main_process else logging.ERROR, format="%(message)s")
     out = Path(config.out)
     cache = open_cache(config.data, accelerator)

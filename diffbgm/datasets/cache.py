@@ -7,8 +7,6 @@ Shape legend: M songs, N notes of all songs, n beats of all songs, G segments, R
 """
 
 import json
-import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from diffbgm.errors import InputError
+from diffbgm.files import mark, sha256, sweep
 
 FORMAT = 3
 ARRAYS = (
@@ -59,6 +58,9 @@ class Cache:
             lengths = {name: len(array) for name, array in arrays.items()}
             if manifest["format"] != FORMAT or manifest["lengths"] != lengths:
                 raise ValueError("another format")
+            for name, digest in manifest.get("sha256", {}).items():  # not in caches of earlier versions
+                if name not in ARRAYS or sha256(path / f"{name}.npy") != digest:
+                    raise ValueError(f"{name} has changed")
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise InputError(
                 f"{path} is not a whole data cache of this version: delete it and prepare again"
@@ -101,13 +103,17 @@ class Cache:
 def write(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Write a cache into a folder beside `path` and rename it when it is complete. An existing cache stays as it is."""
     assert set(arrays) == set(ARRAYS)
-    folder = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    folder = path.with_name(f".{path.name}.{mark()}")
     try:
         folder.mkdir(parents=True)
+        sweep(path.parent)
         for name in ARRAYS:
             np.save(folder / f"{name}.npy", _compact(arrays[name]))
-        lengths = {name: len(array) for name, array in arrays.items()}
-        text = json.dumps({"format": FORMAT, **manifest, "lengths": lengths}, indent=1, ensure_ascii=False)
+        facts = {
+            "lengths": {name: len(array) for name, array in arrays.items()},
+            "sha256": {name: sha256(folder / f"{name}.npy") for name in ARRAYS},
+        }
+        text = json.dumps({"format": FORMAT, **manifest, **facts}, indent=1, ensure_ascii=False)
         (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
         lines = [f"{song}\t{reason}\n" for song, reason in manifest["skipped"].items()]
         (folder / "skipped.txt").write_text("".join(lines), encoding="utf-8")

@@ -12,9 +12,11 @@ from diffbgm.datasets.bgm909 import CAPTIONS, SHOTS, SONGS, VISUAL
 from diffbgm.datasets.song import Song
 from diffbgm.files import atomic
 from diffbgm.music.notes import STEPS_PER_BEAT
+from diffbgm.music.parts import ACCOMPANIMENT, LEAD
 from diffbgm.video.features import VideoFeatures
 
 TRACKS = 3  # melody, bridge, piano
+PARTS = {0: LEAD, 2: ACCOMPANIMENT}  # what a song says is the lead goes to the melody; the bridge stays empty
 
 
 def write_song(root: Path, song: Song, chords: np.ndarray) -> Path:
@@ -23,7 +25,7 @@ def write_song(root: Path, song: Song, chords: np.ndarray) -> Path:
     downbeats = song.downbeats * STEPS_PER_BEAT
     tracks, tables = np.empty(TRACKS, object), np.empty(TRACKS, object)
     for number in range(TRACKS):
-        part = notes.select(notes.track == number)
+        part = notes.select(notes.track == PARTS.get(number, -1))
         columns = (part.onset, part.pitch, part.duration, part.velocity, np.zeros_like(part.onset))
         tracks[number] = np.stack(columns, axis=1).tolist()
         rows = np.searchsorted(part.onset, downbeats)

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from diffbgm.datasets.unpickle import load_pickle
 from diffbgm.errors import InputError
+from diffbgm.files import regular
 
+LARGEST = 64 << 20  # bytes of a list
 PICKLES = (".pickle", ".pkl")
 RELEASE_FILE = "pop909_new.pickle"  # the released code reads it from data/train_split_pnt
 RELEASE_SONGS, RELEASE_LEFT_OUT = 50, 29  # it infers for the first 50 of the second list, index 29 left out
@@ -23,10 +25,11 @@ SHIPPED = Path(__file__).parent / "splits"
 def read_list(path: Path) -> dict[str, str]:
     """Ids and the remark beside each (empty where there is none)."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+        lines = regular(path, LARGEST).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError, InputError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise InputError(
-            f"cannot read the split list {path}: {error.strerror}; give a folder with train.txt and val.txt"
+            f"cannot read the split list {path}: {reason}; give a folder with train.txt and val.txt"
         ) from error
     rows = (line.partition("#") for line in lines)
     return {song.strip(): remark.strip() for song, _, remark in rows if song.strip()}

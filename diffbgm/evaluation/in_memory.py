@@ -30,7 +30,7 @@ def evaluate(
     """
     groups, names = _asked(metrics)
     several = not isinstance(music, Music | Notes | str | Path)
-    pieces: Sequence[Any] = music if several else [music]  # type: ignore[assignment,list-item]
+    pieces: Sequence[Any] = music if several else [music]  # type: ignore[assignment]
     if not pieces:
         raise InputError("there is no music to evaluate; give a Music, notes, a MIDI file, or several of them")
     rows = [_measured(piece, str(number), groups, names) for number, piece in enumerate(pieces)]

@@ -14,7 +14,7 @@ import numpy as np
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.groove import gps, musdr_gs
-from diffbgm.evaluation.number_cache import NumberCache, Numbers, font_identity, versions
+from diffbgm.evaluation.number_cache import NumberCache, Numbers, code, font_identity, versions
 from diffbgm.evaluation.paper_protocol import gps_paper, import_score, pche_paper
 from diffbgm.evaluation.pitch import musdr_h, pche
 from diffbgm.evaluation.rhythm import USUAL, AdvSettings, adv_columns
@@ -35,7 +35,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "copies": ("copied_bars",),
 }
 OF_A_SONG = ("exact", "paper", "rhythm", "structure", "texture", "musdr")  # need the song alone
+NEED_EVAL = ("paper", "structure")  # groups that need the packages of the extra `eval`
 SLOW = ("paper", "structure")  # seconds a song
+
+OF_PAPER = ("evaluation.paper_protocol", "evaluation.groove")  # modules that decide a group's numbers
+OF_STRUCTURE = ("evaluation.structure", "evaluation.fitness", "music.audio")
 
 UNKNOWN = {
     "pche": "no full window holds notes",
@@ -49,6 +53,8 @@ UNKNOWN = {
     "light_register": "under four beats with notes, or either their pitch or the picture's brightness never changes",
     **dict.fromkeys(("cuts_on_accents", "cuts_on_accents_tight"), "the video has no cuts"),
 }
+
+LONGEST_STRUCTURE = 15 * 60  # seconds; the scape plot takes memory with the square and time with the cube of these
 
 
 @dataclass(frozen=True)
@@ -111,11 +117,18 @@ def _numbers(song: Song, notes: Notes, group: str, how: Measuring) -> Numbers:
     if group == "exact":
         return {"pche": pche(notes), "gps": gps(notes)}
     if group == "paper":
-        return cache.numbers(song.path, ("paper 2", versions("music21")), lambda: _paper(song.path))
+        return cache.numbers(song.path, ("paper", code(*OF_PAPER), versions("music21")), lambda: _paper(song.path))
     if group == "rhythm":
         return adv_columns(notes, how.adv)
     if group == "structure":
-        identity = ("structure 2", versions("librosa", "libfmp", "midirenderer"), font_identity(how.soundfont))
+        if song.score.beats[-1] > LONGEST_STRUCTURE:
+            raise InputError(f"longer than {LONGEST_STRUCTURE / 60:g} minutes")
+        identity = (
+            "structure",
+            code(*OF_STRUCTURE),
+            versions("librosa", "libfmp", "midirenderer"),
+            font_identity(how.soundfont),
+        )
         return cache.numbers(song.path, identity, lambda: si_columns(fitness_of_midi(song.path, how.soundfont)))
     if group == "texture":
         numbers = segment_numbers(notes, notes.end)

@@ -1,7 +1,8 @@
 """Numbers of files that were measured before: the slow metrics of a MIDI file are computed once.
 
-A file's numbers are stored under the hash of its bytes, of what was asked, and of the settings and versions that decide
-the result, so a changed file or another soundfont is measured afresh. An unreadable entry counts as absent.
+A file's numbers are stored under the hash of its bytes, of what was asked, and of the settings, the code and the
+versions that decide the result, so a changed file, another soundfont or another formula is measured afresh. An
+unreadable entry counts as absent.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import json
 from collections.abc import Callable
 from functools import cache as remembered
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,13 @@ def versions(*packages: str) -> str:
         except PackageNotFoundError:
             found.append(f"{package} unknown")
     return ", ".join(found)
+
+
+@remembered
+def code(*modules: str) -> str:
+    """The content of modules of this package as part of an identity."""
+    specs = [find_spec(f"diffbgm.{module}") for module in modules]
+    return " ".join(sha256(spec.origin) for spec in specs if spec is not None and spec.origin is not None)
 
 
 @remembered

@@ -202,8 +202,13 @@ def _interval(summary: Summary | None) -> str:
     return _number(summary["mean"]) + (f" [{_number(bounds[0])}, {_number(bounds[1])}]" if bounds else "")
 
 
+def _cell(value: Any) -> Any:
+    """A value as text that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def _write_csv(lines: Sequence[Sequence[Any]], path: Path) -> None:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows([list(map(_cell, line)) for line in lines])
     with atomic(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8", newline="")

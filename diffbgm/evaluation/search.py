@@ -6,13 +6,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from diffbgm.errors import InputError
 from diffbgm.evaluation.musicnn import load_musicnn
-from diffbgm.evaluation.number_cache import NumberCache, font_identity, versions
-from diffbgm.evaluation.patches import PATCH_RANKS, Songs, patch_retrieval, song_rows
+from diffbgm.evaluation.number_cache import NumberCache, code, font_identity, versions
+from diffbgm.evaluation.patches import PATCH_RANKS, patch_retrieval, song_rows
 from diffbgm.evaluation.report import Summary, retrieval_summaries
 from diffbgm.evaluation.retrieval import CANDIDATES, POOL, RANKS, Retrieval, retrieve, segments, segments_of
 from diffbgm.evaluation.songs import Song
@@ -54,28 +57,36 @@ def search_rows(songs: Sequence[Song], reference: Sequence[Song], how: Searching
     both = {song.name for song in songs} & {song.name for song in reference}
     if not both:
         raise InputError("generated and reference songs have no name in common; name partners alike")
-    generated, real = (
+    (generated, deaf), (real, lost) = (
         read_rows([song for song in part if song.name in both], how, progress, label)
         for part, label in ((songs, "rows"), (reference, "rows, reference"))
     )
+    unheard = [f"retrieval leaves out {name}: {reason}" for part in (deaf, lost) for name, reason in part.items()]
     found = patch_retrieval(generated, real, how.seed, how.repeated)
-    return Found(retrieval_summaries(found, "p_at_{}", "mean_rank"), _too_few(found, "rows"))
+    return Found(retrieval_summaries(found, "p_at_{}", "mean_rank"), (*_too_few(found, "rows"), *unheard))
 
 
-def read_rows(songs: Sequence[Song], how: Searching, progress: Progress, label: str) -> Songs:
-    """The tagger's rows of songs by name, from the cache where they are there."""
+def read_rows(
+    songs: Sequence[Song], how: Searching, progress: Progress, label: str
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tagger's rows of songs by name, from the cache where they are there, and why some have none."""
     network = load_musicnn(how.musicnn)
     cache = NumberCache(how.cache)
     identity = (
-        "musicnn rows 1",
+        "musicnn rows",
+        code("evaluation.musicnn", "music.audio"),
         sha256(how.musicnn),
         versions("librosa", "midirenderer"),
         font_identity(how.soundfont),
     )
-    return {
-        song.name: cache.array(song.path, identity, lambda song=song: song_rows(network, song.path, how.soundfont))
-        for song in progress(songs, len(songs), label)
-    }
+    rows: dict[str, np.ndarray] = {}
+    failed: dict[str, str] = {}
+    for song in progress(songs, len(songs), label):
+        try:
+            rows[song.name] = cache.array(song.path, identity, partial(song_rows, network, song.path, how.soundfont))
+        except InputError as error:
+            failed[song.name] = str(error)
+    return rows, failed
 
 
 def search_segments(songs: Sequence[Song], reference: Sequence[Song], how: Searching, progress: Progress) -> Found:

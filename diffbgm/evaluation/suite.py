@@ -12,13 +12,14 @@ from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import Aligned, align
 from diffbgm.evaluation.copies import Collection
 from diffbgm.evaluation.judges import JUDGES, judge_overlap, judge_two_sample
-from diffbgm.evaluation.measure import GROUPS, OF_A_SONG, SLOW, Measuring, Row, measure_songs
+from diffbgm.evaluation.measure import GROUPS, NEED_EVAL, OF_A_SONG, SLOW, Measuring, Row, measure_songs
 from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.report import Evaluation, Summary, summarise, unknown, with_chance
 from diffbgm.evaluation.rhythm import USUAL, AdvSettings
 from diffbgm.evaluation.search import SEARCHES, Searching
 from diffbgm.evaluation.segment_features import windows
 from diffbgm.evaluation.songs import Song, find_songs
+from diffbgm.extras import lacking
 from diffbgm.music.notes import Notes
 from diffbgm.video.features import Extractor
 from diffbgm.video.folder import find_sources
@@ -75,6 +76,9 @@ def evaluate_run(
     songs = find_songs(generated)
     reference = find_songs(options.reference) if options.reference is not None else []
     groups = [group for group in OF_A_SONG if options.metrics is None or group in options.metrics]
+    reason = lacking("eval") if options.metrics is None else None
+    left_out = NEED_EVAL if reason else ()
+    groups = [group for group in groups if group not in left_out]
     rows = list(
         progress(measure_songs(songs, groups, options.workers, options.measuring), len(songs), f"{generated.name}")
     )
@@ -85,6 +89,8 @@ def evaluate_run(
         run.notes.append(f"not in 4/4, measured in bars of four quarter notes all the same: {_names(odd)}")
     readable = [song for song, row in zip(songs, rows, strict=True) if row.error is None]
     run.metrics.update(summarise(rows, options.seed))
+    for group in left_out:
+        _leave_out(run, GROUPS[group], str(reason))
     _alignment(run, readable, options, progress)
     _copies(run, readable, options, progress)
     _judges(run, readable, reference, options, progress)

@@ -9,13 +9,10 @@
 Shape legend: N beats of a piece, L = 4 N steps, S shots, P pitches.
 """
 
-import contextlib
 import math
 import platform
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,38 +20,26 @@ from typing import Any
 
 import numpy as np
 
-from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.samplers import Sampler, changed_sampler, default_sampler
 from diffbgm.errors import InputError
 from diffbgm.fields import check
-from diffbgm.generation.composer import Composer, Request
-from diffbgm.generation.harmony import HarmonyPlan, planned, wished
-from diffbgm.generation.kept import keep_bars, keep_melody
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import WEIGHTS, autocast_dtype, device_named, find_checkpoint
 from diffbgm.generation.music import Music
-from diffbgm.generation.playing import cue_for, fitting_palette, manner_of, mood_curve, mood_plane, voices_of
+from diffbgm.generation.playing import fitting_palette, mood_curve, mood_plane
+from diffbgm.generation.progress import Clock, Stage, bars, silence
 from diffbgm.generation.settings import ComposeSettings, SampleSettings
-from diffbgm.generation.states import StateKeeper, States
+from diffbgm.generation.takes import check_wishes, composed, finished, is_moved, tempo_of
 from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
-from diffbgm.music.density import note_density, spearman
-from diffbgm.music.ending import cut_at, resolve
-from diffbgm.music.fonts import find_soundfont
-from diffbgm.music.harmony import parse_chords
-from diffbgm.music.key import Key, into_key
-from diffbgm.music.midi import read_midi
-from diffbgm.music.mood import MoodCurve, into_mode
-from diffbgm.music.notes import STEPS_PER_BEAT, Notes
-from diffbgm.music.performer import shaped
-from diffbgm.music.tempo import TempoChoice, beat_score, choose_tempo
+from diffbgm.music.mood import MoodCurve
 from diffbgm.video.decode import probe
 from diffbgm.video.extractors import build_extractor
 from diffbgm.video.features import Advance, BeatFeatures, Extractor, VideoFeatures, cached, on_beats
-from diffbgm.video.steer import pace, with_accents_on_cuts, with_caption, with_intensity, with_mood
+from diffbgm.video.steer import with_accents_on_cuts, with_caption, with_intensity, with_mood
 
 VERSIONED = ("torch", "numpy", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
 
 Source = str | Path | VideoFeatures  # what music can be made for
-Stage = Callable[[str, int], AbstractContextManager[Advance]]  # stage(name, total) -> advance(done more)
 
 
 class Pipeline:
@@ -163,7 +148,7 @@ class Pipeline:
         """
         wishes = check(SampleSettings, {"seed": seed, **settings})
         walk = _sampler(sampler, steps, self.composer.sampler)
-        stage = (_bars if progress else _silence) if isinstance(progress, bool) else progress
+        stage = (bars if progress else silence) if isinstance(progress, bool) else progress
         several = not isinstance(video, str | Path | VideoFeatures)
         sources: Sequence[Source] = video if several else [video]  # type: ignore[assignment,list-item]
         made = self.make(sources, wishes, walk, stage)
@@ -174,20 +159,22 @@ class Pipeline:
         self, videos: Sequence[Source], settings: SampleSettings, sampler: Sampler | None, stage: Stage
     ) -> list[list[Music]]:
         """All takes for each video, the one that follows the picture best first. `stage` tells of progress."""
+        if not videos:
+            raise InputError("there is no video to make music for; give a path, features, or several of them")
         moods = mood_curve(settings, mood_plane())
         if settings.instruments == "auto":
             settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
         composer = self.composer.asked(settings, sampler)
         settings = settings if settings.tempo is not None else replace(settings, tempo=composer.tempo or "auto")
         key = check_wishes(settings)
-        key = key if _moved(composer, settings) else None
-        clock = _Clock()
+        key = key if is_moved(composer, settings) else None
+        clock = Clock()
         with clock("features"), stage("features", sum(map(_frames, videos))) as advance:
             found = [self.features(video, advance) for video in videos]
         tempi = [tempo_of(features, settings, moods) for features in found]
         shown = [self.beats(f, chosen.bpm, settings, moods) for f, chosen in zip(found, tempi, strict=True)]
         with clock("compose"):
-            takes = _composed(composer, shown, settings, stage)
+            takes = composed(composer, shown, settings, stage)
         music = []
         for video, features, chosen, beats, own in zip(videos, found, tempi, shown, takes, strict=True):
             common = {
@@ -204,7 +191,7 @@ class Pipeline:
                 "seconds": clock.seconds,
                 "about": self.about,
             }
-            music.append([_finished(take, key, common) for take in own])
+            music.append([finished(take, key, common) for take in own])
         return music
 
     def features(self, video: Source, advance: Advance | None = None) -> VideoFeatures:
@@ -250,127 +237,6 @@ def _frames(video: Source) -> int:
     return max(round(info.duration * info.fps), 1)
 
 
-def tempo_of(features: VideoFeatures, settings: SampleSettings, moods: MoodCurve | None = None) -> TempoChoice:
-    """The tempo asked for, or the one that suits the cuts and the mood; either way with its score."""
-    cuts = features.shots[1:, 0]
-    if settings.tempo is None or settings.tempo == "auto":
-        if moods is None:
-            return choose_tempo(cuts, *settings.tempo_range)
-        low, high = moods.mean.tempi(*settings.tempo_range)
-        return choose_tempo(cuts, low, high, preferred=(low * high) ** 0.5)
-    bpm = float(settings.tempo)
-    return TempoChoice(bpm, beat_score(cuts, bpm) if len(cuts) else None)
-
-
-@dataclass(frozen=True)
-class _Take:
-    """One variation of a piece."""
-
-    number: int  # 0, 1, ... in the order of their seeds
-    notes: Notes
-    following: float | None
-    states: States | None
-    harmony: HarmonyPlan | None  # the chords it was composed in
-
-
-def _composed(
-    composer: Composer, shown: Sequence[BeatFeatures], settings: SampleSettings, stage: Stage
-) -> list[list[_Take]]:
-    """All variations for all videos, composed together; for each video the one that follows it best comes first."""
-    keeper = StateKeeper(composer.sampler.timesteps(composer.schedule), settings.keep_states)
-    seeds = [(settings.seed, number) if number else (settings.seed,) for number in range(settings.variations)]
-    requests = []
-    for beats in shown:
-        known = _known(settings, STEPS_PER_BEAT * len(beats.visual), composer.network.planes)
-        requests += [_request(composer, beats, seed, known, settings) for seed in seeds]
-    with stage("compose", max(map(composer.calls, requests))) as advance:
-        for progress in composer.compose(requests):
-            keeper.see(progress)
-            advance(1)
-    takes = []
-    for index, (request, roll) in enumerate(zip(requests, progress.rolls, strict=True)):
-        notes = composer.notes(roll)
-        following, harmony = _following(notes, request.beats), composer.harmony(request)
-        takes.append(_Take(index % len(seeds), notes, following, keeper.states(index), harmony))
-    pieces = [takes[start : start + len(seeds)] for start in range(0, len(takes), len(seeds))]
-    return [sorted(own, key=_rank, reverse=True) for own in pieces]
-
-
-def _request(
-    composer: Composer, beats: BeatFeatures, seed: tuple[int, ...], known: Known | None, settings: SampleSettings
-) -> Request:
-    """A piece with the chords that are wished for, or planned in the key that is."""
-    request = Request(beats, seed, known)
-    if settings.chords is not None:
-        return replace(request, harmony=wished(parse_chords(settings.chords), len(beats.visual)))
-    if settings.key is not None and not _moved(composer, settings):
-        return replace(request, harmony=planned(beats, seed, composer.sections(request), Key.parse(settings.key)))
-    return request
-
-
-def _moved(composer: Composer, settings: SampleSettings) -> bool:
-    """Whether the finished piece is transposed into the wished key: music to keep has its own, and so do chords."""
-    kept = settings.melody is not None or settings.keep is not None
-    return settings.chords is None and (kept or not composer.network.theme_condition)
-
-
-def _rank(take: _Take) -> float:
-    return -math.inf if take.following is None else take.following
-
-
-def _following(notes: Notes, beats: BeatFeatures) -> float | None:
-    """How closely notes per beat follow the motion; None where there is nothing to follow."""
-    motion = pace(beats)
-    if motion is None:
-        return None
-    count = int(beats.valid.sum())
-    return spearman(note_density(notes, count), motion[:count])
-
-
-def _known(settings: SampleSettings, total: int, planes: int) -> Known | None:
-    """The music that the user brings along, for a piece of `total` steps."""
-    if settings.melody is not None:
-        return keep_melody(settings.melody, total, planes)
-    if settings.keep is not None and settings.keep_bars is not None:
-        return keep_bars(settings.keep, *settings.keep_bars, total, planes)
-    return None
-
-
-def _finished(take: _Take, key: Key | None, common: Mapping[str, Any]) -> Music:
-    """A take brought to its end and into its key."""
-    end = math.ceil(common["duration"] * common["tempo"] / 60.0 * STEPS_PER_BEAT - 1e-6)
-    notes = (resolve if common["settings"].ending == "resolve" else cut_at)(take.notes, end)
-    moods: MoodCurve | None = common["moods"]
-    if key is None and take.harmony is None and moods is not None:
-        notes = into_mode(notes, moods.mean.mode)
-    notes, moved = (notes, 0) if key is None else into_key(notes, key)
-    settings = common["settings"]
-    cue = cue_for(settings, common["tempo"], common["shots"], common["shown"], moods)
-    notes = shaped(notes, manner_of(settings), cue)
-    return Music(
-        notes=notes,
-        following=take.following,
-        take=take.number,
-        transposed=moved,
-        states=take.states,
-        harmony=take.harmony,
-        **common,
-    )
-
-
-def check_wishes(settings: SampleSettings) -> Key | None:
-    """The key asked for. InputError where a wish cannot be met, or a file among them is bad, before any work."""
-    find_soundfont(settings.soundfont)
-    mood_curve(settings, mood_plane())
-    if settings.instruments != "auto" or settings.program:
-        voices_of(settings)
-    for given in filter(None, (settings.melody, settings.keep)):
-        read_midi(given)
-    if settings.chords is not None:
-        parse_chords(settings.chords)
-    return None if settings.key is None else Key.parse(settings.key)
-
-
 def _sampler(sampler: str | Mapping[str, Any] | Sampler | None, steps: int | None, own: Sampler) -> Sampler | None:
     """The sampler that is asked for; None for the pipeline's own."""
     if sampler is None and steps is None:
@@ -386,34 +252,3 @@ def _versions() -> dict[str, str]:
     from diffbgm import __version__
 
     return {"diffbgm": __version__, "python": platform.python_version()} | {name: version(name) for name in VERSIONED}
-
-
-@contextlib.contextmanager
-def _bars(stage: str, total: int) -> Iterator[Advance]:
-    """A progress bar on a terminal or in a notebook."""
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, desc=stage, leave=False) as bar:
-
-        def advance(done: int) -> None:
-            bar.update(done)
-
-        yield advance
-
-
-@contextlib.contextmanager
-def _silence(stage: str, total: int) -> Iterator[Advance]:
-    yield lambda done: None
-
-
-class _Clock:
-    """Wall-clock seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - begin

@@ -148,8 +148,8 @@ class Conditioner(nn.Module):
         self.language_norm = nn.LayerNorm(d_cond) if normalise else nn.Identity()
         self.visual_norm = nn.LayerNorm(d_cond) if normalise else nn.Identity()
         learned = null == "learned"
-        self.null_language = nn.Parameter(0.02 * torch.randn(d_cond)) if learned else None
-        self.null_visual = nn.Parameter(0.02 * torch.randn(d_cond)) if learned else None
+        self.null_language = _small(d_cond) if learned else None
+        self.null_visual = _small(d_cond) if learned else None
 
     def encode(self, condition: Condition) -> Encoded:
         """Tokens of both modalities. Raises InputError where the features have other widths than the model's."""
@@ -197,3 +197,13 @@ class Conditioner(nn.Module):
     def forward(self, encoded: Encoded, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The tokens (B, T, D) that attention sees at t (B,)."""
         return self.selector(encoded.language, encoded.visual, t, generator, encoded.draw)
+
+
+def _small(width: int) -> nn.Parameter:
+    """A vector (width,) of small random numbers.
+
+    On the meta device, where a network is only laid out, nothing is drawn: that alone would import torch's compiler,
+    which takes as long as the rest of loading a checkpoint.
+    """
+    layout = torch.empty(width)
+    return nn.Parameter(layout if layout.is_meta else 0.02 * torch.randn(width))

@@ -12,7 +12,7 @@ import numpy as np
 import pretty_midi
 
 from diffbgm.errors import InputError
-from diffbgm.files import atomic
+from diffbgm.files import atomic, regular
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 
 RESOLUTION = 480  # ticks a beat in the files we write
@@ -21,6 +21,9 @@ SLOWEST, FASTEST = (
     4.0,
     1000.0,
 )  # beats a minute that a MIDI file can hold (24 bits of microseconds) and a player can follow
+LARGEST = 4 << 20  # bytes of a MIDI file: a song has some ten thousand
+MOST_BEATS, MOST_SECONDS = 50_000, 4 * 3600  # of a piece; arrays are as long as these
+MOST_CHANGES = 4096  # of tempo, and of meter
 SHORTEST_BAR, LONGEST_BAR = 0.25, 64.0  # quarter notes; a meter outside is damage and is passed over
 
 
@@ -57,10 +60,16 @@ def read_midi(
         what = "only drums" if midi.instruments else "no notes"
         raise InputError(f"{path} has {what}; give a MIDI file with pitched notes")
     start, end, pitch, velocity, track = np.array(rows, np.float64).reshape(-1, 5).T
+    if rows and end.max() > MOST_SECONDS:
+        raise InputError(
+            f"{path} lasts {end.max() / 3600:.1f} hours, more than {MOST_SECONDS // 3600}; cut it in pieces"
+        )
 
     if beats is None:
         knots, positions = _tempo_map(midi, path)
         count = max(int(np.ceil(_interpolate(end.max(), knots, positions))) if rows else 0, 1) + 1
+        if count > MOST_BEATS:
+            raise InputError(f"{path} has {count} beats, more than {MOST_BEATS}; cut it in pieces")
         beats = _interpolate(np.arange(count, dtype=np.float64), positions, knots)
         downbeats, meters = _bars(midi, knots, positions, count)
     else:
@@ -112,13 +121,19 @@ def write_midi(notes: Notes, path: str | Path, tempo: float = 120.0, program: in
 def _parse(path: Path) -> pretty_midi.PrettyMIDI:
     if not path.is_file():
         raise InputError(f"there is no MIDI file {path}; check the name")
+    regular(path, LARGEST)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pretty_midi's remarks on tempo events outside track 0
-            return pretty_midi.PrettyMIDI(str(path))
+            midi = pretty_midi.PrettyMIDI(str(path))
+        changes = max(len(midi.time_signature_changes), len(midi.get_tempo_changes()[0]))
     except Exception as error:  # a damaged file fails anywhere in the parser, with any exception
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        reason = " ".join(reason.split())[:200]
         raise InputError(f"{path} cannot be read as a MIDI file ({reason}); export it again or remove it") from error
+    if changes > MOST_CHANGES:
+        raise InputError(f"{path} changes tempo or meter {changes} times, more than {MOST_CHANGES}; export it again")
+    return midi
 
 
 def _tempo_map(midi: pretty_midi.PrettyMIDI, path: str | Path) -> tuple[np.ndarray, np.ndarray]:

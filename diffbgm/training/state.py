@@ -9,6 +9,7 @@ Nothing is pickled. The random numbers need no place here: they are functions of
 """
 
 import contextlib
+import hashlib
 import json
 import math
 import re
@@ -25,9 +26,11 @@ from torch import Tensor, nn
 
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
+from diffbgm.models.checkpoint import read_json, read_metadata
 from diffbgm.models.config import checkpoint_config
 
 STATE = "state.safetensors"
+REMEDY = "delete its folder and run again: training goes on from the state before it"
 
 
 @dataclass
@@ -52,10 +55,21 @@ def save_state(folder: Path, step: int, state: RunState, config: Mapping[str, An
     about = json.dumps(
         {"step": step, "best": best if math.isfinite(best) else None, "scaler": scaler, "config": config}
     )
+    metadata = {"about": about, "checksum": _checksum(tensors, about)}
     path = folder / f"step-{step:08d}" / STATE
     with disk_errors(path), atomic(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"about": about})
+        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
     return path
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
+    """SHA-256 of all that a state holds."""
+    digest = hashlib.sha256(about.encode())
+    for key in sorted(tensors):
+        value = tensors[key]
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager
@@ -79,19 +93,20 @@ def newest(folder: Path) -> Path | None:
 
 def read_about(path: Path) -> dict[str, Any]:
     """{"step", "best", "scaler", "config"} of a state file. InputError where it is cut short."""
+    metadata = read_metadata(path, f"a complete training state; {REMEDY}")
     try:
-        with safetensors.safe_open(str(path), framework="pt") as file:
-            return json.loads(file.metadata()["about"])
-    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} is not a complete training state ({error}); delete its folder and run again"
-        ) from error
+        return read_json(metadata["about"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a complete training state ({error}); {REMEDY}") from error
 
 
 def load_state(path: Path, state: RunState) -> dict[str, Any]:
     """Restore everything from `path` in place; returns what `read_about` does."""
     about = read_about(path)
+    metadata = read_metadata(path, f"a complete training state; {REMEDY}")
     tensors = safetensors.torch.load_file(path)
+    if metadata.get("checksum", "") not in ("", _checksum(tensors, metadata["about"])):  # versions to 0.2.0 had none
+        raise InputError(f"{path} is damaged: its content is not what was saved; {REMEDY}")
     try:
         for name, module in (("network", state.network), ("average", state.average)):
             module.load_state_dict(_part(tensors, name))

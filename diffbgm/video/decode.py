@@ -8,6 +8,7 @@ does not grow with the length of the video.
 # H, W height and width of a picture as shown: rotated, with square pixels
 
 import math
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 SEEK_SECONDS = 5.0  # `pictures_at` decodes through a smaller gap and seeks over a larger one
 CUT_SHORT = 0.1  # a picture stream that ends by more than this share, and a second, before its stated end is damaged
+LONGEST, LONGEST_GAP = 12 * 3600, 3600  # seconds of a video, and between two of its pictures
+MOST_PIXELS, LONGEST_SIDES = 1 << 26, 32  # of a picture, and its longer side by its shorter
 DEFAULT_FPS = Fraction(25)  # of streams that state none (a single picture)
 
 
@@ -78,6 +81,7 @@ def probe(path: str | Path) -> VideoInfo:
         first = next(_pictures(container, stream), None)
         if first is None:
             raise InputError(f"{path} holds no picture that can be read; copy or export it again")
+        _check_size(path, first.width, first.height)
         aspect = stream.sample_aspect_ratio or 1
         width, height = max(round(first.width * aspect), 1), first.height
         if round(first.rotation / 90) % 2:
@@ -111,6 +115,12 @@ def decoded(path: str | Path) -> Iterator[Frame]:
         for picture in _pictures(container, stream):
             shown = picture.time if picture.time is not None else (origin or 0.0) + start + usual
             origin = shown if origin is None else origin
+            _check_size(path, picture.width, picture.height)
+            if shown - origin > LONGEST or (held is not None and shown - origin - start > LONGEST_GAP):
+                raise InputError(
+                    f"{path} has a picture at {(shown - origin) / 3600:.1f} h, after {start / 3600:.1f} h without one "
+                    f"or past {LONGEST // 3600} h; its times are damaged: export it again, or cut it in pieces"
+                )
             if held is not None:
                 stop = max(shown - origin, start)
                 yield Frame(start, stop, held, scalers)
@@ -152,6 +162,12 @@ def _open(path: str | Path) -> av.container.InputContainer:
     """The opened file; absolute, so that "a:b.mp4" is no protocol, and nothing but files is ever read."""
     path = Path(path)
     try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name of {str(path)!a} is not UTF-8; rename the file") from error
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path} is not a file; give a video file")
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); copy or export it again")
         return av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
@@ -160,6 +176,15 @@ def _open(path: str | Path) -> av.container.InputContainer:
         raise InputError(
             f"{path} is not a video that can be read ({reason}); give a whole video file such as mp4, mov, mkv or webm"
         ) from error
+
+
+def _check_size(path: str | Path, width: int, height: int) -> None:
+    """InputError for pictures that would take all memory, scaled to a short side as they are."""
+    if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDES * min(width, height):
+        raise InputError(
+            f"{path} has pictures of {width} x {height} pixels; give a video with at most {MOST_PIXELS >> 20} million "
+            f"pixels, and at most {LONGEST_SIDES} times as long as wide"
+        )
 
 
 def _picture_stream(container: av.container.InputContainer, path: str | Path) -> av.VideoStream:

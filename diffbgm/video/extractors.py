@@ -75,7 +75,7 @@ class LiteExtractor:
     def __init__(self, encoder: LiteEncoder, shots: ShotDetector) -> None:
         self.encoder, self.shots = encoder, shots
         self.id = f"lite-1/{encoder.id}/{shots.id}"
-        self.columns = encoder.columns
+        self.columns: tuple[str, ...] = encoder.columns
 
     def to(self, device: "torch.device") -> "LiteExtractor":
         """Compute on this device from now on (the measures themselves stay on the CPU)."""

@@ -1,0 +1,41 @@
+"""One training at a time in a folder: a second one is refused, and is told which process has it."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from diffbgm.errors import InputError
+from diffbgm.files import writing
+
+NAME = ".lock"
+
+
+@contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Hold out/.lock, with the process id in it, while inside; the system lets go of it whatever ends the process.
+
+    InputError where another process holds it.
+    """
+    path = out / NAME
+    with writing(path):
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(handle, 20).decode(errors="replace").strip() or "?"
+            raise InputError(
+                f"process {holder} is training in {out}; wait for it or stop it, or give another out="
+            ) from error
+        with writing(path):
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(handle)

@@ -1,0 +1,16 @@
+"""Every parser of ours gives an answer or one sentence, whatever bytes it gets (tests/fuzz.py)."""
+
+import pytest
+from fuzz import TARGETS, fuzz
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_mutated_files_give_an_answer_or_a_sentence(name: str) -> None:
+    assert fuzz(name, seconds=0.7, most=300) >= 1
+
+
+@pytest.mark.parametrize("name", sorted(set(TARGETS) - {"checkpoint", "settings"}))
+def test_the_inputs_that_mutation_starts_from_are_good(name: str) -> None:
+    target, seeds = TARGETS[name]
+    for content in seeds:
+        target(content)
