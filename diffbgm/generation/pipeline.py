@@ -161,13 +161,13 @@ class Pipeline:
         """All takes for each video, the one that follows the picture best first. `stage` tells of progress."""
         if not videos:
             raise InputError("there is no video to make music for; give a path, features, or several of them")
+        moods = mood_curve(settings, mood_plane())
+        if settings.instruments == "auto":
+            settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
         composer = self.composer.asked(settings, sampler)
         settings = settings if settings.tempo is not None else replace(settings, tempo=composer.tempo or "auto")
         key = check_wishes(settings)
         key = key if is_moved(composer, settings) else None
-        moods = mood_curve(settings, mood_plane())
-        if settings.instruments == "auto":
-            settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
         clock = Clock()
         with clock("features"), stage("features", sum(map(_frames, videos))) as advance:
             found = [self.features(video, advance) for video in videos]
@@ -182,7 +182,7 @@ class Pipeline:
                 "duration": features.duration,
                 "shots": features.shots,
                 "captions": features.captions if settings.caption is None else (settings.caption,),
-                "settings": replace(composer.settings, instruments=settings.instruments),  # type: ignore[call-arg]
+                "settings": composer.settings,
                 "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
                 "shown": beats,

@@ -16,7 +16,7 @@ from diffbgm.video.streams import SENTENCES, STREAMS, describe
 MOTION = [STREAMS.index("motion"), STREAMS.index("motion_onset")]
 LIGHT = [STREAMS.index("brightness"), STREAMS.index("warmth")]
 LOOKS = ("motion", "brightness", "contrast", "colourfulness", "warmth")
-MOOD_PULL = 0.6  # share of the way to the end of its range that a stream goes at full valence or arousal
+MOOD_PULL = 0.4  # share of the way to the end of its range that a stream goes at full valence or arousal
 
 
 def has_streams(beats: BeatFeatures) -> bool:
