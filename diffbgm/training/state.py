@@ -68,7 +68,7 @@ def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
     for key in sorted(tensors):
         value = tensors[key]
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
