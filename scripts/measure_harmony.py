@@ -24,7 +24,7 @@ from diffbgm.datasets.prepare import prepare
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.generation.composer import Composer, Request
 from diffbgm.generation.harmony import HarmonyPlan, planned, wished
-from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.harmony import parse_chords
@@ -37,10 +37,10 @@ WISHED = "C G Am F"
 def measure_harmony(cfg: DictConfig) -> int:
     """Compose, listen, print."""
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
-    device = device_named(cfg.device)
+    checkpoint, device = load_checkpoint(cfg.checkpoint), device_named(cfg.device)
     composer = Composer(
-        load_checkpoint(cfg.checkpoint),
-        instantiate(cfg.sampler),
+        checkpoint,
+        chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),
         compose_settings(cfg.compose),
         device,
         autocast_dtype(cfg.precision, device),

@@ -26,7 +26,7 @@ from diffbgm.errors import InputError
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.generation.composer import Composer, Request
 from diffbgm.generation.form import Section, sections
-from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
@@ -47,7 +47,9 @@ def measure_reprise(cfg: DictConfig) -> int:
     for reprise in asked:
         settings = compose_settings({**cfg.compose, "form": cfg.form, "reprise": reprise})
         dtype = autocast_dtype(cfg.precision, device)
-        composer = Composer(checkpoint, instantiate(cfg.sampler), settings, device, dtype)
+        composer = Composer(
+            checkpoint, chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler), settings, device, dtype
+        )
         made = []
         for index, piece in enumerate(tqdm(chosen, f"reprise {reprise}", disable=None)):
             request = Request(piece.beats, (cfg.seed, index))
