@@ -13,11 +13,12 @@ def _place(name: str) -> Path:
 
 CONFIGS = _place("configs")
 PRETRAINED = _place("pretrained")
+CANDIDATE = "candidate"  # weights of a training that goes on, kept in the repository for `init=` alone
 
 
 def shipped_weights() -> dict[str, Path]:
     """The checkpoints that come with the package, by name."""
-    return {path.stem: path for path in sorted(PRETRAINED.glob("*.safetensors"))}
+    return {path.stem: path for path in sorted(PRETRAINED.glob("*.safetensors")) if path.stem != CANDIDATE}
 
 
 def weights_path(path: str | Path) -> Path:
