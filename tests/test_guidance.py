@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from diffbgm.diffusion.guidance import guided
-from diffbgm.errors import InputError
 
 
 class Network:
@@ -37,26 +36,7 @@ def test_scale_one_is_the_conditional_alone():
     assert network.asked == [3]
 
 
-def test_outside_the_interval_the_conditional_alone_is_asked():
-    network = Network(3)
-    denoise = guided(network, 4.0, interval=(200, 600))
-    assert torch.equal(denoise(X, torch.tensor([900, 700, 601])), 5 * X)
-    assert torch.equal(denoise(X, torch.tensor([199, 100, 0])), 5 * X)
-    torch.testing.assert_close(denoise(X, torch.tensor([200, 400, 600])), 14 * X)
-    assert network.asked == [3, 3, 6]
-
-
-def test_rows_on_both_sides_of_the_interval_are_each_treated_right():
-    expected = torch.tensor([5.0, 14.0, 5.0]).reshape(3, 1, 1, 1) * X
-    torch.testing.assert_close(guided(Network(3), 4.0, interval=(200, 600))(X, T), expected)
-
-
 def test_which_rows_are_meant_is_handed_on():
     network, rows = Network(3), torch.tensor([4, 1, 0])
     guided(network, 2.0)(X, T, rows)
     assert network.extra[0] is rows
-
-
-def test_an_empty_interval_is_named():
-    with pytest.raises(InputError, match=r"guidance.interval is \[600, 200\]"):
-        guided(Network(1), 2.0, interval=(600, 200))

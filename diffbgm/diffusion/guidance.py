@@ -12,33 +12,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from diffbgm.errors import InputError
-
 Network = Callable[..., Tensor]
 
 
-def guided(network: Network, scale: float, interval: tuple[int, int] | None = None) -> Network:
+def guided(network: Network, scale: float) -> Network:
     """denoise(x (B, ...), t (B,), *rows) -> (B, ...) that asks `network` for both halves in one batch.
 
     `network(x, t, *rows)` is called with x (2B, ...) and t (2B,), of which the first B are to be answered with the
-    condition and the last B without; where nothing is to be guided (scale 1, or every t outside `interval`) with the
-    B conditional ones alone. What is in `rows` is handed on as it came. `interval` = (low, high): guide only where
-    low <= t <= high (Kynkäänniemi et al. 2024). InputError for an interval that is empty.
+    condition and the last B without; at scale 1 with the B conditional ones alone. What is in `rows` is handed on as
+    it came.
     """
-    if interval is not None and interval[0] > interval[1]:
-        raise InputError(f"guidance.interval is {list(interval)}; give [low, high] with low at most high.")
 
     def denoise(x: Tensor, t: Tensor, *rows: Tensor) -> Tensor:
-        inside = torch.ones_like(t, dtype=torch.bool) if interval is None else _within(t, interval)
-        if scale == 1 or not inside.any():
+        if scale == 1:
             return network(x, t, *rows)
         conditional, unconditional = network(torch.cat([x, x]), torch.cat([t, t]), *rows).chunk(2)
-        strength = torch.where(inside, scale, 1.0).reshape(-1, *[1] * (x.ndim - 1))
-        return unconditional + strength * (conditional - unconditional)
+        return unconditional + scale * (conditional - unconditional).float()
 
     return denoise
-
-
-def _within(t: Tensor, interval: tuple[int, int]) -> Tensor:
-    """Which of t (B,) lie in the closed interval."""
-    return (t >= interval[0]) & (t <= interval[1])

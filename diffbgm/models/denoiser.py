@@ -57,13 +57,12 @@ class Denoiser:
         self,
         encoded: Encoded,
         scale: float = 1.0,
-        interval: tuple[int, int] | None = None,
         dtype: torch.dtype | None = None,
     ) -> RowDenoise:
         """denoise(x, t, rows) for a condition of B rows, encoded once; `rows` says which of them x belongs to.
 
-        Guidance (classifier-free, `scale`, on t inside `interval`) acts on what the network predicts: on eps and v as
-        usual, on x0 logits as logits, so that guided probabilities stay in (0, 1). `dtype` is the autocast type of the
+        Guidance (classifier-free, `scale`) acts on what the network predicts: on eps as usual, on x0 logits as logits,
+        so that guided probabilities stay in (0, 1). `dtype` is the autocast type of the
         network's own arithmetic; eps is float32 either way.
 
         A network with self_condition is shown what each row's x0 looked like when it was last asked for (Chen, Zhang
@@ -81,7 +80,7 @@ class Denoiser:
             with nullcontext() if dtype is None else torch.autocast(x.device.type, dtype=dtype):
                 return self.network(x, t, chosen, estimate=estimate)
 
-        steered = guided(predict, scale, interval)
+        steered = guided(predict, scale)
 
         def denoise(x: Tensor, t: Tensor, rows: Tensor | None = None) -> Tensor:
             with torch.no_grad():

@@ -14,7 +14,6 @@ from diffbgm.music.pianoroll import ONSET, SUSTAIN, decode, encode, encode_batch
 
 LEAD, ACCOMPANIMENT = 0, 1
 OCTAVE = 12
-PART_NAMES = ("lead", "accompaniment")
 PLANES = (2, 4)  # of a merged roll, and of one with parts
 _LEAD_WORDS = ("melody", "bridge", "lead", "vocal", "voice", "solo")
 

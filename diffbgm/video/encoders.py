@@ -9,7 +9,7 @@ out of the frames that are sampled (in the decoding thread), `see` measures them
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,19 +27,6 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 ACCENT_SECONDS = 0.5  # an accent is motion above its mean in this time before
 
 Item = tuple[int, NDArray[np.uint8]] | None  # how many samples a frame is on display for, and its pixels (H, W, 3)
-
-
-class FrameWatcher(Protocol):
-    """What a detector keeps of one video while its frames are decoded."""
-
-    def take(self, frame: Frame) -> Item:
-        """The part of a frame that `see` needs, None where no sample falls on it; called in the decoding thread."""
-
-    def see(self, item: Item) -> None:
-        """The next frame."""
-
-    def rows(self, cuts: list[float]) -> NDArray[np.float32]:
-        """(N, D), given the times at which new shots start; called once, after the last frame."""
 
 
 class LiteEncoder:
