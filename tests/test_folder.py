@@ -35,3 +35,14 @@ def test_videos_that_share_a_stem_keep_their_ending():
 def test_results_that_would_overwrite_each_other_are_refused(names, variations):
     with pytest.raises(InputError, match="would overwrite each other; rename one"):
         output_names([Path(name) for name in names], variations)
+
+
+def test_a_list_is_relative_to_its_place_and_names_no_folders(tmp_path):
+    (tmp_path / "lists").mkdir()
+    wanted = tmp_path / "lists" / "wanted.txt"
+    wanted.write_text("../a.mp4\n# a remark\n../b/c.mp4\n")
+    assert find_videos(wanted) == [tmp_path / "a.mp4", tmp_path / "b" / "c.mp4"]
+    for folder in ("../", "b/..", "/"):
+        wanted.write_text(f"a.mp4\n{folder}\n")
+        with pytest.raises(InputError, match="is a folder; write the path of a video"):
+            find_videos(wanted)

@@ -6,7 +6,8 @@ from fuzz import TARGETS, fuzz
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_mutated_files_give_an_answer_or_a_sentence(name: str) -> None:
-    assert fuzz(name, seconds=0.7, most=300) >= 1
+    most = 20 if name == "settings" else 300  # the same inputs on any machine; composing a config takes long
+    assert fuzz(name, seconds=60, most=most) == most
 
 
 @pytest.mark.parametrize("name", sorted(set(TARGETS) - {"checkpoint", "settings"}))

@@ -201,7 +201,9 @@ def _named(module: Any, name: Any) -> _Name:
         return _Name(str(name))
     if (module, name) == ("_codecs", "encode"):
         return _Name("encode")
-    raise _Foreign(f"asks for {str(module)[:60]}.{str(name)[:60]}")
+    # As escapes, so that what a file says cannot break the sentence or write to the terminal.
+    asked = ".".join(str(part)[:60].encode("unicode_escape").decode() for part in (module, name))
+    raise _Foreign(f"asks for {asked}")
 
 
 def _called(name: Any, arguments: Any) -> Any:

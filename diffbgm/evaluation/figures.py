@@ -5,7 +5,6 @@ at each, x (n, C, S, P), the noisy roll x_t, and x0 (n, C, S, P), the clean roll
 figures are of x_t, cut at a threshold ("the t = 1000 image indicates the sampled noise"). Those of x0 stand beside.
 """
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from diffbgm.evaluation.structure import FRAME_RATE, fitness_of_midi
 from diffbgm.files import atomic
 from diffbgm.music.notes import STEPS_PER_BEAT
 from diffbgm.music.parts import PLANES, decode_parts
+from diffbgm.video.features import DAMAGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ class States:
         try:
             with np.load(path, allow_pickle=False) as file:
                 t, x, x0 = file["t"], file["x"], file["x0"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise InputError(
                 f"{path} is not a file of kept states; make it again with sample.py keep_states="
             ) from error

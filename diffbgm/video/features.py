@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 Advance = Callable[[int], None]  # advance(done more)
 
 
+# What numpy and zipfile raise for damaged archives; RuntimeError: encrypted, or of a later version of the format.
+DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
 @dataclass(frozen=True)
 class VideoFeatures:
     """Features of one video."""
@@ -54,14 +58,14 @@ class VideoFeatures:
         try:
             with np.load(path, allow_pickle=False) as file:
                 content = {field.name: file[field.name] for field in fields(cls)}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            for name in ("columns", "captions"):
+                content[name] = tuple(str(text) for text in content[name])
+            for name in ("rate", "duration", "extractor"):
+                content[name] = content[name].item()
+        except DAMAGE as error:
             raise InputError(
                 f"{path} is not a whole features file; delete it and extract the features again"
             ) from error
-        for name in ("columns", "captions"):
-            content[name] = tuple(str(text) for text in content[name])
-        for name in ("rate", "duration", "extractor"):
-            content[name] = content[name].item()
         return cls(**content)
 
 

@@ -6,6 +6,7 @@ A folder is a tree: results have the same subfolders. Names never collide: video
 import glob
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,11 +47,11 @@ def find_sources(videos: str | Path | Sequence[str | Path], out: Path | None = N
     found: list[tuple[Path, Path]] = []  # the folder that names count from, and the file
     for given in videos if several else [videos]:  # type: ignore[union-attr]
         found += _found(str(given), None if out is None else out.resolve())
-    unique = {os.path.abspath(file): (top, file) for top, file in found}
+    unique = {_absolute(file): (top, file) for top, file in found}
     places = [(top, file) for top, file in unique.values()]
     if several or len({top for top, _ in places}) > 1:
-        top = Path(os.path.commonpath([os.path.abspath(file.parent) for _, file in places]))
-        places = [(top, Path(os.path.abspath(file))) for _, file in places]
+        top = Path(os.path.commonpath([_absolute(file).parent for _, file in places]))
+        places = [(top, _absolute(file)) for _, file in places]
     relative = [file.relative_to(top) for top, file in places]
     names = _names(relative, takes)
     return sorted(map(Source, [file for _, file in places], names), key=lambda source: os.fsencode(source.name))
@@ -132,11 +133,22 @@ def _listed(path: Path) -> list[tuple[Path, Path]]:
         lines = os.fsdecode(path.read_bytes()).splitlines()
     except OSError as error:
         raise InputError(f"cannot read the list {path}: {error.strerror}; check the file") from error
-    files = [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    named = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    files = [_absolute(path.parent / name) for name in named]
     if not files:
         raise InputError(f"the list {path} names no videos; write the path of a video on each line")
-    top = Path(os.path.commonpath([os.path.abspath(file.parent) for file in files]))
-    return [(top, Path(os.path.abspath(file))) for file in files]
+    for name, file in zip(named, files, strict=True):
+        if file.is_dir():
+            raise InputError(
+                f"the list {path} names {name!r}, which is a folder; write the path of a video on each line"
+            )
+    top = Path(os.path.commonpath([file.parent for file in files]))
+    return [(top, file) for file in files]
+
+
+def _absolute(path: Path) -> Path:
+    """The path from the root, without following links; two slashes in front, which POSIX sets apart, are one."""
+    return Path(re.sub("^//", "/", os.path.abspath(path)))
 
 
 def _before_magic(path: Path) -> Path:
