@@ -96,7 +96,22 @@ def test_two_processes_share_the_list(folder, tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     assert sorted(Path(line["video"]).name for line in lines(out / DONE)) == ["a.mp4", "b é.mkv", "c.mp4"]
     assert len(list(out.glob("*.npz"))) == 3
-    assert done.stdout.count("3 of 3 videos have features") == 1
+    assert {f"of shard {index} of 2 have features" in done.stdout for index in range(2)} == {True}
+
+
+def test_shards_write_into_the_same_lists(folder, tmp_path, capsys) -> None:
+    (folder / "broken.mp4").write_text("no video")
+    out = tmp_path / "out"
+    codes = [extract(folder, out, "shards=2", f"shard={shard}") for shard in (0, 1, 0)]
+    assert sorted(codes[:2]) == [0, 1]
+    assert codes[2] == codes[0]
+    assert sorted(Path(line["video"]).name for line in lines(out / DONE)) == ["a.mp4", "b é.mkv", "c.mp4"]
+    assert [Path(line["video"]).name for line in lines(out / FAILED)] == ["broken.mp4"]
+    (folder / "broken.mp4").unlink()
+    (out / DONE).write_bytes((out / DONE).read_bytes() + b'{"video": "cut sh')  # by a power cut
+    assert extract(folder, out, "shards=2", "shard=1") == 0
+    assert lines(out / FAILED) == []
+    assert len(lines(out / DONE)) == 3
 
 
 @pytest.fixture(scope="module")
