@@ -11,7 +11,7 @@ import numpy as np
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import Aligned, align
 from diffbgm.evaluation.copies import Collection
-from diffbgm.evaluation.judges import JUDGES, judge_overlap
+from diffbgm.evaluation.judges import JUDGES, judge_overlap, judge_two_sample
 from diffbgm.evaluation.measure import GROUPS, NEED_EVAL, OF_A_SONG, SLOW, Measuring, Row, measure_songs
 from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.report import Evaluation, Summary, summarise, unknown, with_chance
@@ -196,19 +196,19 @@ def _copies(run: Run, songs: Sequence[Song], options: Options, progress: Progres
 
 def _judges(run: Run, songs: Sequence[Song], reference: Sequence[Song], options: Options, progress: Progress) -> None:
     """Generated against real music as a whole: the songs' own partners, or, where none has one, a sample of them."""
-    wanted = [group for group in JUDGES if wanted(options, group, options.reference)]
-    if not wanted:
+    asked = [group for group in JUDGES if wanted(options, group, options.reference)]
+    if not asked:
         return
     names = {song.name for song in songs}
     partners = [song for song in reference if song.name in names]
     generated = _read(songs, "judges", progress)
     real = _read(partners or sampled(reference, options), "judges, real music", progress)
     training: dict[str, list[Notes]] = {}
-    if "overlap" in wanted and options.training is not None:
+    if "overlap" in asked and options.training is not None:
         known = find_songs(options.training)
         order = np.random.default_rng(options.seed).permutation(len(known))[: len(real)]
         training = _read([known[i] for i in order], "judges, training music", progress)
-    for group in progress(wanted, len(wanted), "judges"):
+    for group in progress(asked, len(asked), "judges"):
         try:
             if not reference:
                 raise InputError("no reference music was given; add reference=FOLDER")
