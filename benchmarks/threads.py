@@ -3,7 +3,7 @@
     python -m benchmarks threads [--seconds 55] [--repeats 3]     on a machine that does nothing else
 
 `one call` hands all windows of a step to the network at once, on N threads of torch; `windows one by one` does them one
-after the other, on N threads; `side by side` is what Composer does: a single-threaded call a window, N at a time. All are
+after the other, on N threads; `side by side` is what Composer does: a single-threaded call a window, N at once. Each is
 timed by the clock, alone and beside a process that computes without pause, in turns. The music of the first two may
 differ from the last one's in the last bits; that of `side by side` does not depend on N, which is checked.
 """
