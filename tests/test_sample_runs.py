@@ -112,7 +112,7 @@ def test_one_video_never_ends_the_run(tmp_path: Path, quick: list[str], fault: B
     (failure,) = job.failed
     assert failure["video"] == "b.mp4"
     assert "\n" not in failure["error"]
-    assert isinstance(fault, InputError | MemoryError) or "--debug" in failure["error"]
+    assert isinstance(fault, InputError | MemoryError | OSError) or "--debug" in failure["error"]
 
 
 def test_files_are_made_while_the_next_video_is_composed(tmp_path: Path, quick: list[str], monkeypatch) -> None:
