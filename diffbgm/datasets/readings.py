@@ -57,7 +57,7 @@ class Readings:
             arrays = dict(_flat(reading[0], "song."))
             arrays |= {} if reading[1] is None else dict(_flat(reading[1], "measures."))
         with atomic(place) as temporary:
-            np.savez(temporary, allow_pickle=False, **arrays)
+            np.savez(temporary, **arrays)
 
     def forget(self) -> None:
         """Remove them all."""
