@@ -203,6 +203,7 @@ def test_a_killed_evaluation_has_its_finished_songs_on_disk_and_goes_on(folder, 
     assert len(after) == metrics(folder)["songs"] == 4
 
 
+@pytest.mark.slow
 def test_shards_keep_what_is_slow_and_a_run_over_all_reports(folder, monkeypatch, capsys):
     write_midi(piece(6, 2), folder / "generated" / "three.mid")
     write_midi(piece(6, 7), folder / "real" / "one.mid")

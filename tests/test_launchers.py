@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from make_video import ramp, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +21,7 @@ def sweep(launcher: str, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_joblib_runs_shards_as_processes(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     for name in "abcd":
