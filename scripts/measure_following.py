@@ -54,7 +54,7 @@ def measure_following(cfg: DictConfig) -> int:
     for video in tqdm(videos, "features", disable=None):
         features = pipeline.features(video)
         tempi.append(tempo_of(features, settings).bpm)
-        pieces.append(pipeline.beats(features, tempi[-1], settings))
+        pieces.append(pipeline.beat_features(features, tempi[-1], settings))
     motion = [values for beats in pieces if (values := pace(beats)) is not None]
     if len(motion) < len(pieces):
         raise InputError("motion is what following is measured by, and features=clip has none; use a lite checkpoint")

@@ -37,13 +37,13 @@ def measure_reprise(cfg: DictConfig) -> int:
     """Compose, compare, print."""
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     beats = BEATS_PER_SEGMENT * len(cfg.form)
-    long = [piece for piece in pieces(cache, cfg.split, beats // BEATS_PER_BAR) if len(piece.beats.valid) == beats]
+    long = [piece for piece in pieces(cache, cfg.split, beats // BEATS_PER_BAR) if len(piece.features.valid) == beats]
     if not long:
         raise InputError(f"no song of the split {cfg.split} is long enough for form={cfg.form}; give fewer letters")
     chosen = [long[i] for i in np.linspace(0, len(long) - 1, min(cfg.songs, len(long))).round().astype(int)]
     checkpoint, device = load_checkpoint(cfg.checkpoint), device_named(cfg.device)
     asked = list(cfg.reprises) if checkpoint.network.reference_condition else [None]
-    rows = {"the songs themselves": compared([(p.notes, sections("AB", len(p.beats.valid))) for p in chosen])}
+    rows = {"the songs themselves": compared([(p.notes, sections("AB", len(p.features.valid))) for p in chosen])}
     for reprise in asked:
         settings = compose_settings({**cfg.compose, "form": cfg.form, "reprise": reprise})
         dtype = autocast_dtype(cfg.precision, device)
@@ -52,7 +52,7 @@ def measure_reprise(cfg: DictConfig) -> int:
         )
         made = []
         for index, piece in enumerate(tqdm(chosen, f"reprise {reprise}", disable=None)):
-            request = Request(piece.beats, (cfg.seed, index))
+            request = Request(piece.features, (cfg.seed, index))
             *_, progress = composer.compose([request])
             made.append((composer.notes(progress.rolls[0]), composer.sections(request)))
         rows[f"reprise {reprise}"] = compared(made)

@@ -212,5 +212,5 @@ def test_auto_sections_follow_what_is_seen(monkeypatch):
     visual[25:57] = 0.8
     cut[[25, 57]] = True
     machine = composer("auto")
-    parts = machine.sections(replace(wish, beats=replace(wish.beats, visual=visual, cut=cut)))
+    parts = machine.sections(replace(wish, features=replace(wish.features, visual=visual, cut=cut)))
     assert [(part.letter, part.beat, part.beats) for part in parts] == [("A", 0, 24), ("B", 24, 32), ("A", 56, 32)]

@@ -12,7 +12,7 @@ import pytest
 from diffbgm.app import record, sample
 from diffbgm.app.cli import run
 from diffbgm.app.record import ENDINGS, Ledger, differences, read_report, reports_in, write_summary
-from diffbgm.app.sample import Run, index
+from diffbgm.app.sample import FolderRun, index
 from diffbgm.app.stop import Stopped, stoppable, unexpected
 from diffbgm.errors import InputError
 from diffbgm.files import json_bytes, staged
@@ -68,12 +68,12 @@ def folder(top: Path, *names: str) -> Path:
     return top
 
 
-def go(videos: Path, out: Path, pipeline: Pipeline, overwrite: bool = False, batch: int = 1, **made: Any) -> Run:
+def go(videos: Path, out: Path, pipeline: Pipeline, overwrite: bool = False, batch: int = 1, **made: Any) -> FolderRun:
     out.mkdir(exist_ok=True)
     sources = find_sources(videos, out)
     ledger = Ledger(out, [source.path for source in sources], MADE | made, overwrite)
     ledger.check(source.name for source in sources)
-    job = Run(pipeline, Settings(), ledger, out.with_name("cache"))  # type: ignore[arg-type]
+    job = FolderRun(pipeline, Settings(), ledger, out.with_name("cache"))  # type: ignore[arg-type]
     job.videos(sources, batch)
     return job
 

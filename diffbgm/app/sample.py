@@ -77,7 +77,7 @@ def sample(cfg: DictConfig) -> int:
     ledger = Ledger(out, [*read, folder.checkpoint], record, folder.overwrite)
     ledger.check(source.name for source in sources)
     batch = folder.batch if isinstance(folder.batch, int) else GPU_BATCH if "cuda" in pipeline.about["device"] else 1
-    run = Run(pipeline, settings, ledger, Path(folder.cache))
+    run = FolderRun(pipeline, settings, ledger, Path(folder.cache))
     warm_up()
     code = 0
     try:
@@ -120,7 +120,7 @@ def index(out: Path, summary: dict[str, Any], page: str = "folder") -> None:
         print(f"error: {unexpected(error, 'the page')}", file=sys.stderr)
 
 
-class Run:
+class FolderRun:
     """The videos of one process, one after the other or several together."""
 
     def __init__(self, pipeline: Pipeline, settings: SampleSettings, ledger: Ledger, cache: Path) -> None:

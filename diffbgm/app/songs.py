@@ -53,7 +53,7 @@ def sample_songs(cfg: DictConfig) -> int:
             continue
         write_midi(through_roll(piece), real / f"{piece.song}.mid")
         write_midi(composed(composer, piece, (cfg.seed, index)), generated / f"{piece.song}.mid")
-        beats += len(piece.beats.valid)
+        beats += len(piece.features.valid)
     seconds = time.perf_counter() - begin
     print(f"{len(chosen)} songs in {out}, {beats} beats of them now, in {seconds:.0f} s")
     return 0
@@ -61,13 +61,13 @@ def sample_songs(cfg: DictConfig) -> int:
 
 def composed(composer: Composer, piece: Piece, seed: tuple[int, ...]) -> Notes:
     """Music for a piece's conditions."""
-    *_, progress = composer.compose([Request(piece.beats, seed)])
+    *_, progress = composer.compose([Request(piece.features, seed)])
     return composer.notes(progress.rolls[0])
 
 
 def through_roll(piece: Piece) -> Notes:
     """The song's own music as a piano roll gives it back: one velocity, one track, no overlaps."""
-    return decode(encode(piece.notes, 4 * len(piece.beats.valid)))
+    return decode(encode(piece.notes, 4 * len(piece.features.valid)))
 
 
 def claim(path: Path, identity: dict[str, Any]) -> None:

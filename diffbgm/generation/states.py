@@ -24,7 +24,7 @@ class States:
     x0: np.ndarray  # (n, C, L, P) the clean roll as predicted from there
 
 
-class StateKeeper:
+class StateRecorder:
     """Collects the states nearest to the timesteps that are wished for, while a walk goes by."""
 
     def __init__(self, timesteps: Sequence[int], wishes: Sequence[int]) -> None:

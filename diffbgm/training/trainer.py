@@ -34,7 +34,7 @@ from diffbgm.training.boards import board_names
 from diffbgm.training.draws import Draws, draw
 from diffbgm.training.optimize import MovingAverage, build_optimizer, learning_rate
 from diffbgm.training.preview import Preview, picture, recalled
-from diffbgm.training.settings import Settings
+from diffbgm.training.settings import TrainerSettings
 from diffbgm.training.tracking import Tracker, means
 from diffbgm.training.validation import Validation
 
@@ -63,7 +63,7 @@ class Trainer:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: TrainerSettings,
         accelerator: Accelerator,
         network: DiffBGM,
         objective: Objective,
