@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -36,16 +35,16 @@ def model_config(name: str) -> dict[str, Any]:
     return plain["model"]
 
 
-def inputs(batch: int, device: torch.device, window: int = 8) -> tuple[torch.Tensor, torch.Tensor, Condition]:
+def inputs(planes: int, batch: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, Condition]:
     """A noisy roll, times and a condition of random numbers."""
     beats = 32
     condition = Condition(
         torch.rand(batch, beats, WIDTHS["visual_width"]),
         torch.randn(batch, beats, WIDTHS["language_width"]),
         torch.ones(batch, beats, dtype=torch.bool),
-        torch.full((batch,), window),
+        torch.full((batch,), 8),
     )
-    x, t = torch.randn(batch, 2, 128, 128), torch.randint(0, 1000, (batch,))
+    x, t = torch.randn(batch, planes, 128, 128), torch.randint(0, 1000, (batch,))
     return x.to(device), t.to(device), condition.to(device)
 
 
@@ -53,7 +52,7 @@ def flops(network: DiffBGM) -> tuple[float, float]:
     """FLOPs of one segment's forward pass, and of its forward and backward pass."""
     counts = []
     for train in (False, True):
-        x, t, condition = inputs(1, torch.device("cpu"))
+        x, t, condition = inputs(network.planes, 1, torch.device("cpu"))
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.set_grad_enabled(train):
             prediction = network(x, t, condition)
             if train:
@@ -63,10 +62,10 @@ def flops(network: DiffBGM) -> tuple[float, float]:
     return counts[0], counts[1]
 
 
-def train_step(network: nn.Module, batch: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
+def train_step(network: DiffBGM, batch: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
     """A closure that makes one step on random numbers."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
-    x, t, condition = inputs(batch, device)
+    x, t, condition = inputs(network.planes, batch, device)
     target = torch.randn_like(x)
 
     def step() -> None:

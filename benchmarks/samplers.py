@@ -213,7 +213,8 @@ def speed(cfg: DictConfig, checkpoint: Checkpoint, batch: Batch, device: torch.d
     """Seconds of one network evaluation, the fastest of `cfg.speed` guided calls, and how far it is from float32."""
     network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
     condition = batch.condition[: cfg.batch]
-    x = torch.randn(2 * len(condition), 2, 128, 128, generator=torch.Generator().manual_seed(cfg.seed)).to(device)
+    shape = (2 * len(condition), network.planes, 128, 128)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(cfg.seed)).to(device)
     t = torch.full((len(x),), 500, device=device)
     found: dict[str, Any] = {}
     exact = None

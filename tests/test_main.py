@@ -62,3 +62,41 @@ def test_the_shells_are_the_command(path, name, monkeypatch):
 def test_no_script_changes_the_import_path():
     files = [*ROOT.glob("*.py"), *(ROOT / "scripts").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
     assert [path.name for path in files if "sys.path" in path.read_text()] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_nobody_expected_is_a_sentence_and_with_debug_a_traceback(command, debug, monkeypatch, capsys):
+    def break_down(_):
+        raise RuntimeError("two\nlines")
+
+    module, _, name = command.function.partition(":")
+    monkeypatch.setattr(import_module(f"diffbgm.app.{module}"), name, break_down)
+    monkeypatch.setattr("diffbgm.app.cli._require", lambda config: None)
+    monkeypatch.setenv("DIFFBGM_DEBUG", "")  # and taken away again after the test
+    monkeypatch.setenv("POP909_DIR", "p")
+    assert main([command.name, "quiet=true", *["--debug"] * debug]) == 1
+    err = capsys.readouterr().err
+    *above, sentence = err.splitlines()
+    assert sentence.startswith("error: ")
+    assert sentence.endswith("failed unexpectedly (RuntimeError: two lines); --debug shows where")
+    assert ("Traceback (most recent call last):" in above) == debug
+    assert debug or not above
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device", "a/b"), "cannot use a/b: No space left on device; make room"),
+        (PermissionError(13, "Permission denied", "a/b"), "cannot use a/b: Permission denied; check who may"),
+        (OSError(28, "No space left on device"), "cannot use: No space left on device; make room"),
+        (MemoryError(), "needs more memory than there is"),
+    ],
+)
+def test_what_the_system_refuses_is_no_defect(error, words, monkeypatch, capsys):
+    def refuse(_):
+        raise error
+
+    monkeypatch.setattr("diffbgm.app.export.main", refuse)
+    assert main(["export"]) == 1
+    assert words in capsys.readouterr().err

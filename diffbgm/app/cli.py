@@ -18,12 +18,12 @@ from contextlib import contextmanager
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from diffbgm.app.settings_text import help_text
-from diffbgm.app.stop import DEBUG
+from diffbgm.app.stop import DEBUG, answered
 from diffbgm.errors import InputError
 from diffbgm.shipped import CONFIGS
 
@@ -38,7 +38,7 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
     """Call `function(config)` with configs/<config_name>.yaml and the command line's overrides; return the exit code.
 
     `function` returns its own exit code (None is 0). An InputError is printed to stderr as one sentence and gives 1, as
-    does an unknown key, group or option; any other exception is a defect and keeps its traceback.
+    does an unknown key, group or option; any other exception is a defect: one sentence, and its traceback with --debug.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in arguments:
@@ -48,7 +48,8 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
     if {"-h", "--help"} & set(arguments):
         print(help_text(config_name, CONFIGS), end="")
         return 0
-    try:
+
+    def work() -> int | None:
         if any(argument.startswith("-") for argument in arguments):
             if {"-m", "--multirun"} & set(arguments):  # mistakes in what all jobs share: in one sentence, before Hydra
                 configure(config_name, [argument for argument in arguments if _fixed(argument)])
@@ -56,16 +57,9 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
             return 0
         config = configure(config_name, arguments)
         _require(config)
-        return function(config) or 0
-    except (InputError, InstantiationException) as error:
-        mistake = error if isinstance(error, InputError) else error.__cause__  # Hydra wraps what a `_target_` raises
-        if not isinstance(mistake, InputError):
-            raise
-        print(f"error: {mistake}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return function(config)
+
+    return answered(work, config_name)
 
 
 def configure(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -152,13 +146,12 @@ def _hydra_main(function: Callable[[DictConfig], int | None], config_name: str) 
 
     def job(config: DictConfig) -> None:
         OmegaConf.resolve(config)
-        try:
+
+        def work() -> int | None:
             _require(config)
-            code = function(config) or 0
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            code = 1
-        if code:
+            return function(config)
+
+        if code := answered(work, config_name):
             sys.exit(code)
 
     hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)()

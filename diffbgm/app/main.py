@@ -5,6 +5,7 @@
 A command is a function that takes the words behind its name and returns the exit code.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from importlib import import_module
 import diffbgm
 from diffbgm.app.progress import begin
 from diffbgm.app.settings_text import help_text
+from diffbgm.app.stop import DEBUG, answered
 from diffbgm.shipped import CONFIGS
 
 
@@ -34,10 +36,13 @@ class Command:
         if not {"-h", "--help"} & set(words):
             words = begin(self.name, words)
             sys.argv[1:] = words
+        return answered(lambda: self._run(words), f"diffbgm {self.name}")
+
+    def _run(self, words: Sequence[str]) -> int | None:
         module, _, name = self.function.partition(":")
         function: Callable[..., int | None] = getattr(import_module(f"diffbgm.app.{module}"), name)
         if self.config is None:
-            return function(words) or 0
+            return function(words)
         from diffbgm.app.cli import run
 
         return run(function, self.config, words)
@@ -64,7 +69,10 @@ COMMANDS = (
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command that the first word names; returns the exit code, 2 where there is no such command."""
-    words = sys.argv[1:] if words is None else words
+    words = list(sys.argv[1:] if words is None else words)
+    if "--debug" in words:
+        os.environ[DEBUG] = "1"
+        words = [word for word in words if word != "--debug"]
     known = {command.name: command for command in COMMANDS}
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
@@ -92,6 +100,7 @@ def overview() -> str:
             *lines,
             "",
             "diffbgm COMMAND --help lists a command's settings; quiet=true says less, -v more.",
+            "--debug shows where an error that nobody expected arose.",
         ]
     )
 

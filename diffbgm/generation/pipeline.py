@@ -223,7 +223,7 @@ class Pipeline:
         if settings.intensity != 1:
             seen = with_intensity(seen, settings.intensity)
         if moods is not None:
-            seen = with_mood(seen, *moods.at((np.arange(count) + 0.5) * 60.0 / bpm))
+            seen = with_mood(seen, *moods.at((np.arange(count) + 0.5) * 60.0 / bpm), bpm)
         if settings.caption is not None:
             seen = with_caption(seen, settings.caption, self.extractor.embed([settings.caption])[0])
         return seen

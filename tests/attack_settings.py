@@ -1,0 +1,57 @@
+"""Every field of every table of settings, below, above, not a number and of another type, as words of a command."""
+
+import typing
+from collections.abc import Iterator
+
+from attack_lay import clip
+from attack_runner import Case
+
+from diffbgm.app.sample import FolderSettings
+from diffbgm.fields import Described, described
+from diffbgm.generation.settings import ComposeSettings, SampleSettings
+from diffbgm.training.settings import DataSettings, RunSettings, TrainerSettings
+
+NOT_IN_CONFIGS = ("sampler.", "data.limit")  # groups of their own, whose keys depend on the option
+
+
+def outside(setting: Described) -> Iterator[str]:
+    """Words that a setting cannot be."""
+    kinds = typing.get_args(setting.hint) or (setting.hint,)
+    limits, several = setting.limits, typing.get_origin(setting.hint) is tuple
+    number = int in kinds or float in kinds
+    if str not in kinds:
+        yield "abc"
+    if number:
+        yield "nan"
+    low = limits.low - 1 if limits.low is not None else limits.above
+    for value in (low, None if limits.high is None else limits.high + 1 + limits.high / 1e6):
+        if value is not None and number:
+            text = str(int(value)) if float in kinds or float(value).is_integer() else str(value)
+            yield f"[{text},{text}]" if several else text
+    if bool in kinds:
+        yield "2"
+    yield "{a:1}"
+    if any(isinstance(choice, str) for choice in limits.choices):
+        yield "nothing"
+
+
+def settings_cases() -> Iterator[Case]:
+    """A case for each."""
+    sample = {"videos": "v", "out": "o", "checkpoint": "{top}/tiny.safetensors"}
+    train = {"experiment": "smoke", "out": "r", "data.cache": "dc"}
+    tables = [("sample", sample, FolderSettings, ""), ("sample", sample, SampleSettings, "")]
+    tables += [
+        ("train", train, TrainerSettings, "trainer"),
+        ("train", train, DataSettings, "data"),
+        ("train", train, RunSettings, ""),
+    ]
+    grouped = {entry.name for entry in described(ComposeSettings)}
+    for command, given, table, prefix in tables:
+        for setting in described(table, prefix):
+            name = f"compose.{setting.name}" if table is SampleSettings and setting.name in grouped else setting.name
+            if name.startswith(NOT_IN_CONFIGS):
+                continue
+            for value in outside(setting):
+                words = [f"{key}={text}" for key, text in given.items() if key != name]
+                given_words = (command, *words, f"{name}={value}")
+                yield Case(f"{command} {name}={value}", given_words, clip("v/good.mp4"), says=name.split(".")[-1])
