@@ -22,7 +22,7 @@ from tqdm import tqdm
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
-from diffbgm.diffusion.objective import build_objective
+from diffbgm.diffusion.objective import build_objective, sampling_objective
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.fields import check
@@ -63,7 +63,7 @@ def _train(config: DictConfig, settings: TrainerSettings, accelerator: Accelerat
     if config.init is not None:
         about["training"]["init"] = begin(network, config.init, out, about)
     schedule, how = sqrt_linear(**config.schedule).to(accelerator.device), config.sampling
-    sampled = build_objective(config.objective.name, schedule, how.temperature)
+    sampled = sampling_objective(config.objective.name, schedule, how)
     trainer = Trainer(
         settings=settings,
         accelerator=accelerator,

@@ -10,7 +10,6 @@ Shape legend: N beats of a piece, K windows of 32 beats, L = 4 N steps, P pitche
 import copy
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 from diffbgm.datasets.batch import Condition
 from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.longform import METHODS, Job, Plan, Progress, chunked, plan
-from diffbgm.diffusion.objective import build_objective
+from diffbgm.diffusion.objective import sampling_objective
 from diffbgm.diffusion.samplers import Sampler, sample_number, stored_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
@@ -124,16 +123,12 @@ class Composer:
         """Take settings on, with the checkpoint's own where they leave it open; InputError where they do not fit it."""
         config, themes = self.config, self.network.theme_condition
         defaults = config.sampling
-        usual = defaults.form if themes else FREE
-        self.settings = replace(
-            settings,
-            guidance=_first(settings.guidance, sampler.guidance, defaults.guidance),
-            longform=_first(settings.longform, sampler.longform, LONGFORM),
-            threshold=defaults.threshold if settings.threshold is None else settings.threshold,
-            window=config.window if settings.window is None else settings.window,
-            temperature=defaults.temperature if settings.temperature is None else settings.temperature,
-            form=usual if settings.form is None else settings.form,
-            reprise=REPRISE if settings.reprise is None and self.network.reference_condition else settings.reprise,
+        published = {"guidance": sampler.guidance, "longform": sampler.longform}
+        self.settings = settings.completed(
+            vars(defaults)
+            | {"longform": LONGFORM, "window": config.window, "form": defaults.form if themes else FREE}
+            | ({"reprise": REPRISE} if self.network.reference_condition else {})
+            | {name: value for name, value in published.items() if value is not None}
         )
         self._asked_form = settings.form
         check_form(self.form)
@@ -151,7 +146,7 @@ class Composer:
         self.sampler = sampler
         self.schedule = sqrt_linear(**vars(config.schedule))
         sampler.timesteps(self.schedule)  # refuses what the schedule does not have, before any work
-        self.objective = build_objective(config.objective, self.schedule, self.settings.temperature)
+        self.objective = sampling_objective(config.objective, self.schedule, self.settings)
 
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
         """Generate all pieces together, a step at a time; the last yielded rolls are the music.
@@ -311,8 +306,3 @@ class Composer:
             window = np.full(len(starts), self.settings.window)
         condition = cut_condition(features, starts, window, told)
         return self.network.encode(condition.to(self.device))
-
-
-def _first(*choices: Any) -> Any:
-    """The first choice that is not None; None where all are."""
-    return next((choice for choice in choices if choice is not None), None)
