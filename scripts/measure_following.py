@@ -27,7 +27,8 @@ from diffbgm.evaluation.alignment import follows, note_density
 from diffbgm.evaluation.report import Evaluation, mean_of, mean_text, write_songs
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import writable_folder
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
+from diffbgm.generation.request import Request
 from diffbgm.generation.takes import tempo_of
 from diffbgm.music.ending import cut_at
 from diffbgm.music.midi import write_midi

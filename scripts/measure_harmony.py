@@ -22,9 +22,10 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.evaluation.report import bootstrap
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.harmony import HarmonyPlan, planned, wished
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.harmony import parse_chords

@@ -24,9 +24,10 @@ from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
 from diffbgm.evaluation.report import bootstrap
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.form import Section, sections
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes

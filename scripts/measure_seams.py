@@ -25,8 +25,9 @@ from diffbgm.datasets.prepare import prepare
 from diffbgm.diffusion.longform import METHODS
 from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.evaluation.structure import fitness_of_notes, si_columns
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import chosen_sampler, device_named
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.key import pitch_class_weights

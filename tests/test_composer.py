@@ -9,9 +9,10 @@ import torch
 from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.errors import InputError
-from diffbgm.generation.composer import Composer, ComposeSettings, Request
+from diffbgm.generation.composer import Composer, ComposeSettings
 from diffbgm.generation.form import common_theme, theme_of
 from diffbgm.generation.harmony import wished
+from diffbgm.generation.request import Request
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.config import checkpoint_config
 from diffbgm.models.network import build_network

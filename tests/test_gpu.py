@@ -11,7 +11,8 @@ import torch
 
 from diffbgm.app.cli import configure
 from diffbgm.app.train import train
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import ComposeSettings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.models.network import build_network

@@ -21,8 +21,9 @@ from diffbgm.datasets.pieces import Piece, pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, writable_folder
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.midi import write_midi

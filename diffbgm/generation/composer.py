@@ -9,14 +9,13 @@ Shape legend: N beats of a piece, K windows of 32 beats, L = 4 N steps, P pitche
 
 import copy
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffbgm.datasets.batch import Condition
-from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.longform import METHODS, Job, Plan, Progress, chunked, plan
 from diffbgm.diffusion.objective import sampling_objective
 from diffbgm.diffusion.samplers import Sampler, sample_number, stored_sampler
@@ -38,6 +37,7 @@ from diffbgm.generation.form import (
     theme_of,
 )
 from diffbgm.generation.harmony import HarmonyPlan, planned
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import PLAN, ComposeSettings
 from diffbgm.generation.told import Told, all_told, cut_condition, in_chords
 from diffbgm.models.checkpoint import Checkpoint
@@ -53,34 +53,6 @@ from diffbgm.video.windows import dynamic_windows
 
 LONGFORM = "joint"  # where nothing else is said
 REPRISE = 0.7  # how like the first time sections of one letter are asked to be, unless said otherwise
-SKETCH = 1_000_003  # tells the noise of a section's sketch from that of the piece's windows
-
-
-@dataclass(frozen=True)
-class Request:
-    """One piece to compose."""
-
-    features: BeatFeatures
-    seed: tuple[int, ...]  # the piece's noise depends on this alone
-    known: Known | None = None  # music to keep: roll and mask (C, L, P)
-    harmony: HarmonyPlan | None = None  # chords to be composed in
-
-    def section(self, part: Section) -> "Request":
-        """One section of it as a piece of its own; its chords are told by the piece."""
-        return Request(self.features[part.span], (*self.seed, SKETCH, part.beat), self._known(part))
-
-    def chords(self) -> np.ndarray | None:
-        """What the chords ask of every beat, (N, 12)."""
-        return None if self.harmony is None else self.harmony.plane(len(self.features.visual))
-
-    def holds(self, part: Section) -> bool:
-        """Whether some of the music to keep lies in a section."""
-        known = self._known(part)
-        return known is not None and bool(known.mask.any())
-
-    def _known(self, part: Section) -> Known | None:
-        steps = slice(part.beat * STEPS_PER_BEAT, part.span.stop * STEPS_PER_BEAT)
-        return None if self.known is None else self.known.cut(steps)
 
 
 class Composer:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diffbgm.diffusion.inpainting import Known
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.harmony import HarmonyPlan, planned, wished
 from diffbgm.generation.kept import known_bars, known_melody
 from diffbgm.generation.music import Music
 from diffbgm.generation.playing import cue_for, manner_of, mood_curve, mood_plane, voices_of
 from diffbgm.generation.progress import Stage
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import SampleSettings
 from diffbgm.generation.states import StateRecorder, States
 from diffbgm.music.density import note_density, spearman
