@@ -16,7 +16,7 @@ from diffbgm.models.config import SAMPLING, SamplingConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export; 1 and a sentence where the source is no checkpoint of ours."""
+    """Export; returns 1 and prints one sentence where the source is not a checkpoint of this project."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)

@@ -1,7 +1,7 @@
 """Music for a folder of videos: what `python sample.py` and `diffbgm sample` do.
 
 Every video is a try of its own: whatever happens to one is reported, and the others go on. What lies finished in `out`
-is not made again, so that a run that was stopped goes on with the same command.
+is not made again, so that the same command resumes a run that was stopped.
 """
 
 import contextlib
@@ -108,7 +108,7 @@ def index_folder(cfg: DictConfig) -> int:
 
 
 def index(out: Path, summary: dict[str, Any], page: str = "folder") -> None:
-    """Write the page of what lies in `out`. A page that cannot be made is reported: the music is there all the same."""
+    """Write the page of what lies in `out`. A page that cannot be made is reported: the music is there in any case."""
     try:
         reports = list(reports_in(out))
         write_page(reports, summary["failed"], out / "index.html")

@@ -4,7 +4,7 @@
 
 Writes FOLDER/generated/SONG.mid and, over the same bars and through the same piano roll, FOLDER/real/SONG.mid, so that
 `evaluate.py generated=FOLDER/generated reference=FOLDER/real` compares like with like. A song that lies there from the
-same command before is not composed again: a stopped run goes on.
+same command before is not composed again: a stopped run resumes.
 """
 
 import json

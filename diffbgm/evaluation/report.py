@@ -103,7 +103,7 @@ class Evaluation:
 
 
 def write_songs(evaluation: Evaluation, path: Path) -> None:
-    """songs.csv: a row a song, a column a metric; an empty cell where there is no number, the reason last."""
+    """songs.csv: a row per song and a column per metric; a cell without a number is empty, and the last says why."""
     columns = [name for group in GROUPS.values() for name in group]
     table: list[list[Any]] = [["song", *columns, "reason"]]
     for row in evaluation.rows:

@@ -1,4 +1,4 @@
-"""Which songs a folder holds, and how each is read: anyone's folders of MIDI, or POP909 as it is published."""
+"""Which songs a folder holds and how each is read: any folder of MIDI files, or POP909 as published."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -162,7 +162,7 @@ class Composer:
         return lettered(letters_of(looks(features), starts) if self.form == AUTO else self.form, starts)
 
     def _together(self, requests: Sequence[Request], told: Sequence[Told], longform: str) -> Iterator[Progress]:
-        """Pieces with what is told of their beats."""
+        """Generate pieces with the hints about their beats."""
         pieces, parts = [], []
         for request, own in zip(requests, told, strict=True):
             piece_plan = plan(STEPS_PER_BEAT * len(request.features.visual), longform, self.network.planes)

@@ -1,4 +1,4 @@
-"""The chords of a piece, decided before its notes: those that are wished for, or a plan in a key."""
+"""The chords of a piece, decided before its notes: those that were asked for, or a plan in a key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

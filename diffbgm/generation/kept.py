@@ -22,7 +22,7 @@ def known_melody(path: str | Path, total: int, planes: int = 2) -> Known:
     With four planes they are the whole lead until the last of them ends, and the accompaniment is free.
 
     Known are the cells of each note and, after its end, that it does not go on. Raises InputError for a file that is
-    no MIDI, has no notes, or goes on after the piece of `total` steps.
+    no MIDI, has no notes, or continues past the end of the piece of `total` steps.
     """
     notes = _read(path, total)
     roll = encode(notes, total)

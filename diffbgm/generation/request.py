@@ -26,7 +26,7 @@ class Request:
     harmony: HarmonyPlan | None = None  # chords to be composed in
 
     def section(self, part: Section) -> "Request":
-        """One section of it as a piece of its own; its chords are told by the piece."""
+        """One section of it as a piece of its own; its chords come from the piece."""
         return Request(self.features[part.span], (*self.seed, SKETCH, part.beat), self._known(part))
 
     def chords(self) -> np.ndarray | None:

@@ -81,7 +81,7 @@ def composed(
 def _request(
     composer: Composer, features: BeatFeatures, seed: tuple[int, ...], known: Known | None, settings: SampleSettings
 ) -> Request:
-    """A piece with the chords that are wished for, or planned in the key that is."""
+    """A piece in the chords that were asked for, or in planned ones in the key that was asked for."""
     request = Request(features, seed, known)
     if settings.chords is not None:
         return replace(request, harmony=wished(parse_chords(settings.chords), len(features.visual)))

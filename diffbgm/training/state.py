@@ -139,7 +139,7 @@ def retain(folder: Path, count: int) -> None:
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a checkpoint's config that must not change when a run goes on."""
+    """The part of a checkpoint's config that must not change when a run is resumed."""
     plain = checkpoint_config(config).plain()
     return {key: plain[key] for key in ("model", "objective", "schedule", "window")} | {
         "features": plain["features"]["name"]

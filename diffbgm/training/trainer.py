@@ -97,7 +97,7 @@ class Trainer:
     def fit(self) -> bool:
         """Train to the last step. True when it is reached, False after SIGTERM (saved, to be continued).
 
-        InputError where the loss is no number, a checkpoint cannot be written, or `out` holds another model's run.
+        InputError where the loss is not a number, a checkpoint cannot be written, or `out` holds another model's run.
         """
         every = self.settings
         done = self._resume()
