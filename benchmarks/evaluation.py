@@ -21,13 +21,13 @@ from diffbgm.evaluation.pitch import pche
 from diffbgm.evaluation.report import mean_of
 from diffbgm.evaluation.retrieval import drawn, embed_segment, segments_of
 from diffbgm.evaluation.rhythm import adv
-from diffbgm.evaluation.songs import Song, find_songs
+from diffbgm.evaluation.songs import SongFile, find_songs
 from diffbgm.evaluation.structure import fitness_of_midi
 
 SONGS = 909
 
 
-def paper_numbers(song: Song) -> tuple[float | None, float | None]:
+def paper_numbers(song: SongFile) -> tuple[float | None, float | None]:
     """PCHE and GPS by the paper's protocol, import included."""
     score = import_score(song.path)
     return pche_paper(score), gps_paper(score)

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from time import perf_counter
 from unittest.mock import patch
 
@@ -23,8 +22,10 @@ from benchmarks.harness import Row, parser, show
 from diffbgm.diffusion.longform import Calls
 from diffbgm.evaluation.report import mean_of
 from diffbgm.generation import composer as composing
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.pipeline import Pipeline
+from diffbgm.generation.request import Request
+from diffbgm.generation.settings import ComposeSettings
 from diffbgm.video.features import BeatFeatures
 
 BUSY = "x = 1\nwhile True: x = x * 3 % 1000003"
@@ -59,7 +60,7 @@ def beside(busy: int) -> Iterator[None]:
 
 def composed(composer: Composer, asked: Request, way: str) -> Callable[[], torch.Tensor]:
     """Composing in one of the ways."""
-    one = composer.asked(replace(composer.settings, rows=ROWS[way]))
+    one = composer.asked(ComposeSettings(rows=ROWS[way]))
 
     def work() -> torch.Tensor:
         if way == "side by side":

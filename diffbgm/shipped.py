@@ -13,7 +13,7 @@ def _place(name: str) -> Path:
 
 CONFIGS = _place("configs")
 PRETRAINED = _place("pretrained")
-CANDIDATE = "candidate"  # weights of a training that goes on, kept in the repository for `init=` alone
+CANDIDATE = "candidate"  # weights of an unfinished training, in the repository only for `init=`
 
 
 def shipped_weights() -> dict[str, Path]:

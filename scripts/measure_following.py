@@ -27,7 +27,8 @@ from diffbgm.evaluation.alignment import follows, note_density
 from diffbgm.evaluation.report import Evaluation, mean_of, mean_text, write_songs
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.files import writable_folder
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
+from diffbgm.generation.request import Request
 from diffbgm.generation.takes import tempo_of
 from diffbgm.music.ending import cut_at
 from diffbgm.music.midi import write_midi
@@ -54,7 +55,7 @@ def measure_following(cfg: DictConfig) -> int:
     for video in tqdm(videos, "features", disable=None):
         features = pipeline.features(video)
         tempi.append(tempo_of(features, settings).bpm)
-        pieces.append(pipeline.beats(features, tempi[-1], settings))
+        pieces.append(pipeline.beat_features(features, tempi[-1], settings))
     motion = [values for beats in pieces if (values := pace(beats)) is not None]
     if len(motion) < len(pieces):
         raise InputError("motion is what following is measured by, and features=clip has none; use a lite checkpoint")

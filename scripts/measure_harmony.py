@@ -22,9 +22,10 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.evaluation.report import bootstrap
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.harmony import HarmonyPlan, planned, wished
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.harmony import parse_chords
@@ -48,7 +49,7 @@ def measure_harmony(cfg: DictConfig) -> int:
     found: dict[str, list[float | None]] = {}
     chosen = pieces(cache, cfg.split, cfg.bars, cfg.songs)
     for index, piece in enumerate(tqdm(chosen, "songs", disable=None)):
-        request = Request(piece.beats, (cfg.seed, index))
+        request = Request(piece.features, (cfg.seed, index))
         for name, value in listened(composer, request, Key(5 * index % 12, bool(index % 2))):
             found.setdefault(name, []).append(value)
     rows = {name: summary([value for value in values if value is not None]) for name, values in found.items()}
@@ -60,8 +61,8 @@ def measure_harmony(cfg: DictConfig) -> int:
 
 def listened(composer: Composer, request: Request, key: Key) -> Iterator[tuple[str, float | None]]:
     """What was got of one piece's wishes, a name and a share each."""
-    beats = len(request.beats.visual)
-    plan = planned(request.beats, request.seed, composer.sections(request), key)
+    beats = len(request.features.visual)
+    plan = planned(request.features, request.seed, composer.sections(request), key)
     four = wished(parse_chords(WISHED), beats)
     in_key, over_four, free = (composed(composer, request, harmony) for harmony in (plan, four, None))
     yield "planned chords, asked and heard", plan.heard(in_key)

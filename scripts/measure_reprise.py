@@ -24,9 +24,10 @@ from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
 from diffbgm.evaluation.report import bootstrap
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.form import Section, sections
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
@@ -37,13 +38,13 @@ def measure_reprise(cfg: DictConfig) -> int:
     """Compose, compare, print."""
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     beats = BEATS_PER_SEGMENT * len(cfg.form)
-    long = [piece for piece in pieces(cache, cfg.split, beats // BEATS_PER_BAR) if len(piece.beats.valid) == beats]
+    long = [piece for piece in pieces(cache, cfg.split, beats // BEATS_PER_BAR) if len(piece.features.valid) == beats]
     if not long:
         raise InputError(f"no song of the split {cfg.split} is long enough for form={cfg.form}; give fewer letters")
     chosen = [long[i] for i in np.linspace(0, len(long) - 1, min(cfg.songs, len(long))).round().astype(int)]
     checkpoint, device = load_checkpoint(cfg.checkpoint), device_named(cfg.device)
     asked = list(cfg.reprises) if checkpoint.network.reference_condition else [None]
-    rows = {"the songs themselves": compared([(p.notes, sections("AB", len(p.beats.valid))) for p in chosen])}
+    rows = {"the songs themselves": compared([(p.notes, sections("AB", len(p.features.valid))) for p in chosen])}
     for reprise in asked:
         settings = compose_settings({**cfg.compose, "form": cfg.form, "reprise": reprise})
         dtype = autocast_dtype(cfg.precision, device)
@@ -52,7 +53,7 @@ def measure_reprise(cfg: DictConfig) -> int:
         )
         made = []
         for index, piece in enumerate(tqdm(chosen, f"reprise {reprise}", disable=None)):
-            request = Request(piece.beats, (cfg.seed, index))
+            request = Request(piece.features, (cfg.seed, index))
             *_, progress = composer.compose([request])
             made.append((composer.notes(progress.rolls[0]), composer.sections(request)))
         rows[f"reprise {reprise}"] = compared(made)

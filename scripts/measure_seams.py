@@ -25,8 +25,9 @@ from diffbgm.datasets.prepare import prepare
 from diffbgm.diffusion.longform import METHODS
 from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.evaluation.structure import fitness_of_notes, si_columns
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import chosen_sampler, device_named
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.key import pitch_class_weights
@@ -39,7 +40,7 @@ LINES = range(4, BARS, 4)  # bar lines at which windows of any method may meet
 def measure_seams(cfg: DictConfig) -> int:
     """Compose, measure, print."""
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
-    long = [piece for piece in pieces(cache, "val", BARS) if len(piece.beats.valid) == BARS * BEATS_PER_BAR]
+    long = [piece for piece in pieces(cache, "val", BARS) if len(piece.features.valid) == BARS * BEATS_PER_BAR]
     songs = [long[i] for i in np.linspace(0, len(long) - 1, min(cfg.segments, len(long))).round().astype(int)]
     checkpoint = load_checkpoint(cfg.checkpoint)
     found = {"real": [distances(song.notes) for song in songs]}
@@ -53,7 +54,7 @@ def measure_seams(cfg: DictConfig) -> int:
         )
         found[method] = []
         for index, song in enumerate(tqdm(songs, method, disable=None)):
-            *_, progress = composer.compose([Request(song.beats, (cfg.seed, index))])
+            *_, progress = composer.compose([Request(song.features, (cfg.seed, index))])
             found[method].append(distances(composer.notes(progress.rolls[0])))
     rows = {name: {key: mean_of(row[key] for row in values) for key in values[0]} for name, values in found.items()}
     for name, row in rows.items():

@@ -9,7 +9,7 @@ from attack_runner import Case
 from diffbgm.app.sample import FolderSettings
 from diffbgm.fields import Described, described
 from diffbgm.generation.settings import ComposeSettings, SampleSettings
-from diffbgm.training.settings import DataSettings, Run, Settings
+from diffbgm.training.settings import DataSettings, RunSettings, TrainerSettings
 
 NOT_IN_CONFIGS = ("sampler.", "data.limit")  # groups of their own, whose keys depend on the option
 
@@ -40,7 +40,11 @@ def settings_cases() -> Iterator[Case]:
     sample = {"videos": "v", "out": "o", "checkpoint": "{top}/tiny.safetensors"}
     train = {"experiment": "smoke", "out": "r", "data.cache": "dc"}
     tables = [("sample", sample, FolderSettings, ""), ("sample", sample, SampleSettings, "")]
-    tables += [("train", train, Settings, "trainer"), ("train", train, DataSettings, "data"), ("train", train, Run, "")]
+    tables += [
+        ("train", train, TrainerSettings, "trainer"),
+        ("train", train, DataSettings, "data"),
+        ("train", train, RunSettings, ""),
+    ]
     grouped = {entry.name for entry in described(ComposeSettings)}
     for command, given, table, prefix in tables:
         for setting in described(table, prefix):

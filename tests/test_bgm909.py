@@ -99,7 +99,7 @@ def test_shots_set_the_dynamic_window(tree: Path, tmp_path: Path) -> None:
     assert set(windows["train"].batch(0, 0).condition.window.tolist()) == {8}
     assert set(windows["val"].batch(0, 0).condition.window.tolist()) == {16}
     (piece,) = pieces(cache, "train")  # whole pieces know where the shots begin
-    assert np.flatnonzero(piece.beats.cut).tolist() == list(range(8, 64, 8))
+    assert np.flatnonzero(piece.features.cut).tolist() == list(range(8, 64, 8))
 
 
 def test_shot_files(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import torch
 from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.errors import InputError
-from diffbgm.generation.composer import Composer, ComposeSettings, Request
+from diffbgm.generation.composer import Composer, ComposeSettings
 from diffbgm.generation.form import common_theme, theme_of
 from diffbgm.generation.harmony import wished
+from diffbgm.generation.request import Request
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.config import checkpoint_config
 from diffbgm.models.network import build_network
@@ -212,7 +213,7 @@ def test_auto_sections_follow_what_is_seen(monkeypatch):
     visual[25:57] = 0.8
     cut[[25, 57]] = True
     machine = composer("auto")
-    parts = machine.sections(replace(wish, beats=replace(wish.beats, visual=visual, cut=cut)))
+    parts = machine.sections(replace(wish, features=replace(wish.features, visual=visual, cut=cut)))
     assert [(part.letter, part.beat, part.beats) for part in parts] == [("A", 0, 24), ("B", 24, 32), ("A", 56, 32)]
 
 

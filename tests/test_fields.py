@@ -13,9 +13,15 @@ from diffbgm.app.cli import configure
 from diffbgm.errors import InputError
 from diffbgm.fields import Described, check, described, field, plain
 from diffbgm.models.config import CheckpointConfig, SamplerConfig, SamplingConfig, ScheduleConfig
-from diffbgm.training.settings import DataSettings, Run, Settings, check_run
+from diffbgm.training.settings import DataSettings, RunSettings, TrainerSettings, check_run
 
-TABLES = {"trainer": Settings, "data": DataSettings, "": Run, "sampler": SamplerConfig, "sampling": SamplingConfig}
+TABLES = {
+    "trainer": TrainerSettings,
+    "data": DataSettings,
+    "": RunSettings,
+    "sampler": SamplerConfig,
+    "sampling": SamplingConfig,
+}
 TABLES |= {"schedule": ScheduleConfig, "checkpoint": CheckpointConfig}
 EVERY = [(table, setting) for name, table in TABLES.items() for setting in described(table, name)]
 NOT_VALUES = [{}, {"a": 1}, [[]], [{}], b"x", object, math.nan, math.inf, "\0", "x" * 5000, [None], [math.nan]]
@@ -127,7 +133,7 @@ def test_free_values_are_plain_and_end() -> None:
 def test_the_settings_of_a_run(setting: str) -> None:
     config = configure("train", ["experiment=smoke", setting])
     with pytest.raises(InputError) as caught:
-        check(Settings, config.trainer, "trainer")
+        check(TrainerSettings, config.trainer, "trainer")
         check_run(config)
     assert str(caught.value).startswith(f"{setting.partition('=')[0]}=")
 
@@ -135,5 +141,5 @@ def test_the_settings_of_a_run(setting: str) -> None:
 @pytest.mark.parametrize("experiment", ["smoke", "paper", "pop909_lite", "overfit_one", "window_dynamic"])
 def test_the_settings_that_come_along_are_right(experiment: str) -> None:
     config = configure("train", [f"experiment={experiment}", "out=runs/2024"])
-    check(Settings, config.trainer, "trainer")
+    check(TrainerSettings, config.trainer, "trainer")
     check_run(config)

@@ -11,7 +11,8 @@ import torch
 
 from diffbgm.app.cli import configure
 from diffbgm.app.train import train
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import ComposeSettings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.models.network import build_network
@@ -72,7 +73,7 @@ def test_the_shipped_checkpoint_composes_on_the_gpu_with_any_batching(dtype: tor
             torch.device("cuda"),
             dtype,
         )
-        *_, progress = composer.compose([Request(piece.beats, (0,))])
+        *_, progress = composer.compose([Request(piece.features, (0,))])
         rolls.append(progress.rolls[0])
     assert torch.isfinite(rolls[0]).all()
     same = ((rolls[0] > 0.5) == (rolls[1] > 0.5)).float().mean()

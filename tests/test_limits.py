@@ -21,7 +21,7 @@ from diffbgm.errors import InputError
 from diffbgm.evaluation import measure
 from diffbgm.evaluation.measure import measure_song
 from diffbgm.evaluation.report import _write_csv
-from diffbgm.evaluation.songs import Song
+from diffbgm.evaluation.songs import SongFile
 from diffbgm.files import alive, atomic, json_bytes, mark, staged, sweep, writable_folder, write_json
 from diffbgm.music.midi import read_midi
 from diffbgm.training import state as states
@@ -75,7 +75,7 @@ def test_large_midi_files_and_pipes(tmp_path: Path) -> None:
 
 def test_a_long_song_has_no_structure_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "fitness_of_midi", lambda *_: pytest.fail("it was computed"))
-    row = measure_song(Song("a", midi(tmp_path / "a.mid", 4, *note(), *note(8000))), ["structure"])
+    row = measure_song(SongFile("a", midi(tmp_path / "a.mid", 4, *note(), *note(8000))), ["structure"])
     assert set(row.values.values()) == {None}
     assert set(row.reasons.values()) == {"longer than 15 minutes"}
 

@@ -42,7 +42,7 @@ def test_notes_survive_the_file(folder: Path, notes: Notes, tempo: float) -> Non
     assert_same(score.notes, notes.without_overlaps())
     assert score.tempo == pytest.approx(tempo, rel=1e-5)
     assert set(score.meters) <= {4}
-    np.testing.assert_allclose(score.beats, np.arange(len(score.beats)) * 60 / tempo, rtol=1e-5)
+    np.testing.assert_allclose(score.beat_times, np.arange(len(score.beat_times)) * 60 / tempo, rtol=1e-5)
 
 
 @given(st.randoms(use_true_random=False), tables(steps=64, tracks=3))
@@ -104,8 +104,8 @@ def test_tempo_changes_inside_a_beat_keep_the_grid(tmp_path: Path) -> None:
     assert score.notes.onset.tolist() == [2 * i for i in range(12)]
     assert score.notes.duration.tolist() == [2] * 12
     # 700 ticks at 0.5 s a beat, 333 at 0.3 s, then 0.9 s: where beat 2 (tick 960) and beat 3 (tick 1440) fall
-    assert score.beats[2] == pytest.approx(700 / 480 * 0.5 + 260 / 480 * 0.3)
-    assert score.beats[3] == pytest.approx(700 / 480 * 0.5 + 333 / 480 * 0.3 + 407 / 480 * 0.9)
+    assert score.beat_times[2] == pytest.approx(700 / 480 * 0.5 + 260 / 480 * 0.3)
+    assert score.beat_times[3] == pytest.approx(700 / 480 * 0.5 + 333 / 480 * 0.3 + 407 / 480 * 0.9)
 
 
 def test_onset_and_end_go_to_the_nearest_step(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_meters_and_bar_lines(tmp_path: Path) -> None:
 def test_given_beats_replace_the_tempo_map(tmp_path: Path) -> None:
     path = save(tmp_path / "a.mid", [*note(60, 0, 480), *note(62, 0, 480), *note(64, 0, 480), *note(65, 960, 480)])
     beats = np.array([0.5, 1.0, 2.0])  # seconds; the file has a note every 0.5 s
-    score = read_midi(path, beats=beats, downbeats=np.array([0, 2]))
+    score = read_midi(path, beat_times=beats, downbeats=np.array([0, 2]))
     assert score.notes.pitch.tolist() == [62, 64, 65]  # the first note starts a beat before the grid
     assert score.notes.onset.tolist() == [0, 4, 10]  # 2.5 s is half a beat of 1 s past beat 2
     assert score.notes.duration.tolist() == [4, 2, 2]
@@ -143,7 +143,7 @@ def test_given_beats_replace_the_tempo_map(tmp_path: Path) -> None:
 def test_beats_that_do_not_increase_are_refused(tmp_path: Path) -> None:
     write_midi(SCALE, tmp_path / "a.mid")
     with pytest.raises(InputError, match="beats"):
-        read_midi(tmp_path / "a.mid", beats=np.array([0.0, 1.0, 1.0]))
+        read_midi(tmp_path / "a.mid", beat_times=np.array([0.0, 1.0, 1.0]))
 
 
 def test_drums_are_left_out_unless_asked_for(tmp_path: Path) -> None:

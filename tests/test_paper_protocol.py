@@ -19,7 +19,7 @@ from diffbgm.errors import InputError
 from diffbgm.evaluation.groove import gps
 from diffbgm.evaluation.paper_protocol import Imported, gps_paper, import_score, pche_paper
 from diffbgm.evaluation.pitch import pche
-from diffbgm.evaluation.songs import Song, find_songs
+from diffbgm.evaluation.songs import SongFile, find_songs
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
 
@@ -28,13 +28,13 @@ POP909 = os.environ.get("POP909_DIR")
 needs_pop909 = pytest.mark.skipif(POP909 is None, reason="POP909_DIR does not name POP909's folder")
 
 
-def paper_numbers(song: Song) -> tuple[float | None, float | None]:
+def paper_numbers(song: SongFile) -> tuple[float | None, float | None]:
     score = import_score(song.path)
     return pche_paper(score), gps_paper(score)
 
 
 @pytest.fixture(scope="module")
-def songs() -> dict[str, Song]:
+def songs() -> dict[str, SongFile]:
     return {song.name: song for song in find_songs(POP909) if song.name in NOTEBOOK}
 
 

@@ -31,14 +31,14 @@ def test_a_piece_is_its_segments_end_to_end(cache: Cache) -> None:
     found = pieces(cache, "val")
     assert [piece.song for piece in found] == sorted(cache.manifest["splits"]["val"])
     piece = found[0]
-    assert len(piece.beats.valid) == 80  # 20 bars
-    np.testing.assert_array_equal(piece.beats.cut, piece.beats.visual[:, STREAMS.index("cut")] > 0.5)
+    assert len(piece.features.valid) == 80  # 20 bars
+    np.testing.assert_array_equal(piece.features.cut, piece.features.visual[:, STREAMS.index("cut")] > 0.5)
     loader = SegmentLoader(cache, "val", 13)  # the 13 places where 8 bars fit into 20
     batch = loader.batch(0, 0)
     for bar in (0, 5, 12):
         beats = slice(4 * bar, 4 * bar + 32)
-        np.testing.assert_array_equal(piece.beats.visual[beats], batch.condition.visual[bar].numpy())
-        np.testing.assert_array_equal(piece.beats.language[beats], batch.condition.language[bar].numpy())
+        np.testing.assert_array_equal(piece.features.visual[beats], batch.condition.visual[bar].numpy())
+        np.testing.assert_array_equal(piece.features.language[beats], batch.condition.language[bar].numpy())
         np.testing.assert_array_equal(
             encode(piece.notes.window(16 * bar, 16 * bar + 128), 128), batch.roll[bar].numpy()
         )
@@ -46,10 +46,10 @@ def test_a_piece_is_its_segments_end_to_end(cache: Cache) -> None:
 
 def test_length_and_number_can_be_asked_for(cache: Cache) -> None:
     train = pieces(cache, "train", bars=12)
-    assert {len(piece.beats.visual) for piece in train} == {48}
+    assert {len(piece.features.visual) for piece in train} == {48}
     assert max(piece.notes.end for piece in train) <= 192
     assert [piece.song for piece in pieces(cache, "train", count=2)] == [train[0].song, train[-1].song]
-    assert {len(piece.beats.visual) for piece in pieces(cache, "train", bars=21)} == {80}  # songs have 20
+    assert {len(piece.features.visual) for piece in pieces(cache, "train", bars=21)} == {80}  # songs have 20
     with pytest.raises(InputError, match="bars=7 is less"):
         pieces(cache, "train", bars=7)
 

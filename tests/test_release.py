@@ -18,7 +18,8 @@ from diffbgm.diffusion.guidance import guided
 from diffbgm.diffusion.samplers import build_sampler, default_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
-from diffbgm.generation.composer import Composer, ComposeSettings, Request
+from diffbgm.generation.composer import Composer, ComposeSettings
+from diffbgm.generation.request import Request
 from diffbgm.models.checkpoint import Checkpoint, load_checkpoint
 from diffbgm.models.release import UNET, build_unet, import_release, published_shapes
 from diffbgm.models.unet import UNet

@@ -13,7 +13,7 @@ import pytest
 from diffbgm.app import record, sample
 from diffbgm.app.cli import run
 from diffbgm.app.record import ENDINGS, Ledger, differences, read_report, reports_in, write_summary
-from diffbgm.app.sample import Run, index
+from diffbgm.app.sample import FolderRun, index
 from diffbgm.app.stop import Stopped, stoppable, unexpected
 from diffbgm.errors import InputError
 from diffbgm.files import json_bytes, staged
@@ -77,12 +77,12 @@ def go(
     batch: int = 1,
     beside: bool = False,
     **made: Any,
-) -> Run:
+) -> FolderRun:
     out.mkdir(exist_ok=True)
     sources = find_sources(videos, out)
     ledger = Ledger(out, [source.path for source in sources], MADE | made, overwrite)
     ledger.check(source.name for source in sources)
-    job = Run(pipeline, Settings(), ledger, out.with_name("cache"), beside)  # type: ignore[arg-type]
+    job = FolderRun(pipeline, Settings(), ledger, out.with_name("cache"), beside)  # type: ignore[arg-type]
     job.videos(sources, batch)
     return job
 

@@ -4,9 +4,10 @@ import numpy as np
 import torch
 
 from diffbgm.diffusion.samplers import build_sampler
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.harmony import wished
 from diffbgm.generation.loading import find_checkpoint
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import ComposeSettings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.harmony import parse_chords

@@ -6,7 +6,7 @@ import torch
 from diffbgm.diffusion.longform import METHODS, Job, plan
 from diffbgm.diffusion.samplers import SeededNoise, build_sampler, default_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
-from diffbgm.generation.states import StateKeeper
+from diffbgm.generation.states import StateRecorder
 
 SCHEDULE = sqrt_linear()
 SAMPLER = build_sampler("ddim", 6, eta=1.0, clip=[0, 1])
@@ -17,11 +17,11 @@ def bent(x: torch.Tensor, t: torch.Tensor, rows: torch.Tensor | None = None) -> 
     return torch.sin(2 * x) + t.reshape(-1, 1, 1, 1) / 2000
 
 
-def kept(wishes: list[int], method: str = METHOD) -> StateKeeper:
-    keeper = StateKeeper(SAMPLER.timesteps(SCHEDULE), wishes)
+def kept(wishes: list[int], method: str = METHOD) -> StateRecorder:
+    recorder = StateRecorder(SAMPLER.timesteps(SCHEDULE), wishes)
     for progress in METHODS[method](bent, [Job(plan(128, method), (0,))], SAMPLER, SCHEDULE):
-        keeper.see(progress)
-    return keeper
+        recorder.see(progress)
+    return recorder
 
 
 @pytest.mark.parametrize("method", ["independent", "joint"])

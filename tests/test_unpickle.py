@@ -185,7 +185,7 @@ def laughs(levels: int) -> bytes:
 
 
 def test_small_files_do_not_stand_for_huge_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffbgm.datasets.unpickle.MOST_VALUES", 10_000)
+    monkeypatch.setattr("diffbgm.datasets.plain_pickle.MOST_VALUES", 10_000)
     assert "more than 10000 values" in held(tmp_path / "a.pickle", laughs(30))
     deep: list[Any] = []
     for _ in range(300):

@@ -6,7 +6,7 @@ For held-out songs' conditions, beside the songs themselves over the same bars: 
 rows and by segments, and the longest run of bars shared with a training song. For single segments: asked against
 got notes per beat, and the validation loss in bands of t. Writes beside the checkpoint NAME.card.json (every number,
 with 95 % bootstrap intervals), NAME.card.md (the tables of the model card) and NAME.card.png (three uncurated samples,
-seeds 0, 1 and 2, each for another held-out condition). A stopped run goes on with the songs that are missing in `out`.
+seeds 0, 1 and 2, each for another held-out condition). A stopped run resumes with the songs that are missing in `out`.
 """
 
 import json
@@ -37,6 +37,7 @@ from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.models.config import SAMPLING
 from diffbgm.models.denoiser import Denoiser
 from diffbgm.music.density import note_density, spearman
 from diffbgm.music.midi import write_midi
@@ -174,13 +175,17 @@ def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     return found
 
 
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
 def tables(card: dict[str, Any]) -> str:
     """The card's numbers as Markdown."""
     generated, real, how = card["generated"], card["real"], card["compose"]
     lines = [
         f"{card['songs']} held-out songs, at most {card['bars']} bars each, one piece for the conditions of each, seed "
-        f"{card['seed']}; {card['sampler']['name']} with {card['sampler']['steps']} steps, guidance "
-        f"{how['guidance']:g}, temperature {how['temperature']:g}, threshold {how['threshold']:g}, form {how['form']}. "
+        f"{card['seed']}; {card['sampler']['name']} with {card['sampler']['steps']} steps, "
+        f"{', '.join(f'{name} {_text(how[name])}' for name in SAMPLING)}. "
         "Means with 95 % bootstrap intervals over songs; real: the same bars of the songs themselves.",
         "",
         "| | real | generated | difference | the paper's model to its Real |",

@@ -1,7 +1,7 @@
 """Make the file that is shipped from a training run's: float16 weights and the sampling defaults chosen for it.
 
     diffbgm export runs/NAME/checkpoints/best.safetensors pretrained/NAME.safetensors \\
-        [--guidance 2] [--temperature 0.8] [--threshold 0.5] [--form AABA] [--note "2-core CPU, 95 minutes"]
+        [--guidance 2] [--form AABA] [--note "2-core CPU, 95 minutes"]
 """
 
 import argparse
@@ -10,25 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffbgm.errors import InputError
+from diffbgm.fields import described
 from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
-
-CHOSEN = ("guidance", "temperature", "threshold", "form")
+from diffbgm.models.config import SAMPLING, SamplingConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export; 1 and a sentence where the source is no checkpoint of ours."""
+    """Export; returns 1 and prints one sentence where the source is not a checkpoint of this project."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("--threshold", type=float, help="probability above which a cell is a note")
-    parser.add_argument("--guidance", type=float, help="scale of classifier-free guidance")
-    parser.add_argument("--temperature", type=float, help="below 1: surer of each cell (objective=x0_posterior)")
-    parser.add_argument("--form", help="letters such as AABA (model.unet.theme_condition), or free")
+    for setting in described(SamplingConfig):
+        if setting.name in SAMPLING:
+            parser.add_argument(f"--{setting.name}", type=setting.hint, help=setting.limits.help)
     parser.add_argument("--note", help="machine and time, kept in the file's metadata")
     options = parser.parse_args(arguments)
     try:
         checkpoint = load_checkpoint(options.source)
-        chosen = {name: value for name in CHOSEN if (value := getattr(options, name)) is not None}
+        chosen = {name: value for name in SAMPLING if (value := getattr(options, name)) is not None}
         config = checkpoint.config.plain()
         config["sampling"] |= chosen
         if options.note:

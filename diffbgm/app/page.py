@@ -68,7 +68,7 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Piece:
+class VideoEntry:
     """A video and its takes, the best first."""
 
     title: str
@@ -94,7 +94,7 @@ def write_page(reports: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[st
     parts = [groups[first : first + PER_PAGE] for first in range(0, len(groups), PER_PAGE)] or [[]]
     names = [path.name if k == 0 else f"{path.stem}-{k + 1}{path.suffix}" for k in range(len(parts))]
     for number, (name, part) in enumerate(zip(names, parts, strict=True)):
-        pieces = [_piece(group, path.parent) for group in part]
+        pieces = [_entry(group, path.parent) for group in part]
         text = _render(
             pieces, failed if number == len(parts) - 1 else (), total=len(groups), pages=names, page=number, embedded={}
         )
@@ -128,7 +128,7 @@ def write_single_page(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
             "share the folder, or make fewer variations"
         )
     embedded = {name: (_KINDS[Path(name).suffix], _base64(path.parent / name)) for name in names}
-    _write(path, _render([_piece(list(reports), path.parent)], (), 1, [path.name], 0, embedded))
+    _write(path, _render([_entry(list(reports), path.parent)], (), 1, [path.name], 0, embedded))
 
 
 def page_html(reports: Sequence[Mapping[str, Any]], out: Path, base: str, named: Path) -> str:
@@ -136,7 +136,7 @@ def page_html(reports: Sequence[Mapping[str, Any]], out: Path, base: str, named:
 
     Commands on it call that folder `named`; its title is the video's name.
     """
-    piece = replace(_piece(list(reports), out, base, named), title=Path(reports[0]["video"]).stem)
+    piece = replace(_entry(list(reports), out, base, named), title=Path(reports[0]["video"]).stem)
     return _render([piece], (), 1, ["index.html"], 0, {}, base)
 
 
@@ -149,7 +149,7 @@ def _base(name: str) -> str:
     return re.sub(r"\.take\d+$", "", name)
 
 
-def _piece(reports: list[Mapping[str, Any]], out: Path, base: str = HERE, named: Path | None = None) -> Piece:
+def _entry(reports: list[Mapping[str, Any]], out: Path, base: str = HERE, named: Path | None = None) -> VideoEntry:
     called = out if named is None else named
     takes = tuple(
         Take(
@@ -163,7 +163,7 @@ def _piece(reports: list[Mapping[str, Any]], out: Path, base: str = HERE, named:
         for report in reports
     )
     picture = poster(out / f"{takes[0].name}.mp4")
-    return Piece(_base(takes[0].name), takes, data_uri(picture, "image/jpeg") if picture else "")
+    return VideoEntry(_base(takes[0].name), takes, data_uri(picture, "image/jpeg") if picture else "")
 
 
 @lru_cache
@@ -180,7 +180,7 @@ def _environment() -> Environment:
 
 
 def _render(
-    pieces: Sequence[Piece],
+    pieces: Sequence[VideoEntry],
     failed: Sequence[Mapping[str, Any]],
     total: int,
     pages: Sequence[str],

@@ -50,7 +50,7 @@ def write_takes(
 
 
 def _write(music: Music, staging: Staging, stage: Stage) -> dict[str, Any]:
-    """All files of a take but the json, and what is to be told of it."""
+    """All files of a take except the JSON, and what the JSON will report."""
     seconds = {name: taken for name, taken in music.seconds.items()}
     length = max(round(music.duration), 1)  # seconds
 

@@ -1,7 +1,7 @@
 """Music for a folder of videos: what `python sample.py` and `diffbgm sample` do.
 
 Every video is a try of its own: whatever happens to one is reported, and the others go on. What lies finished in `out`
-is not made again, so that a run that was stopped goes on with the same command.
+is not made again, so that the same command resumes a run that was stopped.
 """
 
 import contextlib
@@ -79,7 +79,7 @@ def sample(cfg: DictConfig) -> int:
     ledger = Ledger(out, [*read, folder.checkpoint], record, folder.overwrite)
     ledger.check(source.name for source in sources)
     batch = folder.batch if isinstance(folder.batch, int) else GPU_BATCH if "cuda" in pipeline.about["device"] else 1
-    run = Run(pipeline, settings, ledger, Path(folder.cache), beside="cuda" in pipeline.about["device"])
+    run = FolderRun(pipeline, settings, ledger, Path(folder.cache), beside="cuda" in pipeline.about["device"])
     warm_up()
     code = 0
     try:
@@ -110,7 +110,7 @@ def index_folder(cfg: DictConfig) -> int:
 
 
 def index(out: Path, summary: dict[str, Any], page: str = "folder") -> None:
-    """Write the page of what lies in `out`. A page that cannot be made is reported: the music is there all the same."""
+    """Write the page of what lies in `out`. A page that cannot be made is reported: the music is there in any case."""
     try:
         reports = list(reports_in(out))
         write_page(reports, summary["failed"], out / "index.html")
@@ -122,7 +122,7 @@ def index(out: Path, summary: dict[str, Any], page: str = "folder") -> None:
         print(f"error: {unexpected(error, 'the page')}", file=sys.stderr)
 
 
-class Run:
+class FolderRun:
     """The videos of one process, one after the other or several together."""
 
     def __init__(

@@ -4,7 +4,7 @@
 
 Writes FOLDER/generated/SONG.mid and, over the same bars and through the same piano roll, FOLDER/real/SONG.mid, so that
 `evaluate.py generated=FOLDER/generated reference=FOLDER/real` compares like with like. A song that lies there from the
-same command before is not composed again: a stopped run goes on.
+same command before is not composed again: a stopped run resumes.
 """
 
 import json
@@ -21,8 +21,9 @@ from diffbgm.datasets.pieces import Piece, pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, writable_folder
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.midi import write_midi
@@ -53,7 +54,7 @@ def sample_songs(cfg: DictConfig) -> int:
             continue
         write_midi(through_roll(piece), real / f"{piece.song}.mid")
         write_midi(composed(composer, piece, (cfg.seed, index)), generated / f"{piece.song}.mid")
-        beats += len(piece.beats.valid)
+        beats += len(piece.features.valid)
     seconds = time.perf_counter() - begin
     print(f"{len(chosen)} songs in {out}, {beats} beats of them now, in {seconds:.0f} s")
     return 0
@@ -61,13 +62,13 @@ def sample_songs(cfg: DictConfig) -> int:
 
 def composed(composer: Composer, piece: Piece, seed: tuple[int, ...]) -> Notes:
     """Music for a piece's conditions."""
-    *_, progress = composer.compose([Request(piece.beats, seed)])
+    *_, progress = composer.compose([Request(piece.features, seed)])
     return composer.notes(progress.rolls[0])
 
 
 def through_roll(piece: Piece) -> Notes:
     """The song's own music as a piano roll gives it back: one velocity, one track, no overlaps."""
-    return decode(encode(piece.notes, 4 * len(piece.beats.valid)))
+    return decode(encode(piece.notes, 4 * len(piece.features.valid)))
 
 
 def claim(path: Path, identity: dict[str, Any]) -> None:

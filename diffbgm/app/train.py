@@ -22,7 +22,7 @@ from tqdm import tqdm
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
-from diffbgm.diffusion.objective import build_objective
+from diffbgm.diffusion.objective import build_objective, sampling_objective
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.fields import check
@@ -33,7 +33,7 @@ from diffbgm.models.network import DiffBGM, build_network, check_objective
 from diffbgm.training import state as states
 from diffbgm.training.lock import only_one
 from diffbgm.training.preview import Preview
-from diffbgm.training.settings import Settings, check_run
+from diffbgm.training.settings import TrainerSettings, check_run
 from diffbgm.training.trainer import Trainer
 from diffbgm.training.validation import Validation
 
@@ -42,14 +42,14 @@ STOPPED = 143  # exit code after SIGTERM, as a shell reports it
 
 def train(config: DictConfig) -> int:
     """Train as `config` (configs/train.yaml) says. 0 when the last step is reached, 143 after SIGTERM."""
-    settings = check(Settings, config.trainer, "trainer")
+    settings = check(TrainerSettings, config.trainer, "trainer")
     check_run(config)
     accelerator = build_accelerator(settings)
     with only_one(Path(config.out)) if accelerator.is_main_process else nullcontext():
         return _train(config, settings, accelerator)
 
 
-def _train(config: DictConfig, settings: Settings, accelerator: Accelerator) -> int:
+def _train(config: DictConfig, settings: TrainerSettings, accelerator: Accelerator) -> int:
     """The run, in a folder that no other process writes."""
     logging.basicConfig(level=logging.INFO if accelerator.is_main_process else logging.ERROR, format="%(message)s")
     out = Path(config.out)
@@ -63,7 +63,7 @@ def _train(config: DictConfig, settings: Settings, accelerator: Accelerator) -> 
     if config.init is not None:
         about["training"]["init"] = begin(network, config.init, out, about)
     schedule, how = sqrt_linear(**config.schedule).to(accelerator.device), config.sampling
-    sampled = build_objective(config.objective.name, schedule, how.temperature)
+    sampled = sampling_objective(config.objective.name, schedule, how)
     trainer = Trainer(
         settings=settings,
         accelerator=accelerator,
@@ -135,7 +135,7 @@ def unlike(source: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
     return [f"{key}={theirs}, here {ours}" for key, (theirs, ours) in pairs.items() if theirs != ours]
 
 
-def build_accelerator(settings: Settings) -> Accelerator:
+def build_accelerator(settings: TrainerSettings) -> Accelerator:
     """Devices, precision and processes as launcher and settings say. InputError where they do not go together."""
     share, rest = divmod(settings.batch_size, settings.accumulate)
     precision = settings.precision
@@ -166,7 +166,9 @@ def open_cache(data: DictConfig, accelerator: Accelerator) -> Cache:
     return Cache.open(path)
 
 
-def build_loader(config: DictConfig, cache: Cache, settings: Settings, accelerator: Accelerator) -> SegmentLoader:
+def build_loader(
+    config: DictConfig, cache: Cache, settings: TrainerSettings, accelerator: Accelerator
+) -> SegmentLoader:
     """Training batches of this process's share of the global batch."""
     return SegmentLoader(
         cache,
@@ -185,7 +187,7 @@ def build_loader(config: DictConfig, cache: Cache, settings: Settings, accelerat
     )
 
 
-def build_validation(config: DictConfig, caches: dict[str, Cache], settings: Settings) -> Validation:
+def build_validation(config: DictConfig, caches: dict[str, Cache], settings: TrainerSettings) -> Validation:
     """Fixed segments of every dataset, as they are. InputError where a dataset has features of other widths."""
     batches = {}
     for name, cache in caches.items():

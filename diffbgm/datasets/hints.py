@@ -26,7 +26,7 @@ class ThemeHint:
     partly: float = 0.15  # probability of being told of one stretch of beats only
 
     def __call__(self, rolls: np.ndarray, generators: Sequence[np.random.Generator]) -> np.ndarray:
-        """Theme (B, T, 16) of rolls (B, 2, S, P); zeros where it is not told."""
+        """Theme (B, T, 16) of rolls (B, 2, S, P); zeros where it is withheld."""
         harmony, groove, part, which, *ends = np.stack([generator.random(6) for generator in generators], axis=1)
         by_span = np.stack([harmony_of(rolls, span) for span in self.spans])
         chosen = np.searchsorted(np.cumsum(self.shares[:-1]), which, side="right")
@@ -44,7 +44,7 @@ class ThemeHint:
 
 @dataclass(frozen=True)
 class ReferenceHint:
-    """Which other segment of its song a training segment is told; shares are of those that are told one."""
+    """Which other segment of its song a training segment gets as a reference; shares are of those that get one."""
 
     told: float = 0.7  # probability of being told any
     twin: float = 0.5  # the most similar one
@@ -66,7 +66,7 @@ class ReferenceHint:
 
 
 def reference_planes(roll: np.ndarray, asked: float) -> np.ndarray:
-    """What a network is told (C + 1, S, P) of a passage (C, S, P) that the music shall be like; `asked`: how like."""
+    """The hint (C + 1, S, P) for a passage (C, S, P) that the music should resemble; `asked`: how closely."""
     return np.concatenate([roll, np.full((1, *roll.shape[1:]), asked, np.float32)]).astype(np.float32)
 
 

@@ -60,7 +60,7 @@ class MidiFolder:
         """One file. InputError where it is no MIDI file, is empty, or has no eight bars of 4/4 in a row."""
         path = self.root / song
         score = read_midi(path, drums=self.drums)
-        beats = len(score.beats)
+        beats = len(score.beat_times)
         downbeats = paired(score.downbeats, score.meters)
         starts = segment_starts(downbeats, beats)
         if len(starts) == 0 and len(score.downbeats) >= 8:

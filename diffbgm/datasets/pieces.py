@@ -20,7 +20,7 @@ class Piece:
 
     song: str
     notes: Notes  # from step 0
-    beats: BeatFeatures  # n beats, without the noise of training
+    features: BeatFeatures  # n beats, without the noise of training
 
 
 def pieces(cache: Cache, split: str, bars: int | None = None, count: int | None = None) -> list[Piece]:
@@ -43,9 +43,9 @@ def _spans(cache: Cache, split: str) -> Iterator[tuple[int, int, int]]:
     """(song, first beat, beats) of each piece."""
     segments = cache.segments(split)
     songs = np.asarray(cache.arrays["segment_song"])[segments]
-    beats = np.asarray(cache.arrays["segment_beat"], np.int64)[segments]
+    first_beats = np.asarray(cache.arrays["segment_beat"], np.int64)[segments]
     for song in np.unique(songs):
-        starts = beats[songs == song]
+        starts = first_beats[songs == song]
         runs = np.split(starts, np.flatnonzero(np.diff(starts) != BEATS_PER_BAR) + 1)
         longest = max(runs, key=len)
         yield int(song), int(longest[0]), int(longest[-1] - longest[0]) + BEATS_PER_SEGMENT

@@ -84,7 +84,7 @@ class Pop909:
         midi, beat_file, chord_file, key_file = _files(self._top() / song)
         times, downbeats = read_beats(beat_file)
         beats = len(times)
-        score = read_midi(midi, beats=times)
+        score = read_midi(midi, beat_times=times)
         notes = in_parts(score.notes, score.track_names)
         notes = notes.select(notes.onset < STEPS_PER_BEAT * beats)
         middles = _middles(times)

@@ -52,7 +52,7 @@ class Readings:
         place = self._place(name)
         assert place is not None, "there is a folder where readings are kept"
         if isinstance(reading, str):
-            arrays = {"reason": np.array(reading)}
+            arrays: dict[str, Any] = {"reason": np.array(reading)}
         else:
             arrays = dict(_flat(reading[0], "song."))
             arrays |= {} if reading[1] is None else dict(_flat(reading[1], "measures."))

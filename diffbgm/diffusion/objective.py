@@ -122,3 +122,15 @@ def build_objective(name: str, schedule: Schedule, temperature: float | None = N
 def _mean(cells: Tensor) -> Tensor:
     """(B, ...) -> (B,)"""
     return cells.flatten(1).mean(1)
+
+
+class Sampling(Protocol):
+    """Settings of sampling, as far as they decide how a prediction is read."""
+
+    @property
+    def temperature(self) -> float | None: ...
+
+
+def sampling_objective(name: str, schedule: Schedule, settings: Sampling) -> Objective:
+    """The objective of that name, read as these settings say. InputError as in `build_objective`."""
+    return build_objective(name, schedule, settings.temperature)

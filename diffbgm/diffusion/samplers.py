@@ -48,9 +48,9 @@ def ddpm(
         bar_t, bar_s = schedule.level(t), schedule.level(s)
         x0, _ = _predict(denoise, x, t, bar_t, clip)
         ratio = bar_t / bar_s
-        keep_x0 = math.sqrt(bar_s) * (1 - ratio) / (1 - bar_t)
-        keep_x = math.sqrt(ratio) * (1 - bar_s) / (1 - bar_t)
-        x = keep_x0 * x0 + keep_x * x
+        weight_x0 = math.sqrt(bar_s) * (1 - ratio) / (1 - bar_t)
+        weight_x = math.sqrt(ratio) * (1 - bar_s) / (1 - bar_t)
+        x = weight_x0 * x0 + weight_x * x
         if s is not None:
             x = x + math.sqrt((1 - bar_s) / (1 - bar_t) * (1 - ratio)) * noise().to(x)
         yield State(step, t, x, x0)
@@ -100,8 +100,8 @@ def dpm_solver_pp(
         h = 0.5 * (math.log(bar_s / (1 - bar_s)) - math.log(bar_t / (1 - bar_t)))
         target = x0 if earlier is None else x0 + 0.5 * h / earlier[1] * (x0 - earlier[0])
         decay = math.exp(-2 * h) if sde else math.exp(-h)
-        keep_x = math.sqrt((1 - bar_s) / (1 - bar_t)) * (math.exp(-h) if sde else 1.0)
-        x = keep_x * x + math.sqrt(bar_s) * (1 - decay) * target
+        weight_x = math.sqrt((1 - bar_s) / (1 - bar_t)) * (math.exp(-h) if sde else 1.0)
+        x = weight_x * x + math.sqrt(bar_s) * (1 - decay) * target
         if sde:
             x = x + math.sqrt((1 - bar_s) * (1 - decay)) * noise().to(x)
         earlier = x0, h

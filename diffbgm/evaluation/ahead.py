@@ -10,12 +10,12 @@ from pathlib import Path
 from diffbgm.errors import InputError
 from diffbgm.evaluation.measure import SLOW
 from diffbgm.evaluation.search import Searching, read_rows
-from diffbgm.evaluation.songs import Song, find_songs
+from diffbgm.evaluation.songs import SongFile, find_songs
 from diffbgm.evaluation.suite import Options, Progress, groups_of_songs, measured, sampled, wanted
 from diffbgm.video.features import cached
 from diffbgm.video.folder import find_sources
 
-Share = Callable[[Sequence[Song]], list[Song]]  # this process's part of some songs
+Share = Callable[[Sequence[SongFile]], list[SongFile]]  # this process's part of some songs
 
 
 def measure_ahead(folders: Sequence[Path], options: Options, share: Share, progress: Progress) -> tuple[int, list[str]]:
@@ -43,7 +43,7 @@ def measure_ahead(folders: Sequence[Path], options: Options, share: Share, progr
     return count, failed
 
 
-def _features(songs: Sequence[Song], options: Options, progress: Progress) -> list[str]:
+def _features(songs: Sequence[SongFile], options: Options, progress: Progress) -> list[str]:
     """Features of the songs' videos, where alignment is wanted; what failed."""
     if options.videos is None or options.extractor is None or not wanted(options, "alignment", options.videos):
         return []
@@ -58,7 +58,7 @@ def _features(songs: Sequence[Song], options: Options, progress: Progress) -> li
 
 
 def _tagger_rows(
-    songs: Sequence[Song], reference: Sequence[Song], options: Options, share: Share, progress: Progress
+    songs: Sequence[SongFile], reference: Sequence[SongFile], options: Options, share: Share, progress: Progress
 ) -> list[str]:
     """The tagger's rows of songs and their partners, where retrieval is wanted; what failed."""
     if not wanted(options, "retrieval", options.reference):

@@ -13,7 +13,7 @@ import numpy as np
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.rhythm import accents, volume
-from diffbgm.evaluation.songs import Song
+from diffbgm.evaluation.songs import SongFile
 from diffbgm.music.density import FEWEST_BEATS, note_density, rank, standardised
 from diffbgm.music.midi import Score
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
@@ -88,7 +88,7 @@ def p_value(songs: list[Aligned]) -> float:
 
 
 def align(
-    song: Song, video: Path, extractor: Extractor, cache: Path, rng: np.random.Generator
+    song: SongFile, video: Path, extractor: Extractor, cache: Path, rng: np.random.Generator
 ) -> dict[str, Aligned | None]:
     """The numbers of a song and its video, whose features must have named columns (features=lite).
 

@@ -101,11 +101,11 @@ def volume_figure(states: States, path: Path, which: str = "x", adv: AdvSettings
     figure = _figure(7.0, 1.35 * len(states.t) + 0.5)
     panels = figure.subplots(len(states.t), 1, sharex=True, squeeze=False)[:, 0]
     for panel, t, curve in zip(panels, states.t, states.curves(which), strict=True):
-        beats = np.arange(len(curve)) / STEPS_PER_BEAT
+        at = np.arange(len(curve)) / STEPS_PER_BEAT
         marked = accents(curve, adv.segments)
-        panel.fill_between(beats, curve, color=INK, alpha=0.15, linewidth=0)
-        panel.plot(beats, curve, color=INK, linewidth=0.8)
-        panel.plot(beats[marked], curve[marked], "v", color=ACCENT, markersize=4, label="accent")
+        panel.fill_between(at, curve, color=INK, alpha=0.15, linewidth=0)
+        panel.plot(at, curve, color=INK, linewidth=0.8)
+        panel.plot(at[marked], curve[marked], "v", color=ACCENT, markersize=4, label="accent")
         panel.set_ylim(0, 1.15 * max(float(curve.max(initial=0)), 1e-3))
         panel.set_xlim(0, len(curve) / STEPS_PER_BEAT)
         number = accent_distance_variance(marked, adv)

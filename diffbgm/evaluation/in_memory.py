@@ -9,7 +9,7 @@ from typing import Any
 from diffbgm.errors import InputError
 from diffbgm.evaluation.measure import GROUPS, OF_A_SONG, SLOW, Row, measure_song
 from diffbgm.evaluation.report import Summary, summarise
-from diffbgm.evaluation.songs import Song
+from diffbgm.evaluation.songs import SongFile
 from diffbgm.generation.music import Music
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
@@ -76,7 +76,7 @@ def _measured(piece: Measurable, name: str, groups: Sequence[str], names: set[st
             path = piece.save(Path(folder) / "music.mid")
         else:
             write_midi(piece, path := Path(folder) / "music.mid")
-        row = measure_song(Song(name, path), groups)
+        row = measure_song(SongFile(name, path), groups)
     if row.error is not None:
         raise InputError(row.error if isinstance(piece, str | Path) else "the music has no notes to evaluate")
     if FOLLOWING in names and isinstance(piece, Music):

@@ -19,7 +19,7 @@ from diffbgm.evaluation.paper_protocol import gps_paper, import_score, pche_pape
 from diffbgm.evaluation.pitch import musdr_h, pche
 from diffbgm.evaluation.rhythm import USUAL, AdvSettings, adv_columns
 from diffbgm.evaluation.segment import segment_numbers
-from diffbgm.evaluation.songs import Song
+from diffbgm.evaluation.songs import SongFile
 from diffbgm.evaluation.structure import COLUMNS, fitness_of_midi, si_columns
 from diffbgm.music.notes import Notes
 
@@ -92,7 +92,7 @@ class Row:
         self.reasons.update(dict.fromkeys(GROUPS[group], reason))
 
 
-def measure_song(song: Song, groups: Sequence[str], how: Measuring = USUALLY) -> Row:
+def measure_song(song: SongFile, groups: Sequence[str], how: Measuring = USUALLY) -> Row:
     """Everything in `groups` (of `OF_A_SONG`) for one song. A file that cannot be read becomes the row's error.
 
     Where the file can be read but a group fails on it (music21 has its own reader), that group alone has no numbers.
@@ -111,7 +111,7 @@ def measure_song(song: Song, groups: Sequence[str], how: Measuring = USUALLY) ->
     return row
 
 
-def _numbers(song: Song, notes: Notes, group: str, how: Measuring) -> Numbers:
+def _numbers(song: SongFile, notes: Notes, group: str, how: Measuring) -> Numbers:
     """The columns of one group."""
     cache = NumberCache(how.cache)
     if group == "exact":
@@ -121,7 +121,7 @@ def _numbers(song: Song, notes: Notes, group: str, how: Measuring) -> Numbers:
     if group == "rhythm":
         return adv_columns(notes, how.adv)
     if group == "structure":
-        if song.score.beats[-1] > LONGEST_STRUCTURE:
+        if song.score.beat_times[-1] > LONGEST_STRUCTURE:
             raise InputError(f"longer than {LONGEST_STRUCTURE / 60:g} minutes")
         identity = (
             "structure",
@@ -150,7 +150,7 @@ def odd_meter(meters: np.ndarray) -> str | None:
 
 
 def measure_songs(
-    songs: Sequence[Song], groups: Sequence[str], workers: int, how: Measuring = USUALLY
+    songs: Sequence[SongFile], groups: Sequence[str], workers: int, how: Measuring = USUALLY
 ) -> Generator[Row, None, None]:
     """`measure_song` for every song as each is finished, over `workers` processes; one process works in this one.
 

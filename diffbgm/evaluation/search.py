@@ -18,7 +18,7 @@ from diffbgm.evaluation.number_cache import NumberCache, code, font_identity, ve
 from diffbgm.evaluation.patches import PATCH_RANKS, patch_retrieval, song_rows
 from diffbgm.evaluation.report import Summary, retrieval_summaries
 from diffbgm.evaluation.retrieval import CANDIDATES, POOL, RANKS, Retrieval, retrieve, segments, segments_of
-from diffbgm.evaluation.songs import Song
+from diffbgm.evaluation.songs import SongFile
 from diffbgm.files import sha256
 from diffbgm.music.notes import Notes
 
@@ -49,10 +49,10 @@ class Search:
     """A retrieval metric. `run` raises InputError where it cannot be computed."""
 
     columns: tuple[str, ...]
-    run: Callable[[Sequence[Song], Sequence[Song], Searching, Progress], Found]
+    run: Callable[[Sequence[SongFile], Sequence[SongFile], Searching, Progress], Found]
 
 
-def search_rows(songs: Sequence[Song], reference: Sequence[Song], how: Searching, progress: Progress) -> Found:
+def search_rows(songs: Sequence[SongFile], reference: Sequence[SongFile], how: Searching, progress: Progress) -> Found:
     """P@K of 3-second rows; songs without a partner of their name take no part."""
     both = {song.name for song in songs} & {song.name for song in reference}
     if not both:
@@ -67,7 +67,7 @@ def search_rows(songs: Sequence[Song], reference: Sequence[Song], how: Searching
 
 
 def read_rows(
-    songs: Sequence[Song], how: Searching, progress: Progress, label: str
+    songs: Sequence[SongFile], how: Searching, progress: Progress, label: str
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tagger's rows of songs by name, from the cache where they are there, and why some have none."""
     network = load_musicnn(how.musicnn)
@@ -89,7 +89,9 @@ def read_rows(
     return rows, failed
 
 
-def search_segments(songs: Sequence[Song], reference: Sequence[Song], how: Searching, progress: Progress) -> Found:
+def search_segments(
+    songs: Sequence[SongFile], reference: Sequence[SongFile], how: Searching, progress: Progress
+) -> Found:
     """P@K of 8-bar segments, against drawn candidates and against all."""
     network = load_musicnn(how.musicnn)
     names = {song.name for song in reference}
@@ -103,7 +105,7 @@ def search_segments(songs: Sequence[Song], reference: Sequence[Song], how: Searc
     return Found(metrics, _too_few(drawn, "segments"))
 
 
-def _first(reference: Sequence[Song], partners: set[str]) -> Iterator[tuple[str, Notes]]:
+def _first(reference: Sequence[SongFile], partners: set[str]) -> Iterator[tuple[str, Notes]]:
     """The reference songs that make up the first 500 segments, and the partners; unreadable ones are passed over."""
     count = 0
     for song in reference:

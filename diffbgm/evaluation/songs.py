@@ -1,4 +1,4 @@
-"""Which songs a folder holds, and how each is read: anyone's folders of MIDI, or POP909 as it is published."""
+"""Which songs a folder holds and how each is read: any folder of MIDI files, or POP909 as published."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,7 @@ from diffbgm.music.midi import Score, read_midi
 
 
 @dataclass(frozen=True)
-class Song:
+class SongFile:
     """A MIDI file and the name it goes by: the file's name without ending."""
 
     name: str
@@ -22,11 +22,11 @@ class Song:
 
         Raises InputError where it cannot be read or has no pitched notes.
         """
-        beats = self.path.with_name("beat_midi.txt")
-        return read_midi(self.path, beats=beat_table(beats)[:, 0] if beats.is_file() else None)
+        table = self.path.with_name("beat_midi.txt")
+        return read_midi(self.path, beat_times=beat_table(table)[:, 0] if table.is_file() else None)
 
 
-def find_songs(folder: str | Path) -> list[Song]:
+def find_songs(folder: str | Path) -> list[SongFile]:
     """The `*.mid` and `*.midi` of a folder, sorted by name: POP909's `NNN/NNN.mid`, or else at any depth.
 
     A song goes by its file's name, and where several files have that name by its path with dots for slashes. Hidden
@@ -49,9 +49,9 @@ def find_songs(folder: str | Path) -> list[Song]:
     folders: dict[str, set[Path]] = {}
     for path in shown:
         folders.setdefault(path.stem, set()).add(path.parent)
-    songs: dict[str, Song] = {}
+    songs: dict[str, SongFile] = {}
     for path in shown:
         single = len(folders[path.stem]) == 1
         name = path.stem if single else ".".join(path.with_suffix("").parts)
-        songs[name] = Song(name, folder / path)
+        songs[name] = SongFile(name, folder / path)
     return [songs[name] for name in sorted(songs)]

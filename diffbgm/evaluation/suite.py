@@ -1,4 +1,4 @@
-"""One run, evaluated: which metrics are possible with what was given, all of them, and what was left out and why."""
+"""A folder of music, evaluated: every metric that is possible with what was given, what was left out, and why."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ from diffbgm.evaluation.report import Evaluation, Summary, summarise, unknown, w
 from diffbgm.evaluation.rhythm import USUAL, AdvSettings
 from diffbgm.evaluation.search import SEARCHES, Searching
 from diffbgm.evaluation.segment_features import windows
-from diffbgm.evaluation.songs import Song, find_songs
+from diffbgm.evaluation.songs import SongFile, find_songs
 from diffbgm.extras import lacking
 from diffbgm.music.notes import Notes
 from diffbgm.video.features import Extractor
@@ -54,8 +54,8 @@ class Options:
 
 
 @dataclass
-class Run:
-    """What is collected while a run is evaluated."""
+class Findings:
+    """Rows, summaries and remarks, as they come in."""
 
     rows: list[Row]
     metrics: dict[str, Summary] = field(default_factory=dict)
@@ -80,26 +80,26 @@ def evaluate_run(
     songs = find_songs(generated)
     reference = find_songs(options.reference) if options.reference is not None else []
     rows = measured(songs, groups, options, progress, generated.name, finished)
-    run = Run(rows)
-    run.missing += [f"{row.song} ({row.error})" for row in rows if row.error is not None]
-    run.missing += [f"{group} of {row.song} ({why})" for row in rows for group, why in row.failed.items()]
+    findings = Findings(rows)
+    findings.missing += [f"{row.song} ({row.error})" for row in rows if row.error is not None]
+    findings.missing += [f"{group} of {row.song} ({why})" for row in rows for group, why in row.failed.items()]
     if odd := [f"{row.song} ({row.meter} quarter notes a bar)" for row in rows if row.meter is not None]:
-        run.notes.append(f"not in 4/4, measured in bars of four quarter notes all the same: {_names(odd)}")
+        findings.notes.append(f"not in 4/4, measured in bars of four quarter notes all the same: {_names(odd)}")
     readable = [song for song, row in zip(songs, rows, strict=True) if row.error is None]
-    run.metrics.update(summarise(rows, options.seed))
+    findings.metrics.update(summarise(rows, options.seed))
     for group in left_out:
-        _leave_out(run, GROUPS[group], str(reason))
-    _alignment(run, readable, options, progress)
-    _copies(run, readable, options, progress)
-    _judges(run, readable, reference, options, progress)
-    _retrieval(run, readable, reference, options, progress)
+        _leave_out(findings, GROUPS[group], str(reason))
+    _alignment(findings, readable, options, progress)
+    _copies(findings, readable, options, progress)
+    _judges(findings, readable, reference, options, progress)
+    _retrieval(findings, readable, reference, options, progress)
     if real is None:
-        real = _reference(run, reference, groups, options, progress)
+        real = _reference(findings, reference, groups, options, progress)
     if options.metrics is not None:
-        run.missing += [
-            f"{name}: {summary['reason']}" for name, summary in run.metrics.items() if summary["mean"] is None
+        findings.missing += [
+            f"{name}: {summary['reason']}" for name, summary in findings.metrics.items() if summary["mean"] is None
         ]
-    return Evaluation(rows, run.metrics, real, tuple(run.notes)), run.missing
+    return Evaluation(rows, findings.metrics, real, tuple(findings.notes)), findings.missing
 
 
 def groups_of_songs(options: Options) -> tuple[list[str], tuple[str, ...], str | None]:
@@ -113,7 +113,7 @@ def groups_of_songs(options: Options) -> tuple[list[str], tuple[str, ...], str |
 
 
 def measured(
-    songs: Sequence[Song],
+    songs: Sequence[SongFile],
     groups: Sequence[str],
     options: Options,
     progress: Progress,
@@ -134,18 +134,18 @@ def wanted(options: Options, group: str, given: object) -> bool:
     return group in options.metrics if options.metrics is not None else given is not None
 
 
-def _leave_out(run: Run, names: Sequence[str], reason: str) -> None:
-    run.metrics.update({name: unknown(reason) for name in names})
+def _leave_out(findings: Findings, names: Sequence[str], reason: str) -> None:
+    findings.metrics.update({name: unknown(reason) for name in names})
 
 
-def _alignment(run: Run, songs: Sequence[Song], options: Options, progress: Progress) -> None:
+def _alignment(findings: Findings, songs: Sequence[SongFile], options: Options, progress: Progress) -> None:
     if not wanted(options, "alignment", options.videos):
         return
     if options.videos is None or options.extractor is None:
-        _leave_out(run, GROUPS["alignment"], "no videos were given; add videos=FOLDER")
+        _leave_out(findings, GROUPS["alignment"], "no videos were given; add videos=FOLDER")
         return
     videos = {source.name: source.path for source in find_sources(options.videos)}
-    rows = {row.song: row for row in run.rows}
+    rows = {row.song: row for row in findings.rows}
     found: dict[str, list[Aligned]] = {name: [] for name in GROUPS["alignment"]}
     without = [song.name for song in songs if song.name not in videos]
     paired = [song for song in songs if song.name in videos]
@@ -154,28 +154,28 @@ def _alignment(run: Run, songs: Sequence[Song], options: Options, progress: Prog
             rng = np.random.default_rng((options.seed, number))
             numbers = align(song, videos[song.name], options.extractor, options.cache, rng)
         except InputError as error:
-            run.notes.append(f"alignment of {song.name}: {error}")
-            run.missing.append(f"alignment of {song.name} ({error})")
+            findings.notes.append(f"alignment of {song.name}: {error}")
+            findings.missing.append(f"alignment of {song.name} ({error})")
             continue
         rows[song.name].add({name: None if value is None else value.value for name, value in numbers.items()})
         for name, value in numbers.items():
             if value is not None:
                 found[name].append(value)
     if without:
-        run.notes.append(f"no video of that name for {_names(without)}")
-    summaries = summarise(run.rows, options.seed)
+        findings.notes.append(f"no video of that name for {_names(without)}")
+    summaries = summarise(findings.rows, options.seed)
     for name, songs_found in found.items():
         if songs_found:
-            run.metrics[name] = with_chance(summaries[name], songs_found)
+            findings.metrics[name] = with_chance(summaries[name], songs_found)
         else:
-            _leave_out(run, [name], summaries.get(name, unknown("no video has the name of a song"))["reason"])
+            _leave_out(findings, [name], summaries.get(name, unknown("no video has the name of a song"))["reason"])
 
 
-def _copies(run: Run, songs: Sequence[Song], options: Options, progress: Progress) -> None:
+def _copies(findings: Findings, songs: Sequence[SongFile], options: Options, progress: Progress) -> None:
     if not wanted(options, "copies", options.training):
         return
     if options.training is None:
-        _leave_out(run, GROUPS["copies"], "no training music was given; add training=FOLDER")
+        _leave_out(findings, GROUPS["copies"], "no training music was given; add training=FOLDER")
         return
     known: list[tuple[str, Notes]] = []
     unreadable = []
@@ -186,15 +186,17 @@ def _copies(run: Run, songs: Sequence[Song], options: Options, progress: Progres
         except InputError:
             unreadable.append(song.name)
     collection = Collection(known)
-    rows = {row.song: row for row in run.rows}
+    rows = {row.song: row for row in findings.rows}
     for song in songs:
         rows[song.name].add({"copied_bars": float(collection.longest_copy(song.score.notes).bars)})
     if unreadable:
-        run.notes.append(f"training music that could not be read: {_names(unreadable)}")
-    run.metrics.update({"copied_bars": summarise(run.rows, options.seed)["copied_bars"]})
+        findings.notes.append(f"training music that could not be read: {_names(unreadable)}")
+    findings.metrics.update({"copied_bars": summarise(findings.rows, options.seed)["copied_bars"]})
 
 
-def _judges(run: Run, songs: Sequence[Song], reference: Sequence[Song], options: Options, progress: Progress) -> None:
+def _judges(
+    findings: Findings, songs: Sequence[SongFile], reference: Sequence[SongFile], options: Options, progress: Progress
+) -> None:
     """Generated against real music as a whole: the songs' own partners, or, where none has one, a sample of them."""
     asked = [group for group in JUDGES if wanted(options, group, options.reference)]
     if not asked:
@@ -213,15 +215,15 @@ def _judges(run: Run, songs: Sequence[Song], reference: Sequence[Song], options:
             if not reference:
                 raise InputError("no reference music was given; add reference=FOLDER")
             if group == "overlap":
-                run.metrics.update(judge_overlap(generated, real, training, options.seed))
+                findings.metrics.update(judge_overlap(generated, real, training, options.seed))
             else:
-                run.metrics.update(judge_two_sample(generated, real, options.seed))
+                findings.metrics.update(judge_two_sample(generated, real, options.seed))
         except InputError as error:
-            _leave_out(run, JUDGES[group], str(error))
-            run.notes.append(f"{group} was left out: {error}")
+            _leave_out(findings, JUDGES[group], str(error))
+            findings.notes.append(f"{group} was left out: {error}")
 
 
-def _read(songs: Sequence[Song], what: str, progress: Progress) -> dict[str, list[Notes]]:
+def _read(songs: Sequence[SongFile], what: str, progress: Progress) -> dict[str, list[Notes]]:
     """The 8-bar segments of the songs that can be read, by name."""
     found: dict[str, list[Notes]] = {}
     for song in progress(songs, len(songs), what):
@@ -231,7 +233,7 @@ def _read(songs: Sequence[Song], what: str, progress: Progress) -> dict[str, lis
 
 
 def _retrieval(
-    run: Run, songs: Sequence[Song], reference: Sequence[Song], options: Options, progress: Progress
+    findings: Findings, songs: Sequence[SongFile], reference: Sequence[SongFile], options: Options, progress: Progress
 ) -> None:
     """P@K and mean rank against the reference songs of the same names, by rows and by segments."""
     asked = [name for name in SEARCHES if wanted(options, name, options.reference)]
@@ -240,9 +242,9 @@ def _retrieval(
     names = {song.name for song in reference}
     without = [song.name for song in songs if song.name not in names]
     if reference and without:
-        run.notes.append(f"no reference has the name of {_names(without)}: left out of retrieval")
+        findings.notes.append(f"no reference has the name of {_names(without)}: left out of retrieval")
         if options.metrics is not None:
-            run.missing.append(f"retrieval of {_names(without)} (no reference of that name)")
+            findings.missing.append(f"retrieval of {_names(without)} (no reference of that name)")
     how = Searching(options.musicnn, options.soundfont, options.numbers, options.repeated_rows, options.seed)
     for name in asked:
         search = SEARCHES[name]
@@ -251,15 +253,15 @@ def _retrieval(
                 raise InputError("no reference music was given; add reference=FOLDER")
             found = search.run(songs, reference, how, progress)
         except InputError as error:
-            _leave_out(run, search.columns, str(error))
-            run.notes.append(f"{name} was left out: {error}")
+            _leave_out(findings, search.columns, str(error))
+            findings.notes.append(f"{name} was left out: {error}")
             continue
-        run.metrics.update(found.metrics)
-        run.notes += found.notes
+        findings.metrics.update(found.metrics)
+        findings.notes += found.notes
 
 
 def _reference(
-    run: Run, reference: Sequence[Song], groups: Sequence[str], options: Options, progress: Progress
+    findings: Findings, reference: Sequence[SongFile], groups: Sequence[str], options: Options, progress: Progress
 ) -> dict[str, Summary] | None:
     """The reference's own numbers: the slow ones of a seeded sample of songs, the others of all."""
     if not reference:
@@ -272,11 +274,11 @@ def _reference(
         if asked and part:
             rows += measured(part, asked, options, progress, f"reference, {' '.join(asked)}")
     if unread := sorted({row.song for row in rows if row.error is not None}):
-        run.notes.append(f"reference songs that could not be read: {_names(unread)}")
+        findings.notes.append(f"reference songs that could not be read: {_names(unread)}")
     return summarise(rows, options.seed)
 
 
-def sampled(reference: Sequence[Song], options: Options) -> list[Song]:
+def sampled(reference: Sequence[SongFile], options: Options) -> list[SongFile]:
     """Songs drawn from the reference with the run's seed, in their order."""
     order = np.random.default_rng(options.seed).permutation(len(reference))[: options.reference_sample]
     return [reference[i] for i in np.sort(order)]

@@ -135,7 +135,7 @@ def _shown(rolls: Tensor, by: int = 0) -> Tensor:
 
 @torch.no_grad()
 def _judged(judge: Judge, song: Tensor, generated: bool) -> list[bool]:
-    """Whether each segment of a song is told rightly."""
+    """Whether each segment of a song is classified correctly."""
     return [bool(found) for found in (judge(_shown(_windows([song], STEPS_PER_SEGMENT))) > 0) == generated]
 
 

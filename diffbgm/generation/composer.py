@@ -9,17 +9,15 @@ Shape legend: N beats of a piece, K windows of 32 beats, L = 4 N steps, P pitche
 
 import copy
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffbgm.datasets.batch import Condition
-from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.longform import METHODS, Job, Plan, Progress, chunked, plan
-from diffbgm.diffusion.objective import build_objective
+from diffbgm.diffusion.objective import sampling_objective
 from diffbgm.diffusion.samplers import Sampler, sample_number, stored_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
@@ -39,6 +37,7 @@ from diffbgm.generation.form import (
     theme_of,
 )
 from diffbgm.generation.harmony import HarmonyPlan, planned
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import PLAN, ComposeSettings
 from diffbgm.generation.threads import side_by_side
 from diffbgm.generation.told import Told, all_told, cut_condition, in_chords
@@ -55,34 +54,6 @@ from diffbgm.video.windows import dynamic_windows
 
 LONGFORM = "joint"  # where nothing else is said
 REPRISE = 0.7  # how like the first time sections of one letter are asked to be, unless said otherwise
-SKETCH = 1_000_003  # tells the noise of a section's sketch from that of the piece's windows
-
-
-@dataclass(frozen=True)
-class Request:
-    """One piece to compose."""
-
-    beats: BeatFeatures
-    seed: tuple[int, ...]  # the piece's noise depends on this alone
-    known: Known | None = None  # music to keep: roll and mask (C, L, P)
-    harmony: HarmonyPlan | None = None  # chords to be composed in
-
-    def section(self, part: Section) -> "Request":
-        """One section of it as a piece of its own; its chords are told by the piece."""
-        return Request(self.beats[part.span], (*self.seed, SKETCH, part.beat), self._known(part))
-
-    def chords(self) -> np.ndarray | None:
-        """What the chords ask of every beat, (N, 12)."""
-        return None if self.harmony is None else self.harmony.plane(len(self.beats.visual))
-
-    def holds(self, part: Section) -> bool:
-        """Whether some of the music to keep lies in a section."""
-        known = self._known(part)
-        return known is not None and bool(known.mask.any())
-
-    def _known(self, part: Section) -> Known | None:
-        steps = slice(part.beat * STEPS_PER_BEAT, part.span.stop * STEPS_PER_BEAT)
-        return None if self.known is None else self.known.cut(steps)
 
 
 class Composer:
@@ -125,16 +96,12 @@ class Composer:
         """Take settings on, with the checkpoint's own where they leave it open; InputError where they do not fit it."""
         config, themes = self.config, self.network.theme_condition
         defaults = config.sampling
-        usual = defaults.form if themes else FREE
-        self.settings = replace(
-            settings,
-            guidance=_first(settings.guidance, sampler.guidance, defaults.guidance),
-            longform=_first(settings.longform, sampler.longform, LONGFORM),
-            threshold=defaults.threshold if settings.threshold is None else settings.threshold,
-            window=config.window if settings.window is None else settings.window,
-            temperature=defaults.temperature if settings.temperature is None else settings.temperature,
-            form=usual if settings.form is None else settings.form,
-            reprise=REPRISE if settings.reprise is None and self.network.reference_condition else settings.reprise,
+        published = {"guidance": sampler.guidance, "longform": sampler.longform}
+        self.settings = settings.completed(
+            vars(defaults)
+            | {"longform": LONGFORM, "window": config.window, "form": defaults.form if themes else FREE}
+            | ({"reprise": REPRISE} if self.network.reference_condition else {})
+            | {name: value for name, value in published.items() if value is not None}
         )
         self._asked_form = settings.form
         check_form(self.form)
@@ -152,7 +119,7 @@ class Composer:
         self.sampler = sampler
         self.schedule = sqrt_linear(**vars(config.schedule))
         sampler.timesteps(self.schedule)  # refuses what the schedule does not have, before any work
-        self.objective = build_objective(config.objective, self.schedule, self.settings.temperature)
+        self.objective = sampling_objective(config.objective, self.schedule, self.settings)
 
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
         """Generate all pieces together, a step at a time; the last yielded rolls are the music.
@@ -167,7 +134,7 @@ class Composer:
     def harmony(self, request: Request) -> HarmonyPlan | None:
         """The chords that a piece is composed in: its own, or, with harmony=plan, planned ones; None for neither."""
         if request.harmony is None and self.settings.harmony == PLAN:
-            return planned(request.beats, request.seed, self.sections(request), None)
+            return planned(request.features, request.seed, self.sections(request), None)
         if request.harmony is not None and not self.network.theme_condition:
             raise InputError("chords need a network with theme_condition, which this is not; leave chords= out")
         return request.harmony
@@ -177,8 +144,8 @@ class Composer:
 
         InputError where the form that was asked for has more letters than the piece has sections.
         """
-        beats = len(request.beats.visual)
-        own = self.sections_of(request.beats)
+        beats = len(request.features.visual)
+        own = self.sections_of(request.features)
         if self._asked_form not in (None, FREE, AUTO) and len(self.form) > len(own):
             raise InputError(
                 f"form={self.form} has {len(self.form)} letters, but the piece has {len(own)} sections of eight bars; "
@@ -186,22 +153,22 @@ class Composer:
             )
         return own if beats > BEATS_PER_SEGMENT and not all(map(request.holds, own)) else []
 
-    def sections_of(self, beats: BeatFeatures) -> list[Section]:
+    def sections_of(self, features: BeatFeatures) -> list[Section]:
         """The sections that a piece for these beats has, were none of it kept; none without a form."""
         if self.form == FREE:
             return []
         if self.form != AUTO and not self.network.reference_condition:
-            return sections(self.form, len(beats.visual))
-        starts = starts_at_cuts(beats.cut)
-        return lettered(letters_of(looks(beats), starts) if self.form == AUTO else self.form, starts)
+            return sections(self.form, len(features.visual))
+        starts = starts_at_cuts(features.cut)
+        return lettered(letters_of(looks(features), starts) if self.form == AUTO else self.form, starts)
 
     def _together(self, requests: Sequence[Request], told: Sequence[Told], longform: str) -> Iterator[Progress]:
-        """Pieces with what is told of their beats."""
+        """Generate pieces with the hints about their beats."""
         pieces, parts = [], []
         for request, own in zip(requests, told, strict=True):
-            piece_plan = plan(STEPS_PER_BEAT * len(request.beats.visual), longform, self.network.planes)
+            piece_plan = plan(STEPS_PER_BEAT * len(request.features.visual), longform, self.network.planes)
             pieces.append(Job(piece_plan, request.seed, request.known))
-            parts.append(self._encode(request.beats, piece_plan, own))
+            parts.append(self._encode(request.features, piece_plan, own))
         yield from self._generate(Encoded.concatenate(parts), pieces, longform)
 
     def _sketches(self, requests: Sequence[Request]) -> Generator[Progress, None, list[dict[str, np.ndarray]]]:
@@ -234,7 +201,7 @@ class Composer:
         """What each piece is told: the themes of its sections and its chords, and passages to be like."""
         told = []
         for request, rolls in zip(requests, sketches, strict=True):
-            beats, chords = len(request.beats.visual), request.chords()
+            beats, chords = len(request.features.visual), request.chords()
             own = [part for part in self.sections(request) if not request.holds(part)]
             theme, reference = None, None
             if rolls or chords is not None:
@@ -246,7 +213,7 @@ class Composer:
         return self._filled(told, requests)
 
     def _filled(self, told: Sequence[Told], requests: Sequence[Request]) -> list[Told]:
-        return all_told(told, [len(request.beats.visual) for request in requests], self.network.planes)
+        return all_told(told, [len(request.features.visual) for request in requests], self.network.planes)
 
     @property
     def longform(self) -> str:
@@ -287,7 +254,7 @@ class Composer:
 
     def calls(self, request: Request) -> int:
         """How many times `compose` will yield for a request on its own."""
-        windows = plan(STEPS_PER_BEAT * len(request.beats.visual), self.longform).count
+        windows = plan(STEPS_PER_BEAT * len(request.features.visual), self.longform).count
         letters = len(first_sections(self.sections(request)))
         walks = min(letters, 2) + (windows if self.longform == "outpaint" else 1)
         return len(self.sampler.timesteps(self.schedule)) * walks
@@ -305,16 +272,11 @@ class Composer:
         return np.pad(cells, [(0, 0), (0, STEPS_PER_SEGMENT - cells.shape[1]), (0, 0)])
 
     @torch.no_grad()
-    def _encode(self, beats: BeatFeatures, piece_plan: Plan, told: Told) -> Encoded:
+    def _encode(self, features: BeatFeatures, piece_plan: Plan, told: Told) -> Encoded:
         starts = np.array([start // STEPS_PER_BEAT for start in piece_plan.starts])
         if self.settings.window == "dynamic":
-            window = dynamic_windows(beats.cut, starts)
+            window = dynamic_windows(features.cut, starts)
         else:
             window = np.full(len(starts), self.settings.window)
-        condition = cut_condition(beats, starts, window, told)
+        condition = cut_condition(features, starts, window, told)
         return self.network.encode(condition.to(self.device))
-
-
-def _first(*choices: Any) -> Any:
-    """The first choice that is not None; None where all are."""
-    return next((choice for choice in choices if choice is not None), None)

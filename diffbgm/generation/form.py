@@ -23,7 +23,7 @@ from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT
 from diffbgm.music.theme import HARMONY, THEME_WIDTH, groove_of, harmony_of
 
 FREE, AUTO = "free", "auto"  # no form; one from the shots
-CONTINUED = "-"  # in the place of a letter: as the section before goes on
+CONTINUED = "-"  # in place of a letter: the section before continues
 FIGURE = 0.3  # how like the section before a continued one is asked to be: its figure, not its tune
 CHORD_BEATS = 2  # over which a section's harmony is taken
 SHORTEST = BEATS_PER_SEGMENT // 2  # beats of a section that a cut ends
@@ -146,7 +146,7 @@ def references(parts: list[Section], sketches: Mapping[str, np.ndarray], beats: 
 
 
 def _led(parts: list[Section]) -> Iterator[tuple[Section, str]]:
-    """Each section with the letter whose sketch it is told; a continued one after none is passed over."""
+    """Each section with the letter whose sketch is its hint; a continuation with nothing before it is skipped."""
     letter = CONTINUED
     for part in parts:
         letter = letter if part.letter == CONTINUED else part.letter

@@ -1,4 +1,4 @@
-"""The chords of a piece, decided before its notes: those that are wished for, or a plan in a key."""
+"""The chords of a piece, decided before its notes: those that were asked for, or a plan in a key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def wished(chords: Sequence[Chord], beats: int) -> HarmonyPlan:
     return HarmonyPlan(tuple(over_bars(chords, bars_of(beats))), BEATS_PER_BAR)
 
 
-def planned(beats: BeatFeatures, seed: tuple[int, ...], parts: Sequence[Section], key: Key | None) -> HarmonyPlan:
+def planned(features: BeatFeatures, seed: tuple[int, ...], parts: Sequence[Section], key: Key | None) -> HarmonyPlan:
     """Chords for a piece by the model of music/progression.py: two a bar, alike in sections of one letter.
 
     The key's tonic is drawn from the seed unless given, its mode is that of the picture: major where it is warm. The
@@ -48,11 +48,12 @@ def planned(beats: BeatFeatures, seed: tuple[int, ...], parts: Sequence[Section]
     rng = np.random.default_rng([*seed, HARMONY])
     tonic = int(rng.integers(12))
     motion, warm = (
-        MIDDLE if stream is None else float(stream[beats.valid].mean()) for stream in (pace(beats), warmth(beats))
+        MIDDLE if stream is None else float(stream[features.valid].mean())
+        for stream in (pace(features), warmth(features))
     )
     key = Key(tonic, warm < MIDDLE) if key is None else key
-    bars = bars_of(len(beats.visual))
-    parts = parts or sections(USUAL, len(beats.visual))
+    bars = bars_of(len(features.visual))
+    parts = parts or sections(USUAL, len(features.visual))
     starts = [part.beat // BEATS_PER_BAR for part in parts]
     # A section without a letter has chords of its own, whatever others there are.
     letters = [f"-{k}" if part.letter == CONTINUED else part.letter for k, part in enumerate(parts)]

@@ -16,13 +16,13 @@ from diffbgm.music.parts import encode_parts, in_parts
 from diffbgm.music.pianoroll import ONSET, SUSTAIN, encode
 
 
-def keep_melody(path: str | Path, total: int, planes: int = 2) -> Known:
+def known_melody(path: str | Path, total: int, planes: int = 2) -> Known:
     """The notes of a MIDI file, kept exactly, while everything around them is free.
 
     With four planes they are the whole lead until the last of them ends, and the accompaniment is free.
 
     Known are the cells of each note and, after its end, that it does not go on. Raises InputError for a file that is
-    no MIDI, has no notes, or goes on after the piece of `total` steps.
+    no MIDI, has no notes, or continues past the end of the piece of `total` steps.
     """
     notes = _read(path, total)
     roll = encode(notes, total)
@@ -42,7 +42,7 @@ def keep_melody(path: str | Path, total: int, planes: int = 2) -> Known:
     return _known(roll, mask)
 
 
-def keep_bars(path: str | Path, first: int, last: int, total: int, planes: int = 2) -> Known:
+def known_bars(path: str | Path, first: int, last: int, total: int, planes: int = 2) -> Known:
     """Bars `first` to `last` (1 is the first bar) of a MIDI file, kept exactly, with their rests.
 
     With four planes lead and accompaniment are told apart by the names of the file's tracks, else by the highest line.

@@ -172,11 +172,11 @@ class Pipeline:
         with clock("features"), stage("features", sum(map(_frames, videos))) as advance:
             found = [self.features(video, advance) for video in videos]
         tempi = [tempo_of(features, settings, moods) for features in found]
-        shown = [self.beats(f, chosen.bpm, settings, moods) for f, chosen in zip(found, tempi, strict=True)]
+        shown = [self.beat_features(f, chosen.bpm, settings, moods) for f, chosen in zip(found, tempi, strict=True)]
         with clock("compose"):
             takes = composed(composer, shown, settings, stage)
         music = []
-        for video, features, chosen, beats, own in zip(videos, found, tempi, shown, takes, strict=True):
+        for video, features, chosen, seen, own in zip(videos, found, tempi, shown, takes, strict=True):
             common = {
                 "tempo": chosen.bpm,
                 "duration": features.duration,
@@ -185,8 +185,8 @@ class Pipeline:
                 "settings": composer.settings,
                 "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
-                "shown": beats,
-                "sections": tuple((part.beat, part.letter) for part in composer.sections_of(beats)),
+                "shown": seen,
+                "sections": tuple((part.beat, part.letter) for part in composer.sections_of(seen)),
                 "tempo_score": chosen.score,
                 "seconds": clock.seconds,
                 "about": self.about,
@@ -212,21 +212,21 @@ class Pipeline:
             return cached(video, self.extractor, self.cache, advance)
         return self.extractor.extract(video, advance)
 
-    def beats(
+    def beat_features(
         self, features: VideoFeatures, bpm: float, settings: SampleSettings, moods: MoodCurve | None = None
     ) -> BeatFeatures:
         """The features on the beats of the piece, with the user's wishes worked in."""
         count = max(1, math.ceil(features.duration * bpm / 60.0 - 1e-6))
-        beats = on_beats(features, count, 60.0 / bpm)
+        seen = on_beats(features, count, 60.0 / bpm)
         if settings.accent_cuts:
-            beats = with_accents_on_cuts(beats)
+            seen = with_accents_on_cuts(seen)
         if settings.intensity != 1:
-            beats = with_intensity(beats, settings.intensity)
+            seen = with_intensity(seen, settings.intensity)
         if moods is not None:
-            beats = with_mood(beats, *moods.at((np.arange(count) + 0.5) * 60.0 / bpm), bpm)
+            seen = with_mood(seen, *moods.at((np.arange(count) + 0.5) * 60.0 / bpm), bpm)
         if settings.caption is not None:
-            beats = with_caption(beats, settings.caption, self.extractor.embed([settings.caption])[0])
-        return beats
+            seen = with_caption(seen, settings.caption, self.extractor.embed([settings.caption])[0])
+        return seen
 
 
 def _frames(video: Source) -> int:

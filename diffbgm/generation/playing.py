@@ -87,7 +87,7 @@ def mood_plane() -> Moods:
 
 
 def mood_curve(settings: SampleSettings, moods: Moods) -> MoodCurve | None:
-    """The moods asked for, along the film; None where nothing is asked. InputError for what is no mood."""
+    """The moods asked for over the course of the film, or None. InputError for text that is not a mood."""
     if settings.moods is not None:
         return read_moods(settings.moods, moods)
     if settings.mood is None and settings.valence is None and settings.arousal is None:

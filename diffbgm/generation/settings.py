@@ -4,8 +4,8 @@ configs/sample.yaml and the keyword arguments of `Pipeline` have the same names;
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 from diffbgm.errors import InputError
 from diffbgm.fields import check, field
@@ -46,6 +46,11 @@ class ComposeSettings:
         None, above=0, high=0.999999, help="probability above which a cell of the roll becomes a note"
     )
     rows: int = field(1, low=1, high=4096, help="windows per call of the network")
+
+    def completed(self, usual: Mapping[str, Any]) -> Self:
+        """The same with these values where a setting leaves it to the checkpoint; names that are not here pass by."""
+        unsaid = [entry.name for entry in fields(ComposeSettings) if getattr(self, entry.name) is None]
+        return replace(self, **{name: usual[name] for name in unsaid if name in usual})
 
 
 @dataclass(frozen=True, kw_only=True)

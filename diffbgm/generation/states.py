@@ -24,8 +24,8 @@ class States:
     x0: np.ndarray  # (n, C, L, P) the clean roll as predicted from there
 
 
-class StateKeeper:
-    """Collects the states nearest to the timesteps that are wished for, while a walk goes by."""
+class StateRecorder:
+    """Records the states nearest to the timesteps that were asked for, while sampling runs."""
 
     def __init__(self, timesteps: Sequence[int], wishes: Sequence[int]) -> None:
         """`timesteps`: at which the network is asked, descending. Without wishes nothing is kept."""
@@ -38,7 +38,7 @@ class StateKeeper:
         self.kept: dict[int, tuple[int, list[np.ndarray], list[np.ndarray]]] = {}
 
     def see(self, progress: Progress) -> None:
-        """Take over what is wished for of a step."""
+        """Record this step if one of the timesteps asked for falls on it."""
         if progress.sketch or not self.places:
             return
         place = progress.step % len(self.timesteps)
@@ -49,7 +49,7 @@ class StateKeeper:
             self.kept[place + 1] = (0, rolls, rolls)
 
     def states(self, piece: int) -> States | None:
-        """The states of one piece; None where none were wished for."""
+        """The states of one piece; None where none were asked for."""
         if not self.kept:
             return None
         rows = [self.kept[place] for place in sorted(self.kept)]

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diffbgm.diffusion.inpainting import Known
-from diffbgm.generation.composer import Composer, Request
+from diffbgm.generation.composer import Composer
 from diffbgm.generation.harmony import HarmonyPlan, planned, wished
-from diffbgm.generation.kept import keep_bars, keep_melody
+from diffbgm.generation.kept import known_bars, known_melody
 from diffbgm.generation.music import Music
 from diffbgm.generation.playing import cue_for, manner_of, mood_curve, mood_plane, voices_of
 from diffbgm.generation.progress import Stage
+from diffbgm.generation.request import Request
 from diffbgm.generation.settings import SampleSettings
-from diffbgm.generation.states import StateKeeper, States
+from diffbgm.generation.states import StateRecorder, States
 from diffbgm.music.density import note_density, spearman
 from diffbgm.music.ending import cut_at, resolve
 from diffbgm.music.fonts import find_soundfont
@@ -58,34 +59,34 @@ def composed(
     composer: Composer, shown: Sequence[BeatFeatures], settings: SampleSettings, stage: Stage
 ) -> list[list[Variation]]:
     """All variations for all videos, composed together; for each video the one that follows it best comes first."""
-    keeper = StateKeeper(composer.sampler.timesteps(composer.schedule), settings.keep_states)
+    recorder = StateRecorder(composer.sampler.timesteps(composer.schedule), settings.keep_states)
     seeds = [(settings.seed, number) if number else (settings.seed,) for number in range(settings.variations)]
     requests = []
-    for beats in shown:
-        known = _known(settings, STEPS_PER_BEAT * len(beats.visual), composer.network.planes)
-        requests += [_request(composer, beats, seed, known, settings) for seed in seeds]
+    for features in shown:
+        known = _known(settings, STEPS_PER_BEAT * len(features.visual), composer.network.planes)
+        requests += [_request(composer, features, seed, known, settings) for seed in seeds]
     with stage("compose", max(map(composer.calls, requests))) as advance:
         for progress in composer.compose(requests):
-            keeper.see(progress)
+            recorder.see(progress)
             advance(1)
     takes = []
     for index, (request, roll) in enumerate(zip(requests, progress.rolls, strict=True)):
         notes = composer.notes(roll)
-        following, harmony = _following(notes, request.beats), composer.harmony(request)
-        takes.append(Variation(index % len(seeds), notes, following, keeper.states(index), harmony))
+        following, harmony = _following(notes, request.features), composer.harmony(request)
+        takes.append(Variation(index % len(seeds), notes, following, recorder.states(index), harmony))
     pieces = [takes[start : start + len(seeds)] for start in range(0, len(takes), len(seeds))]
     return [sorted(own, key=_rank, reverse=True) for own in pieces]
 
 
 def _request(
-    composer: Composer, beats: BeatFeatures, seed: tuple[int, ...], known: Known | None, settings: SampleSettings
+    composer: Composer, features: BeatFeatures, seed: tuple[int, ...], known: Known | None, settings: SampleSettings
 ) -> Request:
-    """A piece with the chords that are wished for, or planned in the key that is."""
-    request = Request(beats, seed, known)
+    """A piece in the chords that were asked for, or in planned ones in the key that was asked for."""
+    request = Request(features, seed, known)
     if settings.chords is not None:
-        return replace(request, harmony=wished(parse_chords(settings.chords), len(beats.visual)))
+        return replace(request, harmony=wished(parse_chords(settings.chords), len(features.visual)))
     if settings.key is not None and not is_moved(composer, settings):
-        return replace(request, harmony=planned(beats, seed, composer.sections(request), Key.parse(settings.key)))
+        return replace(request, harmony=planned(features, seed, composer.sections(request), Key.parse(settings.key)))
     return request
 
 
@@ -99,21 +100,21 @@ def _rank(take: Variation) -> float:
     return -math.inf if take.following is None else take.following
 
 
-def _following(notes: Notes, beats: BeatFeatures) -> float | None:
+def _following(notes: Notes, features: BeatFeatures) -> float | None:
     """How closely notes per beat follow the motion; None where there is nothing to follow."""
-    motion = pace(beats)
+    motion = pace(features)
     if motion is None:
         return None
-    count = int(beats.valid.sum())
+    count = int(features.valid.sum())
     return spearman(note_density(notes, count), motion[:count])
 
 
 def _known(settings: SampleSettings, total: int, planes: int) -> Known | None:
     """The music that the user brings along, for a piece of `total` steps."""
     if settings.melody is not None:
-        return keep_melody(settings.melody, total, planes)
+        return known_melody(settings.melody, total, planes)
     if settings.keep is not None and settings.keep_bars is not None:
-        return keep_bars(settings.keep, *settings.keep_bars, total, planes)
+        return known_bars(settings.keep, *settings.keep_bars, total, planes)
     return None
 
 

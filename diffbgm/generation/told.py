@@ -48,7 +48,7 @@ def all_told(told: Sequence[Told], lengths: Sequence[int], planes: int) -> list[
     return filled
 
 
-def cut_condition(beats: BeatFeatures, starts: np.ndarray, window: np.ndarray, told: Told) -> Condition:
+def cut_condition(features: BeatFeatures, starts: np.ndarray, window: np.ndarray, told: Told) -> Condition:
     """The features of N beats cut into K windows of 32 beats that begin at `starts` (K,); past the end not valid.
 
     `window` (K,): beats per attention window.
@@ -67,9 +67,9 @@ def cut_condition(beats: BeatFeatures, starts: np.ndarray, window: np.ndarray, t
         by_beat = told.reference.reshape(planes, steps // STEPS_PER_BEAT, STEPS_PER_BEAT, pitches).swapaxes(0, 1)
         reference = padded(by_beat).transpose(1, 2).flatten(2, 3)  # (K, T, C + 1, 4, P) -> (K, C + 1, S, P)
     return Condition(
-        padded(beats.visual),
-        padded(beats.language),
-        padded(beats.valid),
+        padded(features.visual),
+        padded(features.language),
+        padded(features.valid),
         torch.from_numpy(window),
         None if told.theme is None else padded(told.theme),
         reference,

@@ -77,14 +77,14 @@ class RollUNet(UNet):
         t: Tensor,
         tokens: Tensor,
         window: int | Tensor,
-        beats: Tensor | None = None,
+        beat_tokens: Tensor | None = None,
         estimate: Tensor | None = None,
         theme: Tensor | None = None,
         reference: Tensor | None = None,
     ) -> Tensor:
         """Prediction (B, C, S, P) for x (B, C, S, P) at t (B,) with tokens (B, T, D) in windows of `window` beats.
 
-        `window` is one int or (B,) ints; `beats` (B, T, D), the condition of each beat, is needed with beat_condition;
+        `window` is one int or (B,) ints; `beat_tokens` (B, T, D), each beat's condition, goes with beat_condition;
         `estimate` (B, C, S, P) is the x0 of the step before, None where there is none, and read with self_condition;
         `theme` (B, T, 16) is what is wished of each beat (music/theme.py) and read with theme_condition; `reference`
         (B, C + 1, S, P), a passage and how like it the music shall be, is read with reference_condition.
@@ -93,8 +93,8 @@ class RollUNet(UNet):
         all_pitches = x.shape[3]
         hints: list[Tensor] = []
         if self.beat is not None:
-            assert beats is not None, "beat_condition needs the condition of each beat"
-            hints.append(rows_of(self.beat(beats), x.shape[2] // self.pack[0]))
+            assert beat_tokens is not None, "beat_condition needs the condition of each beat"
+            hints.append(rows_of(self.beat(beat_tokens), x.shape[2] // self.pack[0]))
         if self.estimate is not None and estimate is not None:
             hints.append(self.estimate(self._seen(estimate)))
         if self.theme is not None and theme is not None:
@@ -138,9 +138,9 @@ def unpack_cells(x: Tensor, pack: tuple[int, int]) -> Tensor:
     return x.permute(0, 1, 4, 2, 5, 3).reshape(batch, channels // (s * p), rows * s, columns * p)
 
 
-def rows_of(beats: Tensor, rows: int) -> Tensor:
+def rows_of(features: Tensor, rows: int) -> Tensor:
     """(B, T, C) per beat -> (B, C, H, 1) per row: repeated where rows are shorter than beats, else averaged."""
-    return F.adaptive_avg_pool1d(beats.transpose(1, 2), rows)[..., None]
+    return F.adaptive_avg_pool1d(features.transpose(1, 2), rows)[..., None]
 
 
 def _hint(in_channels: int, channels: int) -> nn.Conv2d:

@@ -149,6 +149,10 @@ class SamplingConfig:
     sampler: SamplerConfig | None = None
 
 
+SAMPLING = tuple(entry.name for entry in dataclasses.fields(SamplingConfig) if entry.name != "sampler")
+"""Names of the settings that are not the sampler's own."""
+
+
 @dataclass(frozen=True)
 class CheckpointConfig:
     """The metadata of a checkpoint. `training` is for people and cards; nothing depends on it."""

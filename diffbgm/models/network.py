@@ -39,12 +39,12 @@ class DiffBGM(nn.Module):
 
     @property
     def theme_condition(self) -> bool:
-        """Whether the network can be told a theme."""
+        """Whether the network takes a theme as a condition."""
         return self.unet.theme is not None
 
     @property
     def reference_condition(self) -> bool:
-        """Whether the network can be told a passage to take up again."""
+        """Whether the network takes a passage to resemble as a condition."""
         return self.unet.reference is not None
 
     @property

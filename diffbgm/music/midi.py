@@ -32,8 +32,8 @@ class Score:
     """The notes of a MIDI file on the grid of its beats. Step 4 i of the notes is beat i."""
 
     notes: Notes  # track = index into track_names
-    beats: np.ndarray  # (n,) seconds, increasing
-    downbeats: np.ndarray  # (k,) index into beats of each bar line that falls on a beat
+    beat_times: np.ndarray  # (n,) seconds, increasing
+    downbeats: np.ndarray  # (k,) index into beat_times of each bar line that falls on a beat
     meters: np.ndarray  # (k,) beats in the bar that starts there, e.g. 4.0; 3.5 for 7/8
     tempo: float  # beats a minute, from the median beat
     track_names: tuple[str, ...]
@@ -41,17 +41,17 @@ class Score:
 
 def read_midi(
     path: str | Path,
-    beats: np.ndarray | None = None,
+    beat_times: np.ndarray | None = None,
     drums: bool = False,
     require_notes: bool = True,
     downbeats: np.ndarray | None = None,
 ) -> Score:
     """Read a MIDI file and quantise it to sixteenths by piecewise-linear interpolation between its beats.
 
-    `beats` (n,) seconds and `downbeats` (k,) indices into them replace the file's own tempo map and meters; the first
-    and last beat lengths carry on outside. Onsets and ends go to the nearest step, a note is at least one step long,
-    and notes that start before step 0 are left out. `drums` keeps the drum tracks. Raises InputError for a file that is
-    missing, no MIDI file, damaged, or, with `require_notes`, without notes.
+    `beat_times` (n,) seconds and `downbeats` (k,) indices into them replace the file's own tempo map and meters; the
+    first and last beat lengths carry on outside. Onsets and ends go to the nearest step, a note lasts at least one
+    step, and notes that start before step 0 are left out. `drums` keeps the drum tracks. Raises InputError for a file
+    that is missing, not a MIDI file, damaged, or, with `require_notes`, without notes.
     """
     midi = _parse(Path(path))
     tracks = [track for track in midi.instruments if drums or not track.is_drum]
@@ -65,18 +65,18 @@ def read_midi(
             f"{path} lasts {end.max() / 3600:.1f} hours, more than {MOST_SECONDS // 3600}; cut it in pieces"
         )
 
-    if beats is None:
+    if beat_times is None:
         knots, positions = _tempo_map(midi, path)
         count = max(int(np.ceil(_interpolate(end.max(), knots, positions))) if rows else 0, 1) + 1
         if count > MOST_BEATS:
             raise InputError(f"{path} has {count} beats, more than {MOST_BEATS}; cut it in pieces")
-        beats = _interpolate(np.arange(count, dtype=np.float64), positions, knots)
+        beat_times = _interpolate(np.arange(count, dtype=np.float64), positions, knots)
         downbeats, meters = _bars(midi, knots, positions, count)
     else:
-        beats = np.asarray(beats, np.float64)
-        if len(beats) < 2 or not (np.diff(beats) > 0).all():
+        beat_times = np.asarray(beat_times, np.float64)
+        if len(beat_times) < 2 or not (np.diff(beat_times) > 0).all():
             raise InputError(f"the beats given for {path} do not increase; give at least two beat times in seconds")
-        knots, positions = beats, np.arange(len(beats), dtype=np.float64)
+        knots, positions = beat_times, np.arange(len(beat_times), dtype=np.float64)
         downbeats = np.asarray(downbeats if downbeats is not None else [], np.int64)
         gaps = np.diff(downbeats).astype(np.float64)
         meters = np.append(gaps, gaps[-1:]) if len(gaps) else np.zeros(0)
@@ -85,9 +85,9 @@ def read_midi(
     onset = _nearest_step(_interpolate(start, knots, positions))
     duration = np.maximum(_nearest_step(_interpolate(end, knots, positions)) - onset, 1)
     notes = Notes(onset, pitch.astype(np.int64), duration, velocity.astype(np.int64), track.astype(np.int64))
-    tempo = 60.0 / float(np.median(np.diff(beats)))
+    tempo = 60.0 / float(np.median(np.diff(beat_times)))
     names = tuple(track.name for track in tracks)
-    return Score(notes.select(notes.onset >= 0).sorted(), beats, downbeats, meters, tempo, names)
+    return Score(notes.select(notes.onset >= 0).sorted(), beat_times, downbeats, meters, tempo, names)
 
 
 def write_midi(notes: Notes, path: str | Path, tempo: float = 120.0, program: int = 0) -> None:

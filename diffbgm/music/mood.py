@@ -52,7 +52,7 @@ WORDS: dict[str, tuple[float, float]] = {
     **_OURS,
 }
 NEARNESS = 0.06  # cosine: how much nearer a word must be to count e times as much
-FOREIGN = 0.3  # a text less like any word of the table than this is no mood
+FOREIGN = 0.3  # a text that is less like every word of the table than this is not a mood
 DECIDED = 0.25  # valence beyond which the mode is set, either way
 TEMPO_OCTAVES = 0.35  # the tempo asked for moves by this many octaves at full arousal
 GLIDE_SECONDS = 2.0  # in which one mood of a moods.csv goes over into the next
@@ -119,7 +119,7 @@ class Moods:
     def of(self, text: str) -> Mood:
         """The place of words such as "calm, hopeful": the mean of their places.
 
-        Raises InputError where a part of it is no mood, with the nearest words of the table.
+        Raises InputError where a part of it is not a mood, with the nearest words of the table.
         """
         parts = [part for part in re.split(r"\s*(?:,|;|\+|&|\band\b)\s*", text.strip().lower()) if part]
         if not parts:

@@ -47,9 +47,9 @@ class Notes:
         """The step after the last sounding one; 0 for an empty piece."""
         return int((self.onset + self.duration).max()) if len(self) else 0
 
-    def select(self, keep: np.ndarray) -> "Notes":
+    def select(self, mask: np.ndarray) -> "Notes":
         """The notes a boolean mask or an index array (M,) picks."""
-        return Notes(*(getattr(self, field.name)[keep] for field in fields(self)))
+        return Notes(*(getattr(self, field.name)[mask] for field in fields(self)))
 
     def sorted(self) -> "Notes":
         """By onset, then pitch."""

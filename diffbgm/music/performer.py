@@ -59,9 +59,9 @@ class Performance:
     pedal: np.ndarray  # (P, 2) steps: down, up
     energy: np.ndarray  # (T,) smoothed, times dynamics: what held notes swell by
 
-    def select(self, keep: np.ndarray) -> "Performance":
+    def select(self, mask: np.ndarray) -> "Performance":
         """The notes that a mask or an index array picks, under the same pedal and swell."""
-        return Performance(self.notes.select(keep), self.delay[keep], self.pedal, self.energy)
+        return Performance(self.notes.select(mask), self.delay[mask], self.pedal, self.energy)
 
 
 def perform(

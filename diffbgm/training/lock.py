@@ -1,4 +1,4 @@
-"""One training at a time in a folder: a second one is refused, and is told which process has it."""
+"""One training at a time in a folder: a second one is refused with the name of the process that holds it."""
 
 import fcntl
 import os

@@ -28,7 +28,7 @@ class Preview:
     """How previews are sampled; the same seed each time, so that they differ by the weights alone."""
 
     sampler: Sampler
-    objective: Objective  # with the temperature of sampling
+    objective: Objective  # as it is read in sampling
     guidance: float
     threshold: float
     seed: int

@@ -11,7 +11,7 @@ MOST = 10**9  # steps, segments, intervals
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainerSettings:
     """One file of configs/trainer."""
 
     steps: int | None = field(low=1, high=MOST, help="length of the run, or")
@@ -48,7 +48,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSettings:
     """The settings of configs/train.yaml outside its groups."""
 
     schedule: ScheduleConfig
@@ -73,9 +73,9 @@ class DataSettings:
 
 def check_run(config: Mapping[str, Any]) -> None:
     """InputError where a setting of configs/train.yaml or of its data has a wrong type or is out of range."""
-    run = {entry.name: config[entry.name] for entry in fields(Run)}
+    run = {entry.name: config[entry.name] for entry in fields(RunSettings)}
     run["sampler"] = {key: value for key, value in run["sampler"].items() if key != "_target_"}
-    check(Run, run)
+    check(RunSettings, run)
     for name, data in {
         "data": config["data"],
         **{f"also.{name}": data for name, data in config["also"].items()},

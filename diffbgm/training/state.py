@@ -131,15 +131,15 @@ def _load_optimizer(state: RunState, tensors: Mapping[str, Tensor]) -> None:
     state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
 
 
-def retain(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` states."""
+def retain(folder: Path, count: int) -> None:
+    """Remove all but the newest `count` states."""
     steps = sorted(path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
-    for path in steps[:-keep]:
+    for path in steps[:-count]:
         shutil.rmtree(path, ignore_errors=True)
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a checkpoint's config that must not change when a run goes on."""
+    """The part of a checkpoint's config that must not change when a run is resumed."""
     plain = checkpoint_config(config).plain()
     return {key: plain[key] for key in ("model", "objective", "schedule", "window")} | {
         "features": plain["features"]["name"]

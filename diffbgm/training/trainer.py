@@ -34,7 +34,7 @@ from diffbgm.training.boards import board_names
 from diffbgm.training.draws import Draws, draw
 from diffbgm.training.optimize import MovingAverage, build_optimizer, learning_rate
 from diffbgm.training.preview import Preview, picture, recalled
-from diffbgm.training.settings import Settings
+from diffbgm.training.settings import TrainerSettings
 from diffbgm.training.tracking import Tracker, means
 from diffbgm.training.validation import Validation
 
@@ -63,7 +63,7 @@ class Trainer:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: TrainerSettings,
         accelerator: Accelerator,
         network: DiffBGM,
         objective: Objective,
@@ -97,7 +97,7 @@ class Trainer:
     def fit(self) -> bool:
         """Train to the last step. True when it is reached, False after SIGTERM (saved, to be continued).
 
-        InputError where the loss is no number, a checkpoint cannot be written, or `out` holds another model's run.
+        InputError where the loss is not a number, a checkpoint cannot be written, or `out` holds another model's run.
         """
         every = self.settings
         done = self._resume()
