@@ -103,7 +103,7 @@ def test_one_video_never_ends_the_run(tmp_path: Path, quick: list[str], fault: B
     (failure,) = job.failed
     assert failure["video"] == "b.mp4"
     assert "\n" not in failure["error"]
-    assert isinstance(fault, InputError | MemoryError) or "--debug" in failure["error"]
+    assert isinstance(fault, InputError | MemoryError | OSError) or "--debug" in failure["error"]
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), Stopped(signal.SIGTERM), SystemExit(3)])
@@ -211,6 +211,8 @@ def test_trees_lists_and_globs(tmp_path: Path, quick: list[str]) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(InputError, match="a pipe or a device"):
         find_sources(tmp_path / "pipe.mp4")
+    (tmp_path / "pipes.txt").write_text("pipe.mp4\n")  # reported when its turn comes, without waiting for a writer
+    assert "pipe.mp4 is not a file" in go(tmp_path / "pipes.txt", out, Pipeline()).failed[0]["error"]
 
 
 def test_names_of_any_bytes_and_lengths(tmp_path: Path, quick: list[str]) -> None:

@@ -9,8 +9,11 @@ not extracted again. Beside them, written anew by each run: features.jsonl ({"vi
 same. Several processes share the list of videos evenly; each writes its lines into the same two files.
 """
 
+import errno
 import json
 import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,22 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from diffbgm.app.stop import unexpected
 from diffbgm.errors import InputError
-from diffbgm.files import writable_folder
+from diffbgm.fields import check, field
+from diffbgm.files import not_foreign, writable_folder, writing
 from diffbgm.video.features import Extractor, cache_entry, cached
 from diffbgm.video.folder import find_videos
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """The settings of configs/extract_features.yaml outside its groups."""
+
+    videos: str | tuple[str, ...] = field(length=(1, 4096), help="a folder (a tree), a glob, a .txt list, or files")
+    out: str = field(length=(1, 4096), help="a file for each video")
+    device: str = field("auto", choices=("auto", "cpu"))
+
 
 DONE, FAILED = "features.jsonl", "failed.jsonl"
 
@@ -30,6 +45,7 @@ def extract_features(cfg: DictConfig) -> int:
     """Extract this process's share of `cfg.videos` into `cfg.out`; the exit code is 1 where a video failed."""
     from accelerate import PartialState
 
+    check(FeatureSettings, {"videos": cfg.videos, "out": cfg.out, "device": cfg.device})
     state = PartialState(cpu=cfg.device == "cpu")
     out = Path(cfg.out)
     videos = find_videos(cfg.videos)
@@ -38,7 +54,9 @@ def extract_features(cfg: DictConfig) -> int:
     if state.is_main_process:
         writable_folder(out)
         for name in (DONE, FAILED):
-            (out / name).write_text("")
+            not_foreign(out / name, _is_ours)
+            with writing(out / name):
+                (out / name).write_text("")
     state.wait_for_everyone()
     share = videos[state.process_index :: state.num_processes]
     failed = sum(
@@ -62,7 +80,8 @@ def extract_one(video: Path, extractor: Extractor, out: Path) -> bool:
         features = cached(video, extractor, out)
         entry = cache_entry(video, extractor, out)
     except Exception as error:  # one video out of thousands must not end the run
-        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, InputError) else unexpected(error, str(video))
+        tqdm.write(f"error: {reason.encode(errors='backslashreplace').decode()}", file=sys.stderr)
         _append(out / FAILED, {"video": str(video), "error": reason})
         return False
     line = {"video": str(video), "features": entry.name, "duration": features.duration}
@@ -72,8 +91,15 @@ def extract_one(video: Path, extractor: Extractor, out: Path) -> bool:
 
 def _append(path: Path, line: dict[str, Any]) -> None:
     """Add a line in one write, so that the lines of several processes do not mix."""
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(file, (json.dumps(line, ensure_ascii=False) + "\n").encode(errors="surrogateescape"))
-    finally:
-        os.close(file)
+    with writing(path):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            content = (json.dumps(line, ensure_ascii=False) + "\n").encode(errors="surrogateescape")
+            if os.write(file, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(file)
+
+
+def _is_ours(text: str) -> bool:
+    return not text or text.startswith('{"video": ')

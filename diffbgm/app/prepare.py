@@ -13,14 +13,16 @@ from tqdm import tqdm
 
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.prepare import prepare
+from diffbgm.training.settings import check_data
 
 
 def prepare_data(config: DictConfig) -> None:
     """Prepare `config.data` and print what came of it."""
     start = time.perf_counter()
+    check_data(config.data, "data")
     source = instantiate(config.data.source)
     path = prepare(
-        source, config.data.cache, config.data.workers, progress=lambda items, total: tqdm(items, "songs", total)
+        source, config.data.cache, config.data.workers, lambda items, total: tqdm(items, "songs", total, disable=None)
     )
     cache = Cache.open(path)
     size = sum(file.stat().st_size for file in path.iterdir()) / 1e6
