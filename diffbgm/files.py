@@ -4,6 +4,7 @@ What is being made has a name that says who makes it (`.NAME.HOST-PID-XXXXXXXX`)
 process that was killed has left. Whatever the system says while something is written becomes one sentence here.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -115,6 +116,18 @@ def not_foreign(path: Path, ours: Callable[[str], bool]) -> None:
         known = False
     if not known:
         raise InputError(f"{path} is not ours, and would be replaced; move it away or choose another out=")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time writes what the folder has once."""
+    with writing(folder):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
 
 def write_json(path: str | Path, value: Any) -> None:

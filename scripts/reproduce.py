@@ -88,7 +88,7 @@ def write_tables(budget: DictConfig, data: str, folder: Path) -> int:
     codes = []
     for name, table in TABLES.items():
         files = [f"out={folder}/{name}", f"generated={folder}/music", f"reference={folder}/music/{first}/real"]
-        cfg = configure("evaluate", [f"table={table}", *files, *budget.evaluate])
+        cfg = configure("evaluate", [f"table={table}", "shards=1", *files, *budget.evaluate])
         variants = {row.key: variant_of(row.key, name) for row in cfg.table.rows}
         cfg.generated = {key: str(music[variant]) for key, variant in variants.items() if variant in music}
         cfg.table.remarks = [*about, *cfg.table.remarks]

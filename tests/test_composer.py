@@ -214,3 +214,18 @@ def test_auto_sections_follow_what_is_seen(monkeypatch):
     machine = composer("auto")
     parts = machine.sections(replace(wish, beats=replace(wish.beats, visual=visual, cut=cut)))
     assert [(part.letter, part.beat, part.beats) for part in parts] == [("A", 0, 24), ("B", 24, 32), ("A", 56, 32)]
+
+
+def test_the_same_music_whatever_the_number_of_threads() -> None:
+    """Three windows and a sketched form: calls side by side change no bit."""
+    machine, rolls, before = composer("AB"), [], torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            *_, last = machine.compose([request(64)])
+            assert torch.get_num_threads() == threads
+            rolls.append(last.rolls[0])
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(rolls[0], rolls[1])
+    assert len(machine.notes(rolls[0])) > 0

@@ -1,9 +1,6 @@
 """The extraction command: a folder in, features and two lists out; failures, restarts and several processes."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +14,6 @@ from diffbgm.app.main import main
 from diffbgm.errors import InputError
 from diffbgm.video.extractors import LiteExtractor
 from diffbgm.video.features import VideoFeatures
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def lines(path: Path) -> list[dict]:
@@ -89,16 +84,32 @@ def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch) -> No
     assert not lines(tmp_path / "out" / FAILED)
 
 
-def test_two_processes_share_the_list(folder, tmp_path) -> None:
+def test_processes_of_a_launcher_share_the_list(folder, tmp_path, monkeypatch, capsys) -> None:
+    """As torchrun and accelerate tell each process its rank."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    command += [str(ROOT / "scripts" / "extract_features.py"), f"videos={folder}", f"out={out}", "device=cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        assert extract(folder, out) == 0
+        assert f"of shard {rank} of 2 have features" in capsys.readouterr().out
+        assert 0 < len(lines(out / DONE)) <= 3
     assert sorted(Path(line["video"]).name for line in lines(out / DONE)) == ["a.mp4", "b é.mkv", "c.mp4"]
     assert len(list(out.glob("*.npz"))) == 3
-    assert done.stdout.count("3 of 3 videos have features") == 1
+
+
+def test_shards_write_into_the_same_lists(folder, tmp_path, capsys) -> None:
+    (folder / "broken.mp4").write_text("no video")
+    out = tmp_path / "out"
+    codes = [extract(folder, out, "shards=2", f"shard={shard}") for shard in (0, 1, 0)]
+    assert sorted(codes[:2]) == [0, 1]
+    assert codes[2] == codes[0]
+    assert sorted(Path(line["video"]).name for line in lines(out / DONE)) == ["a.mp4", "b é.mkv", "c.mp4"]
+    assert [Path(line["video"]).name for line in lines(out / FAILED)] == ["broken.mp4"]
+    (folder / "broken.mp4").unlink()
+    (out / DONE).write_bytes((out / DONE).read_bytes() + b'{"video": "cut sh')  # by a power cut
+    assert extract(folder, out, "shards=2", "shard=1") == 0
+    assert lines(out / FAILED) == []
+    assert len(lines(out / DONE)) == 3
 
 
 @pytest.fixture(scope="module")

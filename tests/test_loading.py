@@ -11,7 +11,7 @@ from tiny_checkpoint import save_tiny_checkpoint
 
 import diffbgm
 from diffbgm.errors import InputError
-from diffbgm.generation.loading import WEIGHTS, find_checkpoint
+from diffbgm.generation.loading import WEIGHTS, _own_gpu, find_checkpoint
 
 
 @pytest.fixture
@@ -87,3 +87,9 @@ def test_what_is_pushed_comes_back_the_same(tmp_path, hub):
     assert Path(local).name == WEIGHTS
     with pytest.raises(InputError, match=r"cannot upload to closed/music \(403 Forbidden\)"):
         pipe.push_to_hub("closed/music")
+
+
+def test_processes_beside_each_other_take_a_gpu_each() -> None:
+    assert _own_gpu(4, {}) == "cuda"
+    assert [_own_gpu(4, {"LOCAL_RANK": str(rank)}) for rank in (0, 3, 5)] == ["cuda:0", "cuda:3", "cuda:1"]
+    assert _own_gpu(1, {"SLURM_LOCALID": "3"}) == "cuda:0"  # srun shows each task its own GPU

@@ -12,6 +12,7 @@ from diffbgm.diffusion.objective import build_objective
 from diffbgm.diffusion.samplers import SeededNoise, build_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
+from diffbgm.generation.threads import side_by_side
 from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.network import build_network
 
@@ -243,6 +244,10 @@ def test_rows_remember_their_own_x0_however_they_are_grouped(size):
         denoise(x, early, rows)
         answers.append(denoise(x, late, rows))
     torch.testing.assert_close(*answers, atol=1e-5, rtol=1e-5)
+    with side_by_side(torch.device("cpu"), 3) as calls:
+        denoise = chunked(Denoiser(network, objective).conditioned(encoded, 2.0), size, calls)
+        denoise(x, early, rows)
+        torch.testing.assert_close(denoise(x, late, rows), answers[0], atol=0, rtol=0)
     fresh = Denoiser(network, objective).conditioned(encoded, 2.0)(x, late, rows)
     assert (answers[0] - fresh).abs().amax(dim=(1, 2, 3)).min() > 1e-5
 

@@ -13,11 +13,12 @@ from tiny_checkpoint import save_tiny_checkpoint
 
 import diffbgm
 from diffbgm.errors import InputError
-from diffbgm.generation.playing import cue_of, fade_seconds, fitting_palette
+from diffbgm.generation.playing import cue_of, fade_seconds, fitting_palette, mood_plane
 from diffbgm.generation.settings import SampleSettings
 from diffbgm.music import fonts
 from diffbgm.music.audio import default_soundfont, loudness, true_peak_db
 from diffbgm.music.fonts import find_soundfont, licence_of, unpack
+from diffbgm.music.instruments import palette
 from diffbgm.music.midi import read_midi
 from diffbgm.music.mood import Mood
 from diffbgm.music.soundfont import small_soundfont
@@ -188,6 +189,24 @@ def test_the_picture_sets_loudness_and_the_film_its_fade(plain):
     assert fade_seconds(SampleSettings(ending="resolve"), 4.5) == 0.6
 
 
-def test_palettes_follow_the_mood():
-    moods = [None, Mood(), Mood(0.8, 0.8), Mood(0.8, -0.8), Mood(-0.8, -0.8), Mood(-0.8, 0.8)]
-    assert [fitting_palette(mood) for mood in moods] == ["piano", "piano", "folk", "harp", "chamber", "orchestra"]
+PALETTES = {  # words of the table of moods -> who plays
+    "neutral": "piano", "happy": "folk", "fun": "folk", "calm": "harp", "romantic": "harp", "epic": "orchestra",
+    "tense": "orchestra", "angry": "orchestra", "sad": "chamber", "melancholic": "chamber",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "name"), PALETTES.items())
+def test_palettes_follow_the_mood(word: str, name: str):
+    mood = mood_plane().of(word)
+    assert fitting_palette(mood) == name
+    assert palette(name)  # which the instruments know
+
+
+def test_no_mood_is_a_piano():
+    assert fitting_palette(None) == fitting_palette(Mood()) == "piano"
+
+
+def test_instruments_auto_are_those_of_the_mood(folder, pipe):
+    made = pipe(folder / "clip.mp4", instruments="auto", mood="sad", **QUICK)
+    assert made.settings.instruments == "chamber"
+    assert [part.voice.program for part in made.played.parts] == [voice.program for voice in palette("chamber")]

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffbgm.app.cli import run
+from diffbgm.app.prepare import prepare_data
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pop909 import Pop909, chord_row, read_beats
 from diffbgm.datasets.prepare import prepare
@@ -202,6 +204,32 @@ def test_several_processes_give_the_same_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.environ.get("POP909_DIR"), reason="POP909_DIR does not point to the real data")
+def test_shards_read_songs_and_the_last_one_makes_the_same_cache(tmp_path: Path, monkeypatch, capsys) -> None:
+    for k in range(9):
+        write_song(tmp_path / "POP909", f"{k:03}", bars=10 + k)
+    write_song(tmp_path / "POP909", "020", bars=4)  # too short: a reason is kept for it
+    given = [f"data.root={tmp_path}/POP909", "data.split=seeded", "data.workers=1"]
+    assert run(prepare_data, "prepare", [*given, f"data.cache={tmp_path}/whole"]) == 0
+    assert capsys.readouterr().out.count("9 songs") == 1
+    read, inner = [], Pop909.read
+    monkeypatch.setattr(Pop909, "read", lambda self, song: read.append(song) or inner(self, song))
+    cache = f"data.cache={tmp_path}/parts"
+    for shard in (0, 2, 0):
+        assert run(prepare_data, "prepare", [*given, cache, "shards=3", f"shard={shard}"]) == 0
+        assert "the last shard makes the cache" in capsys.readouterr().out
+    (kept,) = (tmp_path / "parts").iterdir()
+    damaged = next(kept.rglob("*.npz"))
+    damaged.write_bytes(damaged.read_bytes()[:99])
+    assert run(prepare_data, "prepare", [*given, cache, "shards=3", "shard=1"]) == 0
+    assert capsys.readouterr().out.count("9 songs") == 1
+    assert len(read) == 11  # each once, and the damaged one again
+    (one,), (other,) = ((tmp_path / name).iterdir() for name in ("whole", "parts"))
+    assert one.name == other.name
+    assert {path.name: path.read_bytes() for path in one.iterdir()} == {
+        path.name: path.read_bytes() for path in other.iterdir()
+    }
+
+
 def test_the_real_first_song() -> None:
     source = Pop909(os.environ["POP909_DIR"])
     assert len(source.songs()) == 909

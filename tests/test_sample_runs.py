@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -68,12 +69,20 @@ def folder(top: Path, *names: str) -> Path:
     return top
 
 
-def go(videos: Path, out: Path, pipeline: Pipeline, overwrite: bool = False, batch: int = 1, **made: Any) -> Run:
+def go(
+    videos: Path,
+    out: Path,
+    pipeline: Pipeline,
+    overwrite: bool = False,
+    batch: int = 1,
+    beside: bool = False,
+    **made: Any,
+) -> Run:
     out.mkdir(exist_ok=True)
     sources = find_sources(videos, out)
     ledger = Ledger(out, [source.path for source in sources], MADE | made, overwrite)
     ledger.check(source.name for source in sources)
-    job = Run(pipeline, Settings(), ledger, out.with_name("cache"))  # type: ignore[arg-type]
+    job = Run(pipeline, Settings(), ledger, out.with_name("cache"), beside)  # type: ignore[arg-type]
     job.videos(sources, batch)
     return job
 
@@ -104,6 +113,30 @@ def test_one_video_never_ends_the_run(tmp_path: Path, quick: list[str], fault: B
     assert failure["video"] == "b.mp4"
     assert "\n" not in failure["error"]
     assert isinstance(fault, InputError | MemoryError | OSError) or "--debug" in failure["error"]
+
+
+def test_files_are_made_while_the_next_video_is_composed(tmp_path: Path, quick: list[str], monkeypatch) -> None:
+    """Writing waits for the next video's composing to begin; a fault in it is that video's alone."""
+    videos = folder(tmp_path / "v", "a.mp4", "b.mp4", "c.mp4", "d.mp4")
+    begun = {stem: Event() for stem in "abcd"}
+    write = sample.write_takes
+
+    class Telling(Pipeline):
+        def make(self, videos: list[Path], *rest: object) -> list[list[str]]:
+            begun[videos[0].stem].set()
+            return super().make(videos, *rest)
+
+    def patient(takes: Any, name: str, *rest: Any) -> None:
+        following = {"a": "b", "b": "d", "d": "d"}[name]
+        assert begun[following].wait(5)
+        if name == "b":
+            raise Panic("index out of bounds")
+        write(takes, name, *rest)
+
+    monkeypatch.setattr(sample, "write_takes", patient)
+    job = go(videos, tmp_path / "out", Telling({"c": RuntimeError("no picture")}), beside=True)
+    assert job.done == quick == ["a", "d"]
+    assert sorted(failure["name"] for failure in job.failed) == ["b", "c"]
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), Stopped(signal.SIGTERM), SystemExit(3)])

@@ -1,13 +1,15 @@
 """A user's wishes, worked into what the model sees."""
 
 import numpy as np
+import pytest
 
 from diffbgm.video.captions import sentence_table
 from diffbgm.video.features import BeatFeatures
-from diffbgm.video.steer import with_accents_on_cuts, with_intensity
+from diffbgm.video.steer import MOOD_PULL, busiest, with_accents_on_cuts, with_intensity, with_mood
 from diffbgm.video.streams import SENTENCES, STREAMS
 
 MOTION, ACCENT = STREAMS.index("motion"), STREAMS.index("motion_onset")
+BRIGHT = STREAMS.index("brightness")
 
 
 def beats(streams: bool = True) -> BeatFeatures:
@@ -35,3 +37,26 @@ def test_intensity_scales_motion_and_chooses_the_sentences_that_fit():
     assert all(caption.startswith("A slow") for caption in calm.captions[:14])
     np.testing.assert_array_equal(calm.language[0], sentence_table()[SENTENCES.index(calm.captions[0])])
     assert with_intensity(beats(), 4.0).visual.max() <= 1.0
+
+
+def test_a_mood_pulls_streams_a_share_of_their_way():
+    calm, glad = (with_mood(beats(), np.full(16, v), np.full(16, a), 90).visual for v, a in ((0, -0.5), (1, 0)))
+    given = beats().visual
+    np.testing.assert_allclose(calm[:, MOTION], given[:, MOTION] * (1 - MOOD_PULL / 2), rtol=1e-6)
+    np.testing.assert_allclose(glad[:, BRIGHT], given[:, BRIGHT] + MOOD_PULL * (1 - given[:, BRIGHT]), rtol=1e-6)
+    np.testing.assert_array_equal(glad[:, MOTION], given[:, MOTION])
+
+
+def test_an_excited_mood_asks_for_no_more_notes_a_second_than_songs_have():
+    assert busiest(128) == pytest.approx(0.670)  # 12.8 notes a second are six a beat
+    assert busiest(192) == pytest.approx(0.348)
+    assert busiest(60) == pytest.approx(0.991)
+    given = beats().visual[:, MOTION]
+    assert given.max() > 0.9
+    excited = with_mood(beats(), np.zeros(16), np.ones(16), 128).visual[:, MOTION]
+    np.testing.assert_allclose(excited, np.minimum(given + MOOD_PULL * (1 - given), busiest(128)), rtol=1e-6)
+    half = with_mood(beats(), np.zeros(16), np.full(16, 0.5), 128).visual[:, MOTION]
+    most = busiest(128) + 0.5 * np.maximum(given - busiest(128), 0)
+    np.testing.assert_allclose(half, np.minimum(given + MOOD_PULL / 2 * (1 - given), most), rtol=1e-6)
+    neutral = with_mood(beats(), np.zeros(16), np.zeros(16), 128).visual
+    np.testing.assert_array_equal(neutral, beats().visual)

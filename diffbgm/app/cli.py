@@ -17,8 +17,10 @@ from contextlib import contextmanager
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import CompactHydraException, HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -141,8 +143,12 @@ def _keys(tree: object, prefix: str = "") -> list[str]:
     return [name for key, child in tree.items() for name in (f"{prefix}{key}", *_keys(child, f"{prefix}{key}."))]
 
 
+class JobsFailed(CompactHydraException):
+    """What a job of a sweep ends with: no SystemExit, with which launchers would end the other jobs too."""
+
+
 def _hydra_main(function: Callable[[DictConfig], int | None], config_name: str) -> None:
-    """Sweeps, launchers and --cfg, as Hydra does them; a failed job ends the run with its code."""
+    """Sweeps, launchers and --cfg, as Hydra does them; exit code 1 where a job of a sweep failed, after all of them."""
 
     def job(config: DictConfig) -> None:
         OmegaConf.resolve(config)
@@ -152,6 +158,8 @@ def _hydra_main(function: Callable[[DictConfig], int | None], config_name: str) 
             return function(config)
 
         if code := answered(work, config_name):
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise JobsFailed(f"a job ended with exit code {code}; what it said is above")
             sys.exit(code)
 
     hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)()

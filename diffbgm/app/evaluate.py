@@ -1,7 +1,8 @@
 """Metrics, tables and figures of generated music: `diffbgm evaluate generated=FOLDER out=FOLDER [reference=FOLDER]`.
 
 Settings: configs/evaluate.yaml. A file that cannot be evaluated is named, the others go on. The exit code is 1 where
-something that was asked for could not be computed.
+something that was asked for could not be computed. A stopped evaluation goes on with the same command: slow numbers are
+kept, and songs.csv grows song by song. With shards=N shard=k it only computes and keeps what is slow for its songs.
 """
 
 import os
@@ -15,13 +16,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from diffbgm.app.shards import configured_shard, share
+from diffbgm.app.stop import Stopped, stoppable
+from diffbgm.evaluation.ahead import measure_ahead
 from diffbgm.evaluation.figures import draw_figures
 from diffbgm.evaluation.musicnn import WEIGHTS
-from diffbgm.evaluation.report import Evaluation, Summary, write_metrics, write_songs, write_table
+from diffbgm.evaluation.report import Evaluation, GrowingSongs, Summary, write_metrics, write_songs, write_table
 from diffbgm.evaluation.rhythm import AdvSettings
 from diffbgm.evaluation.suite import METRICS, Options, evaluate_run
 from diffbgm.fields import check, field
-from diffbgm.files import not_foreign, writable_folder
+from diffbgm.files import not_foreign, sweep, writable_folder
 from diffbgm.video.features import Extractor
 
 
@@ -46,15 +50,40 @@ class EvaluateSettings:
 
 
 def evaluate(cfg: DictConfig) -> int:
-    """Evaluate a run, or several, as the config says; returns the exit code."""
+    """Evaluate a run, or several, as the config says; returns the exit code, 128 + n on signal n."""
     asked = check(EvaluateSettings, {entry.name: _plain(cfg[entry.name]) for entry in fields(EvaluateSettings)})
     adv = check(AdvSettings, dict(cfg.adv), "adv")
-    out = writable_folder(asked.out)
     if asked.numbers is not None:
         writable_folder(asked.numbers)
     table: Mapping[str, Any] = OmegaConf.to_container(cfg.table, resolve=True)  # type: ignore[assignment]
     runs = _runs(cfg.generated, [row["key"] for row in table["rows"]])
     options = _options(asked, adv, None if asked.videos is None else instantiate(cfg.features))
+    index, count = configured_shard(cfg)
+    for folder in options.numbers.iterdir() if options.numbers is not None and options.numbers.is_dir() else ():
+        sweep(folder)
+    try:
+        with stoppable():
+            if count > 1:
+                return _ahead(runs, options, index, count)
+            return _report(cfg, table, runs, options)
+    except (Stopped, KeyboardInterrupt) as error:
+        kept = "slow numbers are kept" if options.numbers is not None else "no numbers are kept (numbers=null)"
+        print(f"stopped: {kept}; the same command goes on", file=sys.stderr)
+        return error.code if isinstance(error, Stopped) else 130
+
+
+def _ahead(runs: Mapping[str, Path], options: Options, index: int, count: int) -> int:
+    """Compute and keep what is slow for the songs of one shard."""
+    own, failed = measure_ahead(list(runs.values()), options, lambda songs: share(songs, index, count), _bar)
+    print(f"{own} songs of shard {index} of {count} are measured; the same command with shards=1 writes the report")
+    for what in failed:
+        print(f"error: not evaluated: {what}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _report(cfg: DictConfig, table: Mapping[str, Any], runs: Mapping[str, Path], options: Options) -> int:
+    """Evaluate all songs of all runs and write everything."""
+    out = writable_folder(cfg.out)
     results: dict[str, Evaluation] = {}
     missing: list[str] = []
     real: dict[str, Summary] | None = None  # the reference's numbers, once they are known
@@ -62,9 +91,9 @@ def evaluate(cfg: DictConfig) -> int:
     for place in {out, *places.values()}:
         _check_place(place)
     for name, folder in runs.items():
-        evaluation, lacking = evaluate_run(folder, options, _bar, real)
-        real = evaluation.reference
         place = places[name]
+        evaluation, lacking = evaluate_run(folder, options, _bar, real, GrowingSongs(place / "songs.csv").add)
+        real = evaluation.reference
         write_songs(evaluation, place / "songs.csv")
         write_metrics(evaluation, place / "metrics.json")
         lacking += draw_figures(folder, evaluation, place, cfg.figures, cfg.soundfont, options.adv)

@@ -2,16 +2,15 @@
 
     diffbgm features videos=FOLDER out=FOLDER features=clip
     accelerate launch scripts/extract_features.py videos=FOLDER out=FOLDER features=clip     (one process a GPU)
+    diffbgm features videos=FOLDER out=FOLDER shards=64 shard=7                              (docs/scale.md)
 
 `out` is a cache: its files are named after a video's content and the extractor's settings, and what is there already is
-not extracted again. Beside them, written anew by each run: features.jsonl ({"video", "features", "duration", "shots",
-"captions"} a line) and failed.jsonl ({"video", "error"}). Exit code 1 where a video failed; the others are done all the
-same. Several processes share the list of videos evenly; each writes its lines into the same two files.
+not extracted again. Beside them: features.jsonl ({"video", "features", "duration", "shots", "captions"} a line) and
+failed.jsonl ({"video", "error"}). A run writes the lines of its own videos anew and leaves those of other shards. Exit
+code 1 where one of its videos failed; the others are done all the same.
 """
 
-import errno
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from diffbgm.app.shards import configured_shard, share
 from diffbgm.app.stop import unexpected
 from diffbgm.errors import InputError
 from diffbgm.fields import check, field
-from diffbgm.files import not_foreign, writable_folder, writing
+from diffbgm.files import atomic, locked, not_foreign, writable_folder, writing
+from diffbgm.generation.loading import device_named
 from diffbgm.video.features import Extractor, cache_entry, cached
-from diffbgm.video.folder import find_videos
+from diffbgm.video.folder import Source, find_sources
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class FeatureSettings:
 
     videos: str | tuple[str, ...] = field(length=(1, 4096), help="a folder (a tree), a glob, a .txt list, or files")
     out: str = field(length=(1, 4096), help="a file for each video")
-    device: str = field("auto", choices=("auto", "cpu"))
+    device: str = field("auto", length=(1, 64), help="auto, cpu, cuda, cuda:1 or mps")
 
 
 DONE, FAILED = "features.jsonl", "failed.jsonl"
@@ -43,35 +44,44 @@ DONE, FAILED = "features.jsonl", "failed.jsonl"
 
 def extract_features(cfg: DictConfig) -> int:
     """Extract this process's share of `cfg.videos` into `cfg.out`; the exit code is 1 where a video failed."""
-    from accelerate import PartialState
-
     check(FeatureSettings, {"videos": cfg.videos, "out": cfg.out, "device": cfg.device})
-    state = PartialState(cpu=cfg.device == "cpu")
+    index, count = configured_shard(cfg)
     out = Path(cfg.out)
-    videos = find_videos(cfg.videos)
-    extractor = instantiate(cfg.features).to(state.device)
+    everything = find_sources(cfg.videos)
+    sources = share(everything, index, count)
+    extractor = instantiate(cfg.features).to(device_named(cfg.device))
     extractor.prepare()
-    if state.is_main_process:
-        writable_folder(out)
-        for name in (DONE, FAILED):
-            not_foreign(out / name, _is_ours)
-            with writing(out / name):
-                (out / name).write_text("")
-    state.wait_for_everyone()
-    share = videos[state.process_index :: state.num_processes]
-    failed = sum(
-        not extract_one(video, extractor, out)
-        for video in tqdm(share, "features", unit="video", disable=None if state.is_main_process else True)
-    )
-    state.wait_for_everyone()
-    if state.is_main_process:
-        failed = len((out / FAILED).read_text(encoding="utf-8").splitlines())
-        print(
-            f"{len(videos) - failed} of {len(videos)} videos have features in {out}" + f", see {FAILED}" * bool(failed)
-        )
-    if state.num_processes > 1:
-        state.destroy_process_group()
+    writable_folder(out)
+    _begin(out, sources, everything)
+    bar = tqdm(sources, "features", unit="video", disable=True if index else None)
+    failed = sum(not extract_one(source.path, extractor, out) for source in bar)
+    part = "" if count == 1 else f" of shard {index} of {count}"
+    done = f"{len(sources) - failed} of {len(sources)} videos{part} have features in {out}"
+    print(done + f", see {FAILED}" * bool(failed))
     return 1 if failed else 0
+
+
+def _begin(out: Path, own: list[Source], everything: list[Source]) -> None:
+    """Take the lines of this process's videos, and of those that are no more, out of the two lists."""
+    others = {str(source.path) for source in everything} - {str(source.path) for source in own}
+    with locked(out):
+        for name in (DONE, FAILED):
+            not_foreign(out / name, lambda text: not text or text.startswith('{"video": '))
+            kept = [line for line in _lines(out / name) if _video(line) in others]
+            with atomic(out / name) as temporary:
+                temporary.write_bytes(b"".join(kept))
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+
+
+def _video(line: bytes) -> str | None:
+    """Which video a line is about; None for one that was cut short."""
+    try:
+        return str(json.loads(line.decode(errors="surrogateescape"))["video"]) if line.endswith(b"\n") else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def extract_one(video: Path, extractor: Extractor, out: Path) -> bool:
@@ -90,16 +100,6 @@ def extract_one(video: Path, extractor: Extractor, out: Path) -> bool:
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:
-    """Add a line in one write, so that the lines of several processes do not mix."""
-    with writing(path):
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
-            content = (json.dumps(line, ensure_ascii=False) + "\n").encode(errors="surrogateescape")
-            if os.write(file, content) < len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        finally:
-            os.close(file)
-
-
-def _is_ours(text: str) -> bool:
-    return not text or text.startswith('{"video": ')
+    """Add a line, so that the lines of several processes do not mix."""
+    with locked(path.parent), writing(path), open(path, "ab") as file:
+        file.write((json.dumps(line, ensure_ascii=False) + "\n").encode(errors="surrogateescape"))

@@ -59,7 +59,7 @@ COMMANDS = (
     Command("prepare-bgm909", "prepare_bgm909:prepare_bgm909", "BGM909's layout from your videos", "prepare_bgm909"),
     Command("import", "import_release:main", "convert the authors' published checkpoint"),
     Command("export", "export:main", "make a checkpoint to ship from a training run's"),
-    Command("fetch", "fetch:main", "fetch the demo videos"),
+    Command("fetch", "fetch:main", "fetch the demo videos, or a better soundfont"),
     Command("app", "gradio_app:main", "compose in the browser"),
     Command("doctor", "doctor:main", "what this installation has, and what it lacks"),
     Command("completion", "completion:main", "a script for the shell that completes commands and settings"),
@@ -100,7 +100,7 @@ def overview() -> str:
             *lines,
             "",
             "diffbgm COMMAND --help lists a command's settings; quiet=true says less, -v more.",
-            "--debug shows where an error that nobody expected arose.",
+            "--debug shows the traceback of an unexpected error.",
         ]
     )
 

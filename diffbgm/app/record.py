@@ -4,18 +4,16 @@ A result is ours where its json says so: NAME.json, written last, claims NAME.mi
 in a folder is ever replaced, and no file that is a source of the run, by whatever name or link it is reached.
 """
 
-import fcntl
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import diffbgm
 from diffbgm.errors import InputError
-from diffbgm.files import sha256, write_json, writing
+from diffbgm.files import locked, sha256, write_json, writing
 
 ENDINGS = ("mid", "wav", "mp4", "png", "json")
 OTHER_ENDINGS = ("states.npz", "html")
@@ -158,7 +156,7 @@ def write_summary(
 
     failed: {"video", "error", "name"}; tried: the names of this run's videos. Returns what it holds.
     """
-    with _locked(out):
+    with locked(out):
         before = _read_summary(out / "summary.json")
         done = sorted({re.sub(r"\.take\d+$", "", report["name"]) for report in reports_in(out)})
         gone = {*tried, *done}
@@ -170,18 +168,6 @@ def write_summary(
         }
         write_json(out / "summary.json", summary)
     return summary
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time writes what the folder has once."""
-    with writing(folder):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 def _read_summary(path: Path) -> dict[str, Any]:

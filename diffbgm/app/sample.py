@@ -9,6 +9,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from diffbgm.files import writable_folder
 from diffbgm.generation.loading import chosen_sampler
 from diffbgm.generation.music import Music
 from diffbgm.generation.pipeline import Pipeline
+from diffbgm.generation.progress import Stage, silence
 from diffbgm.generation.settings import SampleSettings, sample_settings
 from diffbgm.generation.takes import check_wishes
 from diffbgm.video.features import content_hash
@@ -85,7 +87,7 @@ def sample(cfg: DictConfig) -> int:
     ledger = Ledger(out, [*read, folder.checkpoint], record, folder.overwrite)
     ledger.check(source.name for source in sources)
     batch = folder.batch if isinstance(folder.batch, int) else GPU_BATCH if "cuda" in pipeline.about["device"] else 1
-    run = Run(pipeline, settings, ledger, Path(folder.cache))
+    run = Run(pipeline, settings, ledger, Path(folder.cache), beside="cuda" in pipeline.about["device"])
     warm_up()
     code = 0
     try:
@@ -132,8 +134,13 @@ def index(out: Path, summary: dict[str, Any], page: str = "folder") -> None:
 class Run:
     """The videos of one process, one after the other or several together."""
 
-    def __init__(self, pipeline: Pipeline, settings: SampleSettings, ledger: Ledger, cache: Path) -> None:
+    def __init__(
+        self, pipeline: Pipeline, settings: SampleSettings, ledger: Ledger, cache: Path, beside: bool = False
+    ) -> None:
+        """`beside`: sound and files of a video are made by a thread while the next one is composed (on a GPU)."""
         self.pipeline, self.settings, self.ledger, self.cache = pipeline, settings, ledger, cache
+        self.writer = ThreadPoolExecutor(1) if beside else None
+        self.being_written: tuple[Source, Future[None]] | None = None
         self.done: list[str] = []
         self.failed: list[dict[str, str]] = []
         self.progress = FolderProgress(0)
@@ -141,8 +148,11 @@ class Run:
     def videos(self, sources: Sequence[Source], batch: int) -> None:
         """Make what is not there yet."""
         self.progress = FolderProgress(len(sources))
-        with contextlib.closing(self.progress):
-            self._all(sources, batch)
+        with contextlib.closing(self.progress), self.writer or contextlib.nullcontext():
+            try:
+                self._all(sources, batch)
+            finally:
+                self._settle()
 
     def _all(self, sources: Sequence[Source], batch: int) -> None:
         waiting: list[tuple[Source, str]] = []
@@ -175,10 +185,25 @@ class Run:
                 takes = (
                     composed[number] if composed else self.pipeline.make([source.path], self.settings, None, stage)[0]
                 )
-                record = self.ledger.made_from | {"video": digest}
-                write_takes(takes, source.name, self.ledger.out, stage, record)
-                self.ledger.forget_takes(source.name, self.settings.variations)
+                if self.writer is None:
+                    self._write(takes, source, digest, stage)
+                    self.done.append(source.name)
+                else:
+                    self._settle()
+                    self.being_written = source, self.writer.submit(self._write, takes, source, digest, silence)
+
+    def _write(self, takes: Sequence[Music], source: Source, digest: str, stage: Stage) -> None:
+        write_takes(takes, source.name, self.ledger.out, stage, self.ledger.made_from | {"video": digest})
+        self.ledger.forget_takes(source.name, self.settings.variations)
+
+    def _settle(self) -> None:
+        """Wait until the video that is being written has its files, or has failed."""
+        if self.being_written is not None:
+            source, written = self.being_written
+            with self._own_try(source):
+                written.result()
                 self.done.append(source.name)
+            self.being_written = None
 
     @contextlib.contextmanager
     def _own_try(self, source: Source) -> Iterator[None]:

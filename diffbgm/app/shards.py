@@ -1,19 +1,31 @@
-"""Which part of a folder this process does: every N-th video by a hash of its name."""
+"""Which part of the work this process does: every N-th video or song, by a hash of its name."""
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from diffbgm.errors import InputError
+from diffbgm.fields import check, field
 
 
-class Sharded(Protocol):
-    """Something that knows which of `count` shards it belongs to."""
+class Named(Protocol):
+    """Something that goes by a name: a video or a song."""
 
-    def shard(self, count: int) -> int: ...
+    @property
+    def name(self) -> str: ...
 
 
-S = TypeVar("S", bound=Sharded)
+N = TypeVar("N", bound=Named)
+
+
+@dataclass(frozen=True)
+class ShardSettings:
+    """Which part of the work a command does."""
+
+    shards: int | None = field(None, low=1, high=10**6, help="parts the work is done in; null: as the launcher says")
+    shard: int | None = field(None, low=0, high=10**6, help="the part that this process does")
 
 
 def own_shard(shards: int | None, shard: int | None, environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
@@ -43,6 +55,17 @@ def own_shard(shards: int | None, shard: int | None, environment: Mapping[str, s
     return 0, 1
 
 
-def share(items: Sequence[S], index: int, count: int) -> list[S]:
+def shard_of(name: str, count: int) -> int:
+    """Which of `count` shards has what goes by this name."""
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8]) % count
+
+
+def share(items: Sequence[N], index: int, count: int) -> list[N]:
     """The items of one shard; those of all shards together are all of them, once each."""
-    return [item for item in items if item.shard(count) == index]
+    return [item for item in items if shard_of(item.name, count) == index]
+
+
+def configured_shard(config: Mapping[str, Any]) -> tuple[int, int]:
+    """`own_shard` as a config's `shards` and `shard` say. InputError for values that make no sense."""
+    own = check(ShardSettings, {"shards": config["shards"], "shard": config["shard"]})
+    return own_shard(own.shards, own.shard)

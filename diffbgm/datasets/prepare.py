@@ -1,7 +1,8 @@
 """Songs of a source -> one compact cache: read, compute conditions, cut segments, split, report what was skipped.
 
 The folder's name carries a hash of every input file, the source's settings and this code's version, so a
-changed file or setting is prepared again and anything else is reused. Training calls `prepare` too.
+changed file or setting is prepared again and anything else is reused. Training calls `prepare` too. Where several
+processes have read songs ahead (`read_ahead`), these are taken as they are.
 """
 
 # n beats of a song, Dv and Dl widths of visual and language features
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from diffbgm.datasets import cache, self_paired
+from diffbgm.datasets.readings import Reading, Readings
 from diffbgm.datasets.song import Song, Source
 from diffbgm.errors import InputError
 from diffbgm.files import sha256
@@ -48,13 +50,14 @@ def prepare(
     """
     files, excluded = source.songs(), source.excluded()
     digest = _digest(source, files, excluded)
-    path = Path(folder) / f"{source.name}-{digest[:16]}"
+    path = _place(source, folder, digest)
     if (path / "manifest.json").is_file():
         return path
     skipped = {song: excluded[song] for song in files if song in excluded}
     wanted = [song for song in files if song not in skipped]
+    readings = _readings(path)
     songs = []
-    for name, result in progress(_read_all(source, wanted, workers), len(wanted)):
+    for name, result in progress(_read_all(source, wanted, workers, readings), len(wanted)):
         if isinstance(result, str):
             skipped[name] = result
         else:
@@ -75,8 +78,45 @@ def prepare(
     conditions, arrays = _conditions(songs, train)
     arrays |= _music([song for song, _ in songs])
     cache.write(path, manifest | conditions, arrays)
+    readings.forget()
     logger.info("prepared %s: %d songs, %d skipped", path, len(songs), len(skipped))
     return path
+
+
+def read_ahead(
+    source: Source,
+    folder: str | Path,
+    mine: Callable[[str], bool],
+    workers: int | None = None,
+    progress: Progress = lambda items, total: items,
+) -> tuple[int, int]:
+    """Read the songs whose ids are `mine` and keep them under `folder`, for `prepare` there.
+
+    Returns how many they are, and how many songs of others have not been read yet: none where the cache is there.
+    """
+    files, excluded = source.songs(), source.excluded()
+    path = _place(source, folder, _digest(source, files, excluded))
+    wanted = [song for song in files if song not in excluded]
+    own = [song for song in wanted if mine(song)]
+    if (path / "manifest.json").is_file():
+        return len(own), 0
+    readings = _readings(path)
+    missing = [song for song in own if readings.find(song) is None]
+    for name, result in progress(_read_all(source, missing, workers, Readings(None)), len(missing)):
+        readings.keep(name, result)
+    if (path / "manifest.json").is_file():  # made meanwhile, by the last of the others
+        readings.forget()
+        return len(own), 0
+    return len(own), sum(not readings.has(song) for song in wanted)
+
+
+def _place(source: Source, folder: str | Path, digest: str) -> Path:
+    return Path(folder) / f"{source.name}-{digest[:16]}"
+
+
+def _readings(path: Path) -> Readings:
+    """Where songs lie that were read ahead for the cache at `path`."""
+    return Readings(path.with_name(f"{path.name}.songs"))
 
 
 def _digest(source: Source, files: Mapping[str, Sequence[Path]], excluded: Mapping[str, str]) -> str:
@@ -92,8 +132,19 @@ def _digest(source: Source, files: Mapping[str, Sequence[Path]], excluded: Mappi
 
 
 def _read_all(
-    source: Source, wanted: Sequence[str], workers: int | None
-) -> Iterable[tuple[str, str | tuple[Song, Measures | None]]]:
+    source: Source, wanted: Sequence[str], workers: int | None, readings: Readings
+) -> Iterable[tuple[str, Reading]]:
+    """(id, what `_read` gives) of each song, in order; from `readings` where it lies there."""
+    missing = {song for song in wanted if not readings.has(song)}
+    fresh = iter(_read_each(source, [song for song in wanted if song in missing], workers))
+    for song in wanted:
+        if song in missing:
+            yield next(fresh)
+        else:
+            yield song, readings.find(song) or _read(source, song)
+
+
+def _read_each(source: Source, wanted: Sequence[str], workers: int | None) -> Iterable[tuple[str, Reading]]:
     """(id, what `_read` gives) of each song, in order."""
     workers = min(workers or os.cpu_count() or 1, len(wanted) // SONGS_A_TASK)
     sources = [source] * len(wanted)
@@ -104,7 +155,7 @@ def _read_all(
         yield from zip(wanted, pool.map(_read, sources, wanted, chunksize=SONGS_A_TASK), strict=True)
 
 
-def _read(source: Source, name: str) -> str | tuple[Song, Measures | None]:
+def _read(source: Source, name: str) -> Reading:
     """A song with its raw measures, or why it is skipped."""
     try:
         song = source.read(name)

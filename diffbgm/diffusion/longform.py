@@ -12,7 +12,7 @@ Shape legend: R rows of one call, W steps of a window, L steps of a padded piece
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,7 @@ from diffbgm.music.notes import PITCHES, STEPS_PER_SEGMENT
 
 HOPS = {"independent": STEPS_PER_SEGMENT, "outpaint": STEPS_PER_SEGMENT // 2, "joint": STEPS_PER_SEGMENT // 2}
 
+Calls = Callable[[Callable[[int], Tensor], Sequence[int]], Iterable[Tensor]]  # as `map` is
 RowDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # x (R, C, W, P), t (R,), rows (R,) -> eps (R, C, W, P)
 
 
@@ -85,20 +86,20 @@ def plan(total: int, method: str, planes: int = 2) -> Plan:
     return Plan(total, HOPS[method], planes=planes)
 
 
-def chunked(denoise: RowDenoise, size: int) -> RowDenoise:
+def chunked(denoise: RowDenoise, size: int, calls: Calls = map) -> RowDenoise:
     """The same denoise, asked for exactly `size` rows at a time, the last call filled up with copies of its last row.
 
     Memory is bounded by `size`, and because kernels see a single shape, a row's result does not depend on how many
     other rows there are. With size 1 this holds by construction; otherwise as far as the kernels treat all
-    positions in a batch alike (those of the CPU do).
+    positions in a batch alike (those of the CPU do). `calls` makes the calls, one after the other or side by side.
     """
 
     def call(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
-        parts = []
-        for start in range(0, len(x), size):
+        def part(start: int) -> Tensor:
             index = torch.arange(start, start + size, device=x.device).clamp(max=len(x) - 1)
-            parts.append(denoise(x[index], t[index], rows[index])[: len(x) - start])
-        return torch.cat(parts)
+            return denoise(x[index], t[index], rows[index])[: len(x) - start]
+
+        return torch.cat(list(calls(part, range(0, len(x), size))))
 
     return call
 

@@ -5,8 +5,8 @@ because something went wrong.
 """
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -151,12 +151,23 @@ def odd_meter(meters: np.ndarray) -> str | None:
 
 def measure_songs(
     songs: Sequence[Song], groups: Sequence[str], workers: int, how: Measuring = USUALLY
-) -> Iterator[Row]:
-    """`measure_song` for every song, in their order, over `workers` processes; one process works in this one."""
+) -> Generator[Row, None, None]:
+    """`measure_song` for every song as each is finished, over `workers` processes; one process works in this one.
+
+    Close it to stop: songs that are being measured are given up.
+    """
     if workers == 1 or len(songs) == 1:
         yield from (measure_song(song, groups, how) for song in songs)
         return
     context = multiprocessing.get_context("spawn")  # this process may hold torch's threads, which do not survive a fork
-    chunk = max(1, min(8, len(songs) // (4 * workers)))
-    with ProcessPoolExecutor(min(workers, len(songs)), context) as pool:
-        yield from pool.map(measure_song, songs, [groups] * len(songs), [how] * len(songs), chunksize=chunk)
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(min(workers, len(songs)), context)
+    try:
+        for done in as_completed([pool.submit(measure_song, song, groups, how) for song in songs]):
+            yield done.result()
+        pool.shutdown()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()  # a song can take minutes
+        raise

@@ -13,7 +13,7 @@ import numpy as np
 from diffbgm.evaluation.alignment import Aligned, p_value
 from diffbgm.evaluation.measure import GROUPS, Row
 from diffbgm.evaluation.retrieval import Estimate, Retrieval
-from diffbgm.files import atomic
+from diffbgm.files import atomic, writing
 
 RESAMPLES = 2000
 Summary = dict[str, Any]  # of one metric: mean, ci95, n, and chance, p, reason where they apply
@@ -104,13 +104,31 @@ class Evaluation:
 
 def write_songs(evaluation: Evaluation, path: Path) -> None:
     """songs.csv: a row a song, a column a metric; an empty cell where there is no number, the reason last."""
-    columns = [name for group in GROUPS.values() for name in group]
-    table: list[list[Any]] = [["song", *columns, "reason"]]
-    for row in evaluation.rows:
-        reasons = row.error or "; ".join(f"{name}: {reason}" for name, reason in row.reasons.items())
-        cells = [row.values.get(name) for name in columns]
-        table.append([row.song, *("" if cell is None else repr(float(cell)) for cell in cells), reasons])
-    _write_csv(table, path)
+    _write_csv([_HEADING, *map(_song_cells, evaluation.rows)], path)
+
+
+class GrowingSongs:
+    """songs.csv while a run is measured: a song's line is on disk as soon as it is finished, in whatever order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.begun = path, False
+
+    def add(self, row: Row) -> None:
+        if not self.begun:  # until now the file of an evaluation before stays
+            _write_csv([_HEADING], self.path)
+            self.begun = True
+        with writing(self.path), open(self.path, "ab") as file:
+            file.write(_csv_text([_song_cells(row)]).encode(errors="surrogateescape"))
+
+
+_COLUMNS = [name for group in GROUPS.values() for name in group]
+_HEADING = ["song", *_COLUMNS, "reason"]
+
+
+def _song_cells(row: Row) -> list[Any]:
+    reasons = row.error or "; ".join(f"{name}: {reason}" for name, reason in row.reasons.items())
+    cells = [row.values.get(name) for name in _COLUMNS]
+    return [row.song, *("" if cell is None else repr(float(cell)) for cell in cells), reasons]
 
 
 def write_metrics(evaluation: Evaluation, path: Path) -> None:
@@ -208,7 +226,11 @@ def _cell(value: Any) -> Any:
 
 
 def _write_csv(lines: Sequence[Sequence[Any]], path: Path) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(_csv_text(lines), encoding="utf-8", newline="")
+
+
+def _csv_text(lines: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([list(map(_cell, line)) for line in lines])
-    with atomic(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+    return text.getvalue()

@@ -64,24 +64,22 @@ class Run:
 
 
 def evaluate_run(
-    generated: Path, options: Options, progress: Progress, real: dict[str, Summary] | None = None
+    generated: Path,
+    options: Options,
+    progress: Progress,
+    real: dict[str, Summary] | None = None,
+    finished: Callable[[Row], None] = lambda row: None,
 ) -> tuple[Evaluation, list[str]]:
     """Evaluate a folder of MIDI files; returns the results and what of it was asked for and could not be computed.
 
-    `real`: the reference's own numbers where they are known from a run before; None computes them.
+    `real`: the reference's own numbers where they are known from a run before; None computes them. `finished` is told
+    of each song as soon as its own numbers are there, in whatever order.
     Raises InputError where the folder, the reference or the training music holds nothing, or a metric is unknown.
     """
-    if unheard := sorted(set(options.metrics or ()) - set(METRICS)):
-        raise InputError(f"there is no metric group {', '.join(unheard)}; choose from {', '.join(METRICS)}")
+    groups, left_out, reason = groups_of_songs(options)
     songs = find_songs(generated)
     reference = find_songs(options.reference) if options.reference is not None else []
-    groups = [group for group in OF_A_SONG if options.metrics is None or group in options.metrics]
-    reason = lacking("eval") if options.metrics is None else None
-    left_out = NEED_EVAL if reason else ()
-    groups = [group for group in groups if group not in left_out]
-    rows = list(
-        progress(measure_songs(songs, groups, options.workers, options.measuring), len(songs), f"{generated.name}")
-    )
+    rows = measured(songs, groups, options, progress, generated.name, finished)
     run = Run(rows)
     run.missing += [f"{row.song} ({row.error})" for row in rows if row.error is not None]
     run.missing += [f"{group} of {row.song} ({why})" for row in rows for group, why in row.failed.items()]
@@ -104,7 +102,34 @@ def evaluate_run(
     return Evaluation(rows, run.metrics, real, tuple(run.notes)), run.missing
 
 
-def _wanted(options: Options, group: str, given: object) -> bool:
+def groups_of_songs(options: Options) -> tuple[list[str], tuple[str, ...], str | None]:
+    """The groups that every song is measured for, those that are left out, and why. InputError for unknown ones."""
+    if unheard := sorted(set(options.metrics or ()) - set(METRICS)):
+        raise InputError(f"there is no metric group {', '.join(unheard)}; choose from {', '.join(METRICS)}")
+    reason = lacking("eval") if options.metrics is None else None
+    left_out = NEED_EVAL if reason else ()
+    asked = [group for group in OF_A_SONG if options.metrics is None or group in options.metrics]
+    return [group for group in asked if group not in left_out], left_out, reason
+
+
+def measured(
+    songs: Sequence[Song],
+    groups: Sequence[str],
+    options: Options,
+    progress: Progress,
+    label: str,
+    finished: Callable[[Row], None] = lambda row: None,
+) -> list[Row]:
+    """The songs' rows by name; `finished` is told of each as soon as it is there."""
+    rows = []
+    with contextlib.closing(measure_songs(songs, groups, options.workers, options.measuring)) as found:
+        for row in progress(found, len(songs), label):
+            finished(row)
+            rows.append(row)
+    return sorted(rows, key=lambda row: row.song)
+
+
+def wanted(options: Options, group: str, given: object) -> bool:
     """Whether a group is to be computed: asked for by name, or everything is and what it needs was given."""
     return group in options.metrics if options.metrics is not None else given is not None
 
@@ -114,7 +139,7 @@ def _leave_out(run: Run, names: Sequence[str], reason: str) -> None:
 
 
 def _alignment(run: Run, songs: Sequence[Song], options: Options, progress: Progress) -> None:
-    if not _wanted(options, "alignment", options.videos):
+    if not wanted(options, "alignment", options.videos):
         return
     if options.videos is None or options.extractor is None:
         _leave_out(run, GROUPS["alignment"], "no videos were given; add videos=FOLDER")
@@ -138,16 +163,16 @@ def _alignment(run: Run, songs: Sequence[Song], options: Options, progress: Prog
                 found[name].append(value)
     if without:
         run.notes.append(f"no video of that name for {_names(without)}")
-    measured = summarise(run.rows, options.seed)
+    summaries = summarise(run.rows, options.seed)
     for name, songs_found in found.items():
         if songs_found:
-            run.metrics[name] = with_chance(measured[name], songs_found)
+            run.metrics[name] = with_chance(summaries[name], songs_found)
         else:
-            _leave_out(run, [name], measured.get(name, unknown("no video has the name of a song"))["reason"])
+            _leave_out(run, [name], summaries.get(name, unknown("no video has the name of a song"))["reason"])
 
 
 def _copies(run: Run, songs: Sequence[Song], options: Options, progress: Progress) -> None:
-    if not _wanted(options, "copies", options.training):
+    if not wanted(options, "copies", options.training):
         return
     if options.training is None:
         _leave_out(run, GROUPS["copies"], "no training music was given; add training=FOLDER")
@@ -171,19 +196,19 @@ def _copies(run: Run, songs: Sequence[Song], options: Options, progress: Progres
 
 def _judges(run: Run, songs: Sequence[Song], reference: Sequence[Song], options: Options, progress: Progress) -> None:
     """Generated against real music as a whole: the songs' own partners, or, where none has one, a sample of them."""
-    wanted = [group for group in JUDGES if _wanted(options, group, options.reference)]
-    if not wanted:
+    asked = [group for group in JUDGES if wanted(options, group, options.reference)]
+    if not asked:
         return
     names = {song.name for song in songs}
     partners = [song for song in reference if song.name in names]
     generated = _read(songs, "judges", progress)
-    real = _read(partners or _sample(reference, options), "judges, real music", progress)
+    real = _read(partners or sampled(reference, options), "judges, real music", progress)
     training: dict[str, list[Notes]] = {}
-    if "overlap" in wanted and options.training is not None:
+    if "overlap" in asked and options.training is not None:
         known = find_songs(options.training)
         order = np.random.default_rng(options.seed).permutation(len(known))[: len(real)]
         training = _read([known[i] for i in order], "judges, training music", progress)
-    for group in progress(wanted, len(wanted), "judges"):
+    for group in progress(asked, len(asked), "judges"):
         try:
             if not reference:
                 raise InputError("no reference music was given; add reference=FOLDER")
@@ -209,7 +234,7 @@ def _retrieval(
     run: Run, songs: Sequence[Song], reference: Sequence[Song], options: Options, progress: Progress
 ) -> None:
     """P@K and mean rank against the reference songs of the same names, by rows and by segments."""
-    asked = [name for name in SEARCHES if _wanted(options, name, options.reference)]
+    asked = [name for name in SEARCHES if wanted(options, name, options.reference)]
     if not asked:
         return
     names = {song.name for song in reference}
@@ -241,18 +266,17 @@ def _reference(
         return None
     fast = [group for group in groups if group not in SLOW]
     slow = [group for group in groups if group in SLOW]
-    sample = _sample(reference, options)
+    sample = sampled(reference, options)
     rows: list[Row] = []
     for part, asked in ((reference, fast), (sample, slow)):
         if asked and part:
-            measured = measure_songs(part, asked, options.workers, options.measuring)
-            rows += progress(measured, len(part), f"reference, {' '.join(asked)}")
+            rows += measured(part, asked, options, progress, f"reference, {' '.join(asked)}")
     if unread := sorted({row.song for row in rows if row.error is not None}):
         run.notes.append(f"reference songs that could not be read: {_names(unread)}")
     return summarise(rows, options.seed)
 
 
-def _sample(reference: Sequence[Song], options: Options) -> list[Song]:
+def sampled(reference: Sequence[Song], options: Options) -> list[Song]:
     """Songs drawn from the reference with the run's seed, in their order."""
     order = np.random.default_rng(options.seed).permutation(len(reference))[: options.reference_sample]
     return [reference[i] for i in np.sort(order)]

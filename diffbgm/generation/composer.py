@@ -40,6 +40,7 @@ from diffbgm.generation.form import (
 )
 from diffbgm.generation.harmony import HarmonyPlan, planned
 from diffbgm.generation.settings import PLAN, ComposeSettings
+from diffbgm.generation.threads import side_by_side
 from diffbgm.generation.told import Told, all_told, cut_condition, in_chords
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
@@ -280,8 +281,9 @@ class Composer:
         encoded = replace(encoded, draw=torch.tensor(numbers, device=encoded.visual.device))
         denoise = Denoiser(self.network, self.objective).conditioned(encoded, self.settings.guidance, dtype=self.dtype)
         options = {"threshold": self.settings.threshold} if longform == "outpaint" else {}
-        rows = chunked(denoise, self.settings.rows)
-        yield from METHODS[longform](rows, pieces, self.sampler, self.schedule, self.device, **options)
+        with side_by_side(self.device, len(numbers)) as calls:
+            rows = chunked(denoise, self.settings.rows, calls)
+            yield from METHODS[longform](rows, pieces, self.sampler, self.schedule, self.device, **options)
 
     def calls(self, request: Request) -> int:
         """How many times `compose` will yield for a request on its own."""

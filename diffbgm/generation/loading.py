@@ -1,5 +1,6 @@
 """Where a pipeline's parts come from: a checkpoint by name, file, folder or hub id; the device; the arithmetic."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,15 +74,23 @@ def _from_hub(name: str) -> Path:
 
 
 def device_named(name: str) -> torch.device:
-    """The device called `name`; for "auto" a GPU if there is one. InputError where it cannot be used here."""
+    """The device called `name`; for "auto" this process's GPU if there is one. InputError where it cannot be used."""
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cpu" if not torch.cuda.is_available() else _own_gpu(torch.cuda.device_count())
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device={name} cannot be used here ({error}); give device=cpu or device=auto") from error
     return device
+
+
+def _own_gpu(count: int, environment: Mapping[str, str] = os.environ) -> str:
+    """The GPU of a process that torchrun, accelerate or srun started beside others on this machine."""
+    for local in ("LOCAL_RANK", "SLURM_LOCALID"):
+        if environment.get(local, "").isdecimal():
+            return f"cuda:{int(environment[local]) % count}"
+    return "cuda"
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:

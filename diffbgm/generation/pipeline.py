@@ -223,7 +223,7 @@ class Pipeline:
         if settings.intensity != 1:
             beats = with_intensity(beats, settings.intensity)
         if moods is not None:
-            beats = with_mood(beats, *moods.at((np.arange(count) + 0.5) * 60.0 / bpm))
+            beats = with_mood(beats, *moods.at((np.arange(count) + 0.5) * 60.0 / bpm), bpm)
         if settings.caption is not None:
             beats = with_caption(beats, settings.caption, self.extractor.embed([settings.caption])[0])
         return beats

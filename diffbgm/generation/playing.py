@@ -32,6 +32,7 @@ from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import curves
 
 MOTION_SHARE, LIGHT_SHARE = 0.75, 0.25  # of the picture's energy: what moves, and how bright it is
+EPIC = 0.65  # arousal from which a mood is given an orchestra, however glad it is
 AROUSAL_SHARE = 0.5  # that full arousal adds to it
 CUT_FADE = {"cut": 0.02, "resolve": 0.6}  # seconds in which the sound ends, by settings.ending
 LEAST_FADE = 2.0  # seconds of fade=auto where the picture does not fade by itself
@@ -111,9 +112,14 @@ def voices_of(settings: SampleSettings) -> tuple[Voice, ...]:
 
 
 def fitting_palette(mood: Mood | None) -> str:
-    """A palette whose tone suits a mood: bright for glad moods, dark for sad ones, more players the livelier."""
+    """A palette whose tone suits a mood: bright for glad moods, dark for sad ones, more players the livelier.
+
+    Glad and very excited moods (epic, heroic, triumph) have the orchestra, too.
+    """
     if mood is None or abs(mood.valence) + abs(mood.arousal) < 0.3:
         return "piano"
+    if mood.arousal >= EPIC:
+        return "orchestra"
     if mood.valence >= 0:
         return "folk" if mood.arousal >= 0 else "harp"
     return "orchestra" if mood.arousal >= 0 else "chamber"

@@ -87,8 +87,8 @@ class Denoiser:
                 where = torch.arange(len(x), device=x.device) if rows is None else rows
                 eps = self.objective.eps(steered(x, t, where).float(), x, t)
                 if self.self_condition:
-                    if not memory:
-                        memory["x0"] = x.new_zeros(len(encoded), *x.shape[1:])
+                    if not memory:  # setdefault: calls side by side share one
+                        memory.setdefault("x0", x.new_zeros(len(encoded), *x.shape[1:]))
                     memory["x0"][where] = self.objective.schedule.x0_from_eps(eps, x, t).clamp(0, 1)
                 return eps
 

@@ -1,4 +1,4 @@
-"""Which files are videos, what their results are called, and which of them a shard takes.
+"""Which files are videos, and what their results are called.
 
 A folder is a tree: results have the same subfolders. Names never collide: videos that share a stem keep their endings.
 """
@@ -26,10 +26,6 @@ class Source:
 
     path: Path
     name: str
-
-    def shard(self, count: int) -> int:
-        """Which of `count` shards has it: by a hash of the name, whatever other videos there are."""
-        return int.from_bytes(hashlib.sha256(os.fsencode(self.name)).digest()[:8]) % count
 
 
 def find_videos(path: str | Path) -> list[Path]:

@@ -14,7 +14,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from make_video import flat, ramp, write_video  # tests/ is not a package
 from test_page import report, results
+from tiny_checkpoint import save_tiny_checkpoint
 
+from diffbgm.app import cli, sample
 from diffbgm.app.page import write_page, write_single_page
 
 pytestmark = pytest.mark.browser
@@ -37,6 +39,7 @@ def folder(tmp_path_factory) -> Path:
 def browser() -> Iterator[object]:
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROME is None:
+        assert not os.environ.get("CI"), "there is no Chrome or Chromium, and so nothing would be tested"
         pytest.skip("there is no Chrome or Chromium")
     with playwright.sync_playwright() as started:
         opened = started.chromium.launch(executable_path=CHROME, args=["--no-sandbox", "--disable-gpu"], timeout=30_000)
@@ -47,15 +50,37 @@ def browser() -> Iterator[object]:
 @pytest.fixture(params=["index.html", "clip.html"])
 def page(browser, folder: Path, request) -> Iterator[object]:
     """The page at a file:// address; an error in the console fails the test."""
+    yield from opened(browser, folder / request.param)
+
+
+def opened(browser, path: Path) -> Iterator[object]:
+    """A page that is closed after the test, which its errors fail."""
     shown = browser.new_page(viewport={"width": 1200, "height": 900})
     shown.set_default_timeout(10_000)
     errors: list[str] = []
     shown.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     shown.on("pageerror", lambda error: errors.append(str(error)))
-    shown.goto((folder / request.param).as_uri())
+    shown.goto(path.as_uri())
     yield shown
     shown.close()
     assert errors == []
+
+
+@pytest.fixture(scope="module")
+def stems(tmp_path_factory) -> Path:
+    """What the command leaves of a clip of two seconds, two takes for flute and piano."""
+    place = tmp_path_factory.mktemp("stems")
+    save_tiny_checkpoint(place / "tiny.safetensors")
+    write_video(place / "clip.mp4", ramp(24), fps=12)
+    words = ["instruments=flute+piano", "stems=true", "variations=2", "sampler=dpm", "sampler.steps=2"]
+    paths = [f"videos={place / 'clip.mp4'}", f"out={place / 'out'}", f"checkpoint={place / 'tiny.safetensors'}"]
+    assert cli.run(sample.sample, "sample", [*paths, *words, f"cache={place / 'cache'}", "soundfont=builtin"]) == 0
+    return place / "out"
+
+
+@pytest.fixture
+def page_with_stems(browser, stems: Path) -> Iterator[object]:
+    yield from opened(browser, stems / "index.html")
 
 
 def now(page) -> float:
@@ -115,3 +140,14 @@ def test_axe_finds_nothing(page, scheme: str):
         summary.click()
     found = axe.Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_the_stems_of_the_take_that_plays_are_offered(page_with_stems, stems: Path):
+    links = page_with_stems.locator(".links a[data-ending$='.wav']")
+    names = [name for name in links.all_inner_texts() if "flute" in name or "piano" in name]
+    assert names == ["flute lead", "acoustic grand piano accompaniment"]
+    for before in (True, False):
+        hrefs = [link.get_attribute("href") for link in links.all()]
+        assert all(("take2" in href) is not before for href in hrefs), hrefs
+        assert all((stems / href).stat().st_size > 1000 for href in hrefs)
+        page_with_stems.locator(".ab").click()
