@@ -6,7 +6,7 @@ BENCH := $(BIN)/python -m benchmarks
 BUDGET ?= smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz check docs browser bench reproduce lock clean
+.PHONY: help setup demo test fuzz attack check docs browser bench reproduce lock clean
 
 help:            ## show this list
 	@grep -E "^[a-z]+:.*##" $(MAKEFILE_LIST) | sed -E "s/:[^#]*## /\t/" | expand -t 12
@@ -35,6 +35,9 @@ test: setup      ## the whole test suite
 
 fuzz: setup      ## a minute of damaged and hostile files for every parser (tests/fuzz.py)
 	$(BIN)/python tests/fuzz.py 60
+
+attack: setup    ## bad inputs, kills, full disks and missing rights against the real commands (tests/attack.py)
+	$(BIN)/python tests/attack.py
 
 check: setup     ## ruff and types
 	$(BIN)/ruff check .

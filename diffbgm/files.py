@@ -14,13 +14,15 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from diffbgm.errors import InputError
 
+LARGEST_TEXT = 1 << 40  # bytes of a file of ours whose beginning is looked at
+BEGINNING = 1 << 16  # characters
 STALE = 24 * 3600  # seconds after which what another machine left unfinished counts as left behind
 JOURNAL = "journal"  # in a staging folder: its files are being moved
 _MARK = re.compile(r"^\..*?([0-9a-f]{6})-(\d+)-[0-9a-f]{8}(\..*)?$")
@@ -75,6 +77,10 @@ def regular(path: str | Path, most: int) -> Path:
         raise InputError(f"{path} is {kind}, not a file; give a file")
     if status.st_size > most:
         raise InputError(f"{path} has {status.st_size} bytes, more than the {most} that such a file can have")
+    try:
+        os.close(os.open(path, os.O_RDONLY))  # libraries take what they may not read for missing
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check who may read it") from error
     return path
 
 
@@ -97,6 +103,19 @@ def atomic(path: str | Path) -> Iterator[Path]:
     finally:
         with _whatever():
             temporary.unlink(missing_ok=True)
+
+
+def not_foreign(path: Path, ours: Callable[[str], bool]) -> None:
+    """InputError where a file lies at `path` that `ours`, given its beginning, does not know as one that we wrote."""
+    if not path.exists() and not path.is_symlink():
+        return
+    try:
+        with open(regular(path, LARGEST_TEXT), encoding="utf-8") as file:
+            known = ours(file.read(BEGINNING))
+    except (InputError, OSError, ValueError):
+        known = False
+    if not known:
+        raise InputError(f"{path} is not ours, and would be replaced; move it away or choose another out=")
 
 
 @contextmanager

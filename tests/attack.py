@@ -20,11 +20,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from attack_runner import Case, attempt  # before all that imports tqdm, for its settings
+
+# isort: split
 import numpy as np
 import torch
 from attack_files import checkpoint_cases, data_cases, midi_cases
 from attack_lay import prepare_shared
-from attack_runner import Case, attempt
+from attack_machine import JOBS, disk, kills, rights_cases
 from attack_settings import settings_cases
 from attack_videos import out_cases, video_cases
 
@@ -51,6 +54,13 @@ def bad(top: Path, seed: int, part: tuple[int, int], pattern: str) -> Iterator[R
         yield f"{ascii(case.name)[1:-1]} ({ran.seconds:.1f} s)", found
 
 
+def rights(top: Path) -> Iterator[Result]:
+    """Missing rights."""
+    for number, case in enumerate(rights_cases()):
+        found, ran = attempt(case, top, number, rightless=True)
+        yield f"{case.name}: {ran.err.strip()[:150]!a}", found
+
+
 def warm_up() -> None:
     """Import what commands import when they are called."""
     torch.set_num_threads(1)
@@ -64,8 +74,9 @@ def warm_up() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="bad")
+    parser.add_argument("--only", default="bad,kills,disk,rights")
     parser.add_argument("--part", default="0/1", help="only bad inputs K, K + N, ...: K/N")
+    parser.add_argument("--jobs", default=",".join(JOBS), help="only kills and full disks of these commands")
     parser.add_argument("--like", default="", help="only bad inputs whose name has this")
     parser.add_argument("--show", action="store_true", help="name everything that is tried")
     options = parser.parse_args()
@@ -75,7 +86,12 @@ def main() -> int:
     prepare_shared(top)
     warm_up()
     totals, begin = {}, time.monotonic()
-    parts = {"bad": lambda: bad(top, options.seed, part, options.like)}
+    parts = {
+        "bad": lambda: bad(top, options.seed, part, options.like),
+        "kills": lambda: kills(top, options.seed, options.jobs.split(",")),
+        "disk": lambda: disk(top, options.seed, options.jobs.split(",")),
+        "rights": lambda: rights(top),
+    }
     for name in options.only.split(","):
         tried = held = 0
         started = time.monotonic()

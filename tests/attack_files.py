@@ -79,14 +79,19 @@ def checkpoint_cases(top: Path, rng: np.random.Generator) -> Iterator[Case]:
         )
         lay = several(put("c.safetensors", content), clip("v/good.mp4"))
         yield Case(
-            f"checkpoint: {what}", (*SAMPLE[:2], "checkpoint=c.safetensors", "videos=v", "sampler.steps=2"), lay, codes
+            f"checkpoint: {what}",
+            (*SAMPLE[:2], "soundfont=builtin", "checkpoint=c.safetensors", "videos=v", "sampler.steps=2"),
+            lay,
+            codes,
         )
         if what in ("empty", "a pickle", "hostile", "NaN", "no config", "window=5"):
             codes = (0, 1) if what == "NaN" else (1,)
             yield Case(f"export: {what}", ("export", "c.safetensors", "x.safetensors"), lay, codes)
     for what, lay in odd_places("c.safetensors"):
         lay = several(lay, clip("v/good.mp4"))
-        yield Case(f"checkpoint: {what}", (*SAMPLE[:2], "checkpoint=./c.safetensors", "videos=v"), lay)
+        yield Case(
+            f"checkpoint: {what}", (*SAMPLE[:2], "soundfont=builtin", "checkpoint=./c.safetensors", "videos=v"), lay
+        )
         yield Case(f"export: {what}", ("export", "c.safetensors", "x.safetensors"), lay)
         yield Case(f"init: {what}", (*TRAIN, "out=r", "init=c.safetensors"), lay)
         yield Case(

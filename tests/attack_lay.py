@@ -9,7 +9,14 @@ from fuzz import mutated
 from make_video import ramp, write_sound, write_video
 from tiny_checkpoint import save_tiny_checkpoint
 
-SAMPLE = ("sample", "out=o", "checkpoint={top}/tiny.safetensors", "sampler=ddim", "sampler.steps=2")
+SAMPLE = (
+    "sample",
+    "out=o",
+    "checkpoint={top}/tiny.safetensors",
+    "sampler=ddim",
+    "sampler.steps=2",
+    "soundfont=builtin",
+)
 TRAIN = (
     "train",
     "experiment=smoke",

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from attack_lay import clip
 from attack_runner import Case
 
-from diffbgm.app.sample import FolderSettings
+from diffbgm.app.evaluate import EvaluateSettings
+from diffbgm.app.features import FeatureSettings
+from diffbgm.app.sample import FolderSettings, IndexSettings
+from diffbgm.app.songs import SongSettings
+from diffbgm.evaluation.rhythm import AdvSettings
 from diffbgm.fields import Described, described
 from diffbgm.generation.settings import ComposeSettings, SampleSettings
 from diffbgm.training.settings import DataSettings, RunSettings, TrainerSettings
@@ -45,6 +49,15 @@ def settings_cases() -> Iterator[Case]:
         ("train", train, DataSettings, "data"),
         ("train", train, RunSettings, ""),
     ]
+    data = {"data": "generated", "data.cache": "dc"}
+    tables += [("evaluate", {"generated": "g", "out": "e"}, EvaluateSettings, "")]
+    tables += [("evaluate", {"generated": "g", "out": "e"}, AdvSettings, "adv")]
+    tables += [("songs", data | {"checkpoint": "{top}/tiny.safetensors", "out": "s"}, SongSettings, "")]
+    tables += [
+        ("features", {"videos": "v", "out": "f"}, FeatureSettings, ""),
+        ("index", {"out": "v"}, IndexSettings, ""),
+    ]
+    tables += [("prepare", data, DataSettings, "data")]
     grouped = {entry.name for entry in described(ComposeSettings)}
     for command, given, table, prefix in tables:
         for setting in described(table, prefix):

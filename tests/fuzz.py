@@ -82,12 +82,12 @@ def settings_target(content: bytes) -> None:
     sample_settings(OmegaConf.to_container(config))  # type: ignore[arg-type]
 
 
-def midi_bytes() -> bytes:
+def midi_bytes(notes: int = 8) -> bytes:
     midi = pretty_midi.PrettyMIDI()
     part = pretty_midi.Instrument(0)
-    part.notes = [pretty_midi.Note(80, 60 + k, k / 2, k / 2 + 0.4) for k in range(8)]
+    part.notes = [pretty_midi.Note(80, 60 + k % 12, k / 2, k / 2 + 0.4) for k in range(notes)]
     midi.instruments.append(part)
-    midi.time_signature_changes = [pretty_midi.TimeSignature(3, 4, 1.0)]
+    midi.time_signature_changes = [pretty_midi.TimeSignature(3, 4, 1.0)] if notes == 8 else []
     buffer = io.BytesIO()
     midi.write(buffer)
     return buffer.getvalue()

@@ -49,7 +49,7 @@ def test_a_folder_with_a_broken_video_and_other_files(folder, tmp_path, capsys) 
     assert "3 of 4 videos have features" in capsys.readouterr().out
 
 
-def test_any_error_is_noted_and_the_run_goes_on(folder, tmp_path, monkeypatch) -> None:
+def test_any_error_is_noted_and_the_run_goes_on(folder, tmp_path, monkeypatch, capsys) -> None:
     inner = LiteExtractor.extract
 
     def fails_half_way(self, path):
@@ -59,7 +59,9 @@ def test_any_error_is_noted_and_the_run_goes_on(folder, tmp_path, monkeypatch) -
 
     monkeypatch.setattr(LiteExtractor, "extract", fails_half_way)
     assert extract(folder, tmp_path / "out") == 1
-    assert [line["error"] for line in lines(tmp_path / "out" / FAILED)] == ["RuntimeError: out of memory"]
+    (line,) = lines(tmp_path / "out" / FAILED)
+    assert line["error"].endswith("a.mp4 failed unexpectedly (RuntimeError: out of memory); --debug shows where")
+    assert f"error: {line['error']}\n" in capsys.readouterr().err
     assert len(lines(tmp_path / "out" / DONE)) == 2
 
 

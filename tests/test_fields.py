@@ -10,8 +10,14 @@ from typing import Any
 import pytest
 
 from diffbgm.app.cli import configure
+from diffbgm.app.evaluate import EvaluateSettings
+from diffbgm.app.features import FeatureSettings
+from diffbgm.app.sample import FolderSettings, IndexSettings
+from diffbgm.app.songs import SongSettings
 from diffbgm.errors import InputError
+from diffbgm.evaluation.rhythm import AdvSettings
 from diffbgm.fields import Described, check, described, field, plain
+from diffbgm.generation.settings import SampleSettings
 from diffbgm.models.config import CheckpointConfig, SamplerConfig, SamplingConfig, ScheduleConfig
 from diffbgm.training.settings import DataSettings, RunSettings, TrainerSettings, check_run
 
@@ -22,8 +28,11 @@ TABLES = {
     "sampler": SamplerConfig,
     "sampling": SamplingConfig,
 }
+TABLES |= {"songs": SongSettings, "index": IndexSettings, "extract": FeatureSettings, "adv": AdvSettings}
+TABLES |= {"evaluate": EvaluateSettings, "folder": FolderSettings, "sample": SampleSettings}
 TABLES |= {"schedule": ScheduleConfig, "checkpoint": CheckpointConfig}
 EVERY = [(table, setting) for name, table in TABLES.items() for setting in described(table, name)]
+EVERY = [(table, setting) for table, setting in EVERY if setting.name != "sample.program"]  # names are looked up later
 NOT_VALUES = [{}, {"a": 1}, [[]], [{}], b"x", object, math.nan, math.inf, "\0", "x" * 5000, [None], [math.nan]]
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from diffbgm.errors import InputError
-from diffbgm.files import atomic, sha256, staged, writable_folder
+from diffbgm.files import atomic, not_foreign, sha256, staged, writable_folder
 
 
 def test_a_file_appears_whole_and_in_the_place_of_the_old_one(tmp_path):
@@ -58,3 +58,22 @@ def test_staged_files_come_together_or_not_at_all(tmp_path):
 def test_sha256_is_the_standard_one(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("content", ["mine", "", b"\xff\xfe", None])
+def test_a_file_that_we_did_not_write_is_told(tmp_path, content):
+    path = tmp_path / "a.jsonl"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        path.write_text(content)
+    if content is None:
+        not_foreign(path, lambda text: False)
+        path.symlink_to("nowhere")
+    with pytest.raises(InputError, match="a.jsonl is not ours, and would be replaced"):
+        not_foreign(path, lambda text: text.startswith("{"))
+
+
+def test_a_file_that_we_wrote_may_be_replaced(tmp_path):
+    (tmp_path / "a").write_text("{}" * 10**5)
+    not_foreign(tmp_path / "a", lambda text: text.startswith("{}"))

@@ -244,6 +244,8 @@ def test_trees_lists_and_globs(tmp_path: Path, quick: list[str]) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(InputError, match="a pipe or a device"):
         find_sources(tmp_path / "pipe.mp4")
+    (tmp_path / "pipes.txt").write_text("pipe.mp4\n")  # reported when its turn comes, without waiting for a writer
+    assert "pipe.mp4 is not a file" in go(tmp_path / "pipes.txt", out, Pipeline()).failed[0]["error"]
 
 
 def test_names_of_any_bytes_and_lengths(tmp_path: Path, quick: list[str]) -> None:

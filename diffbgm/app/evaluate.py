@@ -8,6 +8,7 @@ kept, and songs.csv grows song by song. With shards=N shard=k it only computes a
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,41 @@ from diffbgm.evaluation.figures import draw_figures
 from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.report import Evaluation, GrowingSongs, Summary, write_metrics, write_songs, write_table
 from diffbgm.evaluation.rhythm import AdvSettings
-from diffbgm.evaluation.suite import Options, evaluate_run
-from diffbgm.fields import check
-from diffbgm.files import sweep, writable_folder
+from diffbgm.evaluation.suite import METRICS, Options, evaluate_run
+from diffbgm.fields import check, field
+from diffbgm.files import not_foreign, sweep, writable_folder
+from diffbgm.video.features import Extractor
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """The settings of configs/evaluate.yaml outside its groups, but `generated`, which may be several folders."""
+
+    out: str = field(length=(1, 4096), help="where metrics.json, songs.csv, table.md, table.csv and the figures go")
+    reference: str | None = field(length=(1, 4096), help="real music")
+    videos: str | None = field(length=(1, 4096), help="the videos of the same names")
+    training: str | None = field(length=(1, 4096), help="the training music")
+    metrics: tuple[str, ...] | None = field(choices=METRICS, help="groups; null: all that are possible")
+    reference_sample: int = field(low=1, high=10**6, help="songs of the reference for the slow metrics")
+    musicnn: str | None = field(length=(1, 4096), help="another file for the tagger of P@K")
+    repeated_rows: bool = field(help="retrieval: every row of a song is its first one")
+    soundfont: str | None = field(length=(1, 4096), help="an .sf2 file")
+    cache: str = field(length=(1, 4096), help="features of videos seen before")
+    numbers: str | None = field(length=(1, 4096), help="slow numbers of files measured before")
+    figures: int = field(low=0, high=10**6, help="songs for which figures are drawn")
+    workers: int | None = field(low=1, high=1024, help="processes; null: all cores")
+    seed: int = field(low=0, high=2**63 - 1)
 
 
 def evaluate(cfg: DictConfig) -> int:
     """Evaluate a run, or several, as the config says; returns the exit code, 128 + n on signal n."""
+    asked = check(EvaluateSettings, {entry.name: _plain(cfg[entry.name]) for entry in fields(EvaluateSettings)})
+    adv = check(AdvSettings, dict(cfg.adv), "adv")
+    if asked.numbers is not None:
+        writable_folder(asked.numbers)
     table: Mapping[str, Any] = OmegaConf.to_container(cfg.table, resolve=True)  # type: ignore[assignment]
     runs = _runs(cfg.generated, [row["key"] for row in table["rows"]])
-    options = _options(cfg)
+    options = _options(asked, adv, None if asked.videos is None else instantiate(cfg.features))
     index, count = configured_shard(cfg)
     for folder in options.numbers.iterdir() if options.numbers is not None and options.numbers.is_dir() else ():
         sweep(folder)
@@ -61,8 +87,11 @@ def _report(cfg: DictConfig, table: Mapping[str, Any], runs: Mapping[str, Path],
     results: dict[str, Evaluation] = {}
     missing: list[str] = []
     real: dict[str, Summary] | None = None  # the reference's numbers, once they are known
+    places = {name: out if len(runs) == 1 else writable_folder(out / name) for name in runs}
+    for place in {out, *places.values()}:
+        _check_place(place)
     for name, folder in runs.items():
-        place = out if len(runs) == 1 else writable_folder(out / name)
+        place = places[name]
         evaluation, lacking = evaluate_run(folder, options, _bar, real, GrowingSongs(place / "songs.csv").add)
         real = evaluation.reference
         write_songs(evaluation, place / "songs.csv")
@@ -85,27 +114,40 @@ def _runs(generated: str | Mapping[str, str], keys: list[str]) -> dict[str, Path
     return found or {top.resolve().name: top}
 
 
-def _options(cfg: DictConfig) -> Options:
-    """Plain options from the config."""
+def _check_place(place: Path) -> None:
+    """InputError where a file that is not ours has the name of one that is about to be written."""
+    not_foreign(place / "metrics.json", lambda text: text.startswith('{\n "songs": '))
+    not_foreign(place / "songs.csv", lambda text: text.startswith("song,"))
+    for name in ("table.md", "table.csv"):
+        if not any((place / other).exists() for other in ("metrics.json", "songs.csv")):
+            not_foreign(place / name, lambda text: ", this run (n = " in text)
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _options(asked: EvaluateSettings, adv: AdvSettings, extractor: Extractor | None) -> Options:
+    """Options for the evaluation."""
 
     def path(value: str | None) -> Path | None:
         return None if value is None else Path(value)
 
     return Options(
-        metrics=None if cfg.metrics is None else tuple(cfg.metrics),
-        reference=path(cfg.reference),
-        reference_sample=cfg.reference_sample,
-        videos=path(cfg.videos),
-        extractor=None if cfg.videos is None else instantiate(cfg.features),
-        cache=Path(cfg.cache),
-        training=path(cfg.training),
-        musicnn=path(cfg.musicnn) or WEIGHTS,
-        repeated_rows=cfg.repeated_rows,
-        soundfont=cfg.soundfont,
-        adv=check(AdvSettings, dict(cfg.adv), "adv"),
-        numbers=path(cfg.numbers),
-        workers=cfg.workers or len(os.sched_getaffinity(0)),
-        seed=cfg.seed,
+        metrics=asked.metrics,
+        reference=path(asked.reference),
+        reference_sample=asked.reference_sample,
+        videos=path(asked.videos),
+        extractor=extractor,
+        cache=Path(asked.cache),
+        training=path(asked.training),
+        musicnn=path(asked.musicnn) or WEIGHTS,
+        repeated_rows=asked.repeated_rows,
+        soundfont=asked.soundfont,
+        adv=adv,
+        numbers=path(asked.numbers),
+        workers=asked.workers or len(os.sched_getaffinity(0)),
+        seed=asked.seed,
     )
 
 

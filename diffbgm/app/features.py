@@ -11,6 +11,8 @@ code 1 where one of its videos failed; the others are done all the same.
 """
 
 import json
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,30 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from diffbgm.app.shards import configured_shard, share
+from diffbgm.app.stop import unexpected
 from diffbgm.errors import InputError
-from diffbgm.files import atomic, locked, writable_folder, writing
+from diffbgm.fields import check, field
+from diffbgm.files import atomic, locked, not_foreign, writable_folder, writing
 from diffbgm.generation.loading import device_named
 from diffbgm.video.features import Extractor, cache_entry, cached
 from diffbgm.video.folder import Source, find_sources
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """The settings of configs/extract_features.yaml outside its groups."""
+
+    videos: str | tuple[str, ...] = field(length=(1, 4096), help="a folder (a tree), a glob, a .txt list, or files")
+    out: str = field(length=(1, 4096), help="a file for each video")
+    device: str = field("auto", length=(1, 64), help="auto, cpu, cuda, cuda:1 or mps")
+
 
 DONE, FAILED = "features.jsonl", "failed.jsonl"
 
 
 def extract_features(cfg: DictConfig) -> int:
     """Extract this process's share of `cfg.videos` into `cfg.out`; the exit code is 1 where a video failed."""
+    check(FeatureSettings, {"videos": cfg.videos, "out": cfg.out, "device": cfg.device})
     index, count = configured_shard(cfg)
     out = Path(cfg.out)
     everything = find_sources(cfg.videos)
@@ -51,6 +66,7 @@ def _begin(out: Path, own: list[Source], everything: list[Source]) -> None:
     others = {str(source.path) for source in everything} - {str(source.path) for source in own}
     with locked(out):
         for name in (DONE, FAILED):
+            not_foreign(out / name, lambda text: not text or text.startswith('{"video": '))
             kept = [line for line in _lines(out / name) if _video(line) in others]
             with atomic(out / name) as temporary:
                 temporary.write_bytes(b"".join(kept))
@@ -74,7 +90,8 @@ def extract_one(video: Path, extractor: Extractor, out: Path) -> bool:
         features = cached(video, extractor, out)
         entry = cache_entry(video, extractor, out)
     except Exception as error:  # one video out of thousands must not end the run
-        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, InputError) else unexpected(error, str(video))
+        tqdm.write(f"error: {reason.encode(errors='backslashreplace').decode()}", file=sys.stderr)
         _append(out / FAILED, {"video": str(video), "error": reason})
         return False
     line = {"video": str(video), "features": entry.name, "duration": features.duration}

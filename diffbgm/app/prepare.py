@@ -17,11 +17,13 @@ from tqdm import tqdm
 from diffbgm.app.shards import configured_shard, shard_of
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.prepare import prepare, read_ahead
+from diffbgm.training.settings import check_data
 
 
 def prepare_data(config: DictConfig) -> None:
     """Prepare `config.data` and print what came of it."""
     start = time.perf_counter()
+    check_data(config.data, "data")
     index, count = configured_shard(config)
     source, folder, workers = instantiate(config.data.source), config.data.cache, config.data.workers
     if count > 1:
@@ -38,4 +40,4 @@ def prepare_data(config: DictConfig) -> None:
 
 
 def _bar(items: Iterable[Any], total: int) -> Iterable[Any]:
-    return tqdm(items, "songs", total)
+    return tqdm(items, "songs", total, disable=None)

@@ -20,7 +20,7 @@ from diffbgm.datasets.bgm909 import files_of
 from diffbgm.datasets.pop909 import Pop909
 from diffbgm.datasets.release_layout import write_features, write_song
 from diffbgm.errors import InputError
-from diffbgm.files import writable_folder
+from diffbgm.files import atomic, writable_folder
 from diffbgm.video.decode import probe
 from diffbgm.video.features import Extractor, cached
 from diffbgm.video.folder import find_videos
@@ -38,7 +38,7 @@ def prepare_bgm909(cfg: DictConfig) -> int:
     extractor = instantiate(cfg.features).to(PartialState(cpu=cfg.device == "cpu").device)
     extractor.prepare()
     failed = []
-    for video in tqdm(videos, "songs", unit="video"):
+    for video in tqdm(videos, "songs", unit="video", disable=None):
         if all(path.is_file() for path in files_of(out, video.stem)):
             continue
         try:
@@ -47,9 +47,10 @@ def prepare_bgm909(cfg: DictConfig) -> int:
             write(video, music, extractor, out, Path(cfg.cache))
         except InputError as error:
             failed.append({"song": video.stem, "error": str(error)})
-            tqdm.write(str(error), file=sys.stderr)
+            tqdm.write(f"error: {error}", file=sys.stderr)
     lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in failed]
-    (out / "failed.jsonl").write_text("".join(lines), encoding="utf-8")
+    with atomic(out / "failed.jsonl") as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
     print(f"{len(videos) - len(failed)} of {len(videos)} songs are in {out}" + ", see failed.jsonl" * bool(failed))
     return 1 if failed else 0
 

@@ -57,6 +57,14 @@ class FolderSettings:
     compile: bool = field(False, help="by torch.compile")
 
 
+@dataclasses.dataclass(frozen=True)
+class IndexSettings:
+    """The settings of configs/index.yaml."""
+
+    out: str = field(length=(1, 4096), help="a folder with results")
+    page: str = field("folder", choices=PAGES, help="single: beside index.html a page for each video")
+
+
 def sample(cfg: DictConfig) -> int:
     """Make music for the videos of cfg.videos; the exit code is 0 if all succeeded, 1 if not, 128 + n on signal n."""
     begin = time.perf_counter()
@@ -99,6 +107,7 @@ def sample(cfg: DictConfig) -> int:
 
 def index_folder(cfg: DictConfig) -> int:
     """Write summary.json and the page anew from what lies in cfg.out."""
+    check(IndexSettings, {"out": cfg.out, "page": cfg.page})
     out = Path(cfg.out)
     if not out.is_dir():
         raise InputError(f"there is no folder {out}; give out=FOLDER with results in it")

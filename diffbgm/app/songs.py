@@ -9,6 +9,7 @@ same command before is not composed again: a stopped run resumes.
 
 import json
 import time
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import Piece, pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
-from diffbgm.files import atomic, writable_folder
+from diffbgm.fields import check, field
+from diffbgm.files import atomic, not_foreign, writable_folder
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
 from diffbgm.generation.request import Request
@@ -29,19 +31,36 @@ from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
 from diffbgm.music.pianoroll import decode, encode
+from diffbgm.training.settings import check_data
 
 IDENTITY = ("sampler", "compose", "precision", "split", "songs", "bars", "seed")  # with checkpoint and data
 
 
+@dataclass(frozen=True)
+class SongSettings:
+    """The settings of configs/sample_songs.yaml outside its groups."""
+
+    checkpoint: str = field(length=(1, 4096), help="a shipped name, a file, a folder or a hub id")
+    out: str = field(length=(1, 4096), help="generated/SONG.mid and real/SONG.mid, over the same bars")
+    split: str = field(choices=("train", "val"))
+    songs: int | None = field(low=1, high=10**6, help="at most this many, spread evenly over the split")
+    bars: int | None = field(low=1, high=10**6, help="the most of each piece; null: its longest stretch of 4/4")
+    seed: int = field(low=0, high=2**63 - 1)
+    device: str = field(length=(1, 64), help="auto, cpu, cuda, cuda:1 or mps")
+    precision: str = field(choices=("auto", "fp32", "bf16", "fp16"))
+
+
 def sample_songs(cfg: DictConfig) -> int:
     """Compose and write."""
+    check(SongSettings, {entry.name: cfg[entry.name] for entry in fields(SongSettings)})
+    check_data(cfg.data, "data")
+    settings = compose_settings(cfg.compose)
     out = Path(cfg.out)
     generated, real = writable_folder(out / "generated"), writable_folder(out / "real")
     checkpoint = load_checkpoint(cfg.checkpoint)
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     chosen = pieces(cache, cfg.split, cfg.bars, cfg.songs)
     device = device_named(cfg.device)
-    settings = compose_settings(cfg.compose)
     sampler = chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler)
     composer = Composer(checkpoint, sampler, settings, device, autocast_dtype(cfg.precision, device))
     plain = OmegaConf.to_container(cfg, resolve=True)
@@ -73,6 +92,7 @@ def through_roll(piece: Piece) -> Notes:
 
 def claim(path: Path, identity: dict[str, Any]) -> None:
     """Write down what the folder's music was made with. InputError where it holds music made otherwise."""
+    not_foreign(path, lambda text: json.loads(text).keys() == identity.keys())
     if path.exists() and json.loads(path.read_text()) != identity:
         raise InputError(f"{path.parent} holds music of another checkpoint or other settings; give another out=")
     with atomic(path) as temporary:

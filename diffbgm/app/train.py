@@ -26,7 +26,7 @@ from diffbgm.diffusion.objective import build_objective, sampling_objective
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.fields import check
-from diffbgm.files import atomic
+from diffbgm.files import atomic, not_foreign
 from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.models.config import checkpoint_config
 from diffbgm.models.network import DiffBGM, build_network, check_objective
@@ -53,6 +53,8 @@ def _train(config: DictConfig, settings: TrainerSettings, accelerator: Accelerat
     """The run, in a folder that no other process writes."""
     logging.basicConfig(level=logging.INFO if accelerator.is_main_process else logging.ERROR, format="%(message)s")
     out = Path(config.out)
+    not_foreign(out / "config.yaml", lambda text: "\ntrainer:" in text)
+    not_foreign(out / "log.jsonl", lambda text: not text or text.startswith('{"step": '))
     cache = open_cache(config.data, accelerator)
     loader = build_loader(config, cache, settings, accelerator)
     others = {name: open_cache(data, accelerator) for name, data in config.also.items()}
@@ -162,7 +164,7 @@ def open_cache(data: DictConfig, accelerator: Accelerator) -> Cache:
     """The prepared data, made by the first process of each machine where it is missing."""
     source = instantiate(data.source)
     with accelerator.local_main_process_first():
-        path = prepare(source, data.cache, data.workers, progress=lambda items, total: tqdm(items, "songs", total))
+        path = prepare(source, data.cache, data.workers, lambda items, total: tqdm(items, "songs", total, disable=None))
     return Cache.open(path)
 
 

@@ -7,6 +7,7 @@ files around it: pickles, .npy and .npz with arrays of objects, and what torch.s
 import io
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,7 +56,9 @@ def load_torch(path: str | Path) -> Any:
             with zipfile.ZipFile(path) as archive:
                 if sum(member.file_size for member in archive.infolist()) > size:
                     raise InputError(f"{path} unpacks to more than its size: it was refused unread; fetch it again")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of pickles that torch goes on to refuse
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
     except pickle.UnpicklingError as error:

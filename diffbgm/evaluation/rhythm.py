@@ -25,7 +25,9 @@ class AdvSettings:
 
     norm: str = field("max", choices=tuple(NORMS), help="what the distances are divided by")
     shortest: float = field(0.5, low=0, high=1, help="distances under this share of the mean distance are deleted")
-    segments: int | None = field(None, low=1, help="equal parts in which accents are detected; null: eight bars each")
+    segments: int | None = field(
+        None, low=1, high=10**6, help="equal parts in which accents are detected; null: eight bars each"
+    )
 
 
 USUAL = AdvSettings()

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import secrets
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffbgm.errors import InputError
 from diffbgm.extras import extra
-from diffbgm.files import atomic
+from diffbgm.files import atomic, writable_folder
 
 PROJECT = "diffbgm"
 TENSORBOARD = "tensorboard"
@@ -32,6 +33,12 @@ HINTS = {  # what helps where a tracker is installed and does not start
 }
 
 logger = logging.getLogger(__name__)
+
+
+def _of_a_thread(arguments: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread says again in the main one what the system refused it: no traceback of it."""
+    if not issubclass(arguments.exc_type, OSError):
+        threading.__excepthook__(arguments)
 
 
 def board_names(given: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -60,6 +67,9 @@ class Boards:
             known_run = name in identifiers
             if name == MLFLOW:
                 self.placed = _place_mlflow(out)
+            if name == TENSORBOARD:
+                writable_folder(out / TENSORBOARD)
+                threading.excepthook = _of_a_thread
             tracker = LOGGER_TYPE_TO_CLASS[name](*_arguments(name, out), **_options(name, out, step, identifiers))
             _start(name, tracker)
             if name != TENSORBOARD and not (name == MLFLOW and known_run):  # whose settings can never change

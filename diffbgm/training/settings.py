@@ -80,6 +80,9 @@ def check_run(config: Mapping[str, Any]) -> None:
         "data": config["data"],
         **{f"also.{name}": data for name, data in config["also"].items()},
     }.items():
-        check(
-            DataSettings, {entry.name: data[entry.name] for entry in fields(DataSettings) if entry.name in data}, name
-        )
+        check_data(data, name)
+
+
+def check_data(data: Mapping[str, Any], name: str) -> None:
+    """InputError where a setting that every file of configs/data has is of a wrong type or out of range."""
+    check(DataSettings, {entry.name: data[entry.name] for entry in fields(DataSettings) if entry.name in data}, name)

@@ -5,6 +5,7 @@
 import hashlib
 import json
 import logging
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -134,6 +135,8 @@ def content_hash(path: str | Path, cache_dir: str | Path) -> str:
     path, cache_dir = Path(path), Path(cache_dir)
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise InputError(f"{path} is not a file; give a video file or a folder of videos")
         name = str(path.absolute())
         stamp = [name, status.st_size, status.st_mtime_ns]
         note = cache_dir / "hashes" / f"{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:20]}.json"
