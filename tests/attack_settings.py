@@ -9,6 +9,7 @@ from attack_runner import Case
 from diffbgm.app.evaluate import EvaluateSettings
 from diffbgm.app.features import FeatureSettings
 from diffbgm.app.sample import FolderSettings, IndexSettings
+from diffbgm.app.shards import ShardSettings
 from diffbgm.app.songs import SongSettings
 from diffbgm.evaluation.rhythm import AdvSettings
 from diffbgm.fields import Described, described
@@ -43,7 +44,7 @@ def settings_cases() -> Iterator[Case]:
     """A case for each."""
     sample = {"videos": "v", "out": "o", "checkpoint": "{top}/tiny.safetensors"}
     train = {"experiment": "smoke", "out": "r", "data.cache": "dc"}
-    tables = [("sample", sample, FolderSettings, ""), ("sample", sample, SampleSettings, "")]
+    tables = [("sample", sample, kind, "") for kind in (FolderSettings, SampleSettings, ShardSettings)]
     tables += [
         ("train", train, TrainerSettings, "trainer"),
         ("train", train, DataSettings, "data"),

@@ -13,6 +13,7 @@ from diffbgm.app.cli import configure
 from diffbgm.app.evaluate import EvaluateSettings
 from diffbgm.app.features import FeatureSettings
 from diffbgm.app.sample import FolderSettings, IndexSettings
+from diffbgm.app.shards import ShardSettings
 from diffbgm.app.songs import SongSettings
 from diffbgm.errors import InputError
 from diffbgm.evaluation.rhythm import AdvSettings
@@ -29,7 +30,7 @@ TABLES = {
     "sampling": SamplingConfig,
 }
 TABLES |= {"songs": SongSettings, "index": IndexSettings, "extract": FeatureSettings, "adv": AdvSettings}
-TABLES |= {"evaluate": EvaluateSettings, "folder": FolderSettings, "sample": SampleSettings}
+TABLES |= {"evaluate": EvaluateSettings, "folder": FolderSettings, "sample": SampleSettings, "shards": ShardSettings}
 TABLES |= {"schedule": ScheduleConfig, "checkpoint": CheckpointConfig}
 EVERY = [(table, setting) for name, table in TABLES.items() for setting in described(table, name)]
 EVERY = [(table, setting) for table, setting in EVERY if setting.name != "sample.program"]  # names are looked up later

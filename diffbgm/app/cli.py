@@ -9,7 +9,6 @@ and launchers) is handed to `hydra.main`.
 """
 
 import difflib
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from diffbgm.app.settings_text import help_text
-from diffbgm.app.stop import DEBUG, answered
+from diffbgm.app.stop import answered, without_debug
 from diffbgm.errors import InputError
 from diffbgm.shipped import CONFIGS
 
@@ -42,11 +41,8 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
     `function` returns its own exit code (None is 0). An InputError is printed to stderr as one sentence and gives 1, as
     does an unknown key, group or option; any other exception is a defect: one sentence, and its traceback with --debug.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if "--debug" in arguments:
-        os.environ[DEBUG] = "1"
-        arguments.remove("--debug")
-        sys.argv = [word for word in sys.argv if word != "--debug"]  # Hydra reads it anew
+    arguments = without_debug(sys.argv[1:] if arguments is None else arguments)
+    sys.argv = without_debug(sys.argv)  # Hydra reads it anew
     if {"-h", "--help"} & set(arguments):
         print(help_text(config_name, CONFIGS), end="")
         return 0

@@ -65,7 +65,7 @@ def evaluate(cfg: DictConfig) -> int:
         with stoppable():
             if count > 1:
                 return _ahead(runs, options, index, count)
-            return _report(cfg, table, runs, options)
+            return _report(asked, table, runs, options)
     except (Stopped, KeyboardInterrupt) as error:
         kept = "slow numbers are kept" if options.numbers is not None else "no numbers are kept (numbers=null)"
         print(f"stopped: {kept}; the same command goes on", file=sys.stderr)
@@ -81,9 +81,9 @@ def _ahead(runs: Mapping[str, Path], options: Options, index: int, count: int) -
     return 1 if failed else 0
 
 
-def _report(cfg: DictConfig, table: Mapping[str, Any], runs: Mapping[str, Path], options: Options) -> int:
+def _report(asked: EvaluateSettings, table: Mapping[str, Any], runs: Mapping[str, Path], options: Options) -> int:
     """Evaluate all songs of all runs and write everything."""
-    out = writable_folder(cfg.out)
+    out = writable_folder(asked.out)
     results: dict[str, Evaluation] = {}
     missing: list[str] = []
     real: dict[str, Summary] | None = None  # the reference's numbers, once they are known
@@ -96,7 +96,7 @@ def _report(cfg: DictConfig, table: Mapping[str, Any], runs: Mapping[str, Path],
         real = evaluation.reference
         write_songs(evaluation, place / "songs.csv")
         write_metrics(evaluation, place / "metrics.json")
-        lacking += draw_figures(folder, evaluation, place, cfg.figures, cfg.soundfont, options.adv)
+        lacking += draw_figures(folder, evaluation, place, asked.figures, asked.soundfont, options.adv)
         missing += [lack if len(runs) == 1 else f"{name}: {lack}" for lack in lacking]
         results[name] = evaluation
     print(write_table(table, results, out))

@@ -5,7 +5,6 @@
 A command is a function that takes the words behind its name and returns the exit code.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from importlib import import_module
 import diffbgm
 from diffbgm.app.progress import begin
 from diffbgm.app.settings_text import help_text
-from diffbgm.app.stop import DEBUG, answered
+from diffbgm.app.stop import answered, without_debug
 from diffbgm.shipped import CONFIGS
 
 
@@ -69,10 +68,7 @@ COMMANDS = (
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command that the first word names; returns the exit code, 2 where there is no such command."""
-    words = list(sys.argv[1:] if words is None else words)
-    if "--debug" in words:
-        os.environ[DEBUG] = "1"
-        words = [word for word in words if word != "--debug"]
+    words = without_debug(sys.argv[1:] if words is None else words)
     known = {command.name: command for command in COMMANDS}
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())

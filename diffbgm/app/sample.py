@@ -21,7 +21,7 @@ from diffbgm.app.page import PAGES, write_page, write_single_pages
 from diffbgm.app.progress import FolderProgress
 from diffbgm.app.record import Ledger, made_from, reports_in, write_summary
 from diffbgm.app.results import warm_up, write_takes
-from diffbgm.app.shards import own_shard, share
+from diffbgm.app.shards import configured_shard, share
 from diffbgm.app.stop import Stopped, stoppable, unexpected
 from diffbgm.errors import InputError
 from diffbgm.fields import check, field
@@ -48,8 +48,6 @@ class FolderSettings:
     checkpoint: str = field(length=(1, 4096), help="a shipped name, a file, a folder or a hub id")
     cache: str = field(length=(1, 4096), help="features of videos seen before")
     overwrite: bool = field(False, help="make again what lies in out")
-    shards: int | None = field(None, low=1, high=10**6, help="parts the folder is done in; null: as the launcher says")
-    shard: int | None = field(None, low=0, high=10**6, help="the part that this process does")
     batch: int | str = field("auto", low=1, high=1024, choices=("auto",), help="videos composed together")
     page: str = field("folder", choices=PAGES, help="single: beside index.html a page for each video")
     device: str = field("auto", length=(1, 64), help="auto, cpu, cuda, cuda:1 or mps")
@@ -76,7 +74,7 @@ def sample(cfg: DictConfig) -> int:
     folders = {(source.path.parent, (out / source.name).parent) for source in everything}
     if any(place.resolve() == results.resolve() for place, results in folders):
         raise InputError(f"out={out} is the folder of the videos, which would be overwritten; choose another folder")
-    sources = share(everything, *(shard := own_shard(folder.shards, folder.shard)))
+    sources = share(everything, *(shard := configured_shard(plain)))
     for place in {out, *((out / source.name).parent for source in sources)}:
         writable_folder(place)
     pipeline, settings = build_pipeline(cfg)

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from diffbgm.errors import InputError
@@ -48,6 +48,13 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def without_debug(words: Sequence[str]) -> list[str]:
+    """The words of a command line but --debug, which from then on has unexpected exceptions show their traceback."""
+    if "--debug" in words:
+        os.environ[DEBUG] = "1"
+    return [word for word in words if word != "--debug"]
 
 
 def answered(work: Callable[[], int | None], what: str) -> int:

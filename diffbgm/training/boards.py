@@ -63,6 +63,7 @@ class Boards:
         identifiers = _identifiers(out) if step else {}
         self.trackers = []
         self.placed = False
+        self._hook = threading.excepthook
         for name in names:
             known_run = name in identifiers
             if name == MLFLOW:
@@ -108,6 +109,7 @@ class Boards:
         """Write what is left."""
         for tracker in self.trackers:
             tracker.finish()
+        threading.excepthook = self._hook
         if self.placed:
             os.environ.pop(MLFLOW_PLACE, None)  # the next run of this process has a place of its own
 
