@@ -1,11 +1,10 @@
-"""Composing on a CPU, quiet and beside a busy process: one call on all threads, and calls side by side.
+"""Composing on a CPU, alone and beside a busy process: calls on all threads one by one, and calls side by side.
 
     python -m benchmarks threads [--seconds 55] [--repeats 3]     on a machine that does nothing else
 
-`one call` hands all windows of a step to the network at once, on N threads of torch; `windows one by one` does them one
-after the other, on N threads; `side by side` is what Composer does: a single-threaded call a window, N at once. Each is
-timed by the clock, alone and beside a process that computes without pause, in turns. The music of the first two may
-differ from the last one's in the last bits; that of `side by side` does not depend on N, which is checked.
+`one by one` makes a call a window, each on N threads of torch; `side by side` is what Composer does: a single-threaded
+call a window, N at once. Each is timed by the clock, alone and beside a process that computes without pause, in turns.
+The music of the first may differ in the last bits; that of the second does not depend on N, which is checked.
 """
 
 import subprocess
@@ -25,11 +24,11 @@ from diffbgm.generation import composer as composing
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.pipeline import Pipeline
 from diffbgm.generation.request import Request
-from diffbgm.generation.settings import ComposeSettings
+from diffbgm.generation.threads import side_by_side
 from diffbgm.video.features import BeatFeatures
 
 BUSY = "x = 1\nwhile True: x = x * 3 % 1000003"
-ROWS = {"one call": 64, "windows one by one": 1, "side by side": 1}
+WAYS = ("one by one", "side by side")
 
 
 def request(composer: Composer, seconds: float) -> Request:
@@ -60,14 +59,11 @@ def beside(busy: int) -> Iterator[None]:
 
 def composed(composer: Composer, asked: Request, way: str) -> Callable[[], torch.Tensor]:
     """Composing in one of the ways."""
-    one = composer.asked(ComposeSettings(rows=ROWS[way]))
 
     def work() -> torch.Tensor:
-        if way == "side by side":
-            *_, last = one.compose([asked])
-        else:
-            with patch.object(composing, "side_by_side", one_after_the_other):
-                *_, last = one.compose([asked])
+        calls = side_by_side if way == "side by side" else one_after_the_other
+        with patch.object(composing, "side_by_side", calls):
+            *_, last = composer.compose([asked])
         return last.rolls[0]
 
     return work
@@ -81,8 +77,9 @@ def main() -> None:
     options.add_argument("--checkpoint", default="diffbgm-lite")
     given = options.parse_args()
     composer = Pipeline.from_pretrained(given.checkpoint, "cpu", "fp32").composer
-    asked = request(composer, 20.0 if given.quick else given.seconds)
-    ways = {way: composed(composer, asked, way) for way in ROWS}
+    length = 20.0 if given.quick else given.seconds
+    asked = request(composer, length)
+    ways = {way: composed(composer, asked, way) for way in WAYS}
     for work in ways.values():  # loads and compiles what is needed
         work()
     taken: dict[tuple[str, int], list[float]] = {(way, busy): [] for way in ways for busy in (0, given.busy)}
@@ -101,4 +98,4 @@ def main() -> None:
     torch.set_num_threads(1)
     same = torch.equal(many, ways["side by side"]())
     torch.set_num_threads(threads)
-    show("threads", rows, length=given.seconds, busy=given.busy, threads=threads, same_on_one_thread=same)
+    show("threads", rows, length=length, busy=given.busy, threads=threads, same_on_one_thread=same)
