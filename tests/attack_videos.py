@@ -52,7 +52,7 @@ def video_cases(top: Path, rng: np.random.Generator) -> Iterator[Case]:
     one = lambda folder: write_video(_ready(folder / "v/x.mp4"), [flat(90)], 25)  # noqa: E731
     gap = lambda folder: write_video(_ready(folder / "v/x.mp4"), ramp(3), 25, [0.0, 0.04, 360_000.0])  # noqa: E731
     yield Case("video of one picture", words, one, (0, 1))
-    yield Case("video with a gap of 100 hours", words, gap)
+    yield Case("video with a gap of 100 hours", words, gap, (0, 1))
     yield Case("sparse video of 3 GB", words, sparse("v/x.mp4", 3 << 30))
     names: dict[str, bytes] = {"not UTF-8": b"\xff\xfe.mp4", "a line break": b"a\nb.mp4", "a dash": b"-rf.mp4"}
     names |= {

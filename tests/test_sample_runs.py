@@ -202,6 +202,25 @@ def test_a_file_that_no_json_of_ours_claims_is_never_replaced(tmp_path: Path, qu
     assert quick == ["b", "b"]
 
 
+@pytest.mark.parametrize("own", ["a.json", "index.html", "summary.json"])
+@pytest.mark.parametrize("what", ["a pipe", "endless zeros"])
+def test_what_never_ends_is_not_read_where_a_result_belongs(
+    tmp_path: Path, quick: list[str], own: str, what: str
+) -> None:
+    videos, out = folder(tmp_path / "v", "a.mp4"), tmp_path / "out"
+    out.mkdir()
+    if what == "a pipe":
+        os.mkfifo(out / own)
+    else:
+        (out / own).symlink_to("/dev/zero")
+    if own == "a.json":
+        assert "a.json is not ours" in go(videos, out, Pipeline()).failed[0]["error"]
+    else:
+        with pytest.raises(InputError, match=f"{own} is not ours"):
+            go(videos, out, Pipeline())
+    assert quick == []
+
+
 @pytest.mark.parametrize("own", ["index.html", "summary.json"])
 def test_the_run_s_own_files_are_not_the_user_s(tmp_path: Path, quick: list[str], own: str) -> None:
     videos, out = folder(tmp_path / "v", "a.mp4"), folder(tmp_path / "out", own)

@@ -8,12 +8,12 @@ scripts have Hydra's own completion as well: eval "$(python sample.py -sc instal
 """
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffbgm.app.main import COMMANDS
 from diffbgm.app.settings_text import read_command
+from diffbgm.errors import InputError
 from diffbgm.shipped import CONFIGS
 
 SHELLS = ("bash", "zsh")
@@ -39,10 +39,12 @@ complete -F _diffbgm diffbgm
 
 
 def main(arguments: Sequence[str], configs: Path = CONFIGS) -> int:
-    """Print the script for a shell; 1 with help where the argument names none."""
+    """Print the script for a shell. InputError where the argument names none."""
+    if set(arguments) & {"-h", "--help"}:
+        print(__doc__)
+        return 0
     if len(arguments) != 1 or arguments[0] not in SHELLS:
-        print(__doc__, file=sys.stdout if set(arguments) & {"-h", "--help"} else sys.stderr)
-        return 0 if set(arguments) & {"-h", "--help"} else 1
+        raise InputError(f"diffbgm completion needs the name of a shell; give {' or '.join(SHELLS)}")
     print(script(arguments[0], configs), end="")
     return 0
 

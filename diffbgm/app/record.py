@@ -13,7 +13,7 @@ from typing import Any
 
 import diffbgm
 from diffbgm.errors import InputError
-from diffbgm.files import locked, sha256, write_json, writing
+from diffbgm.files import locked, regular, sha256, write_json, writing
 
 ENDINGS = ("mid", "wav", "mp4", "png", "json")
 OTHER_ENDINGS = ("states.npz", "html")
@@ -22,6 +22,7 @@ OF_THE_RUN = frozenset(  # settings of where and how a run is made, not of what 
 )
 FILES = ("melody", "keep", "soundfont")  # settings that name files, whose content counts
 LARGEST_JSON = 64 << 20
+UNREADABLE = (InputError, OSError, ValueError, KeyError, TypeError, RecursionError)  # what a file not of ours gives
 
 
 def made_from(config: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
@@ -36,11 +37,9 @@ def made_from(config: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
 def read_report(path: Path) -> dict[str, Any] | None:
     """What a NAME.json holds; None where there is none, or it is not ours."""
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            return None
-        report = json.loads(path.read_bytes())
+        report = json.loads(regular(path, LARGEST_JSON).read_bytes())
         ours = isinstance(report["name"], str) and isinstance(report["versions"]["diffbgm"], str)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except UNREADABLE:
         return None
     return report if ours else None
 
@@ -172,9 +171,9 @@ def write_summary(
 
 def _read_summary(path: Path) -> dict[str, Any]:
     try:
-        summary = json.loads(path.read_bytes())
+        summary = json.loads(regular(path, LARGEST_JSON).read_bytes())
         return summary if isinstance(summary["failed"], list) and isinstance(summary["ok"], list) else {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except UNREADABLE:
         return {}
 
 
@@ -184,7 +183,7 @@ def _is_summary(path: Path) -> bool:
 
 def _is_page(path: Path) -> bool:
     try:
-        with open(path, "rb") as file:
+        with open(regular(path, LARGEST_JSON), "rb") as file:
             return b'<meta name="generator" content="diffbgm' in file.read(2000)
-    except OSError:
+    except (InputError, OSError):
         return False
