@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from diffbgm.app.cli import CONFIGS, configure, run
 from diffbgm.app.completion import choices, main, script
 from diffbgm.app.settings_text import REQUIRED, Setting, first_comment, help_text, read_command
+from diffbgm.errors import InputError
 
 
 @pytest.fixture
