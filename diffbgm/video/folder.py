@@ -129,6 +129,8 @@ def _listed(path: Path) -> list[tuple[Path, Path]]:
         lines = os.fsdecode(path.read_bytes()).splitlines()
     except OSError as error:
         raise InputError(f"cannot read the list {path}: {error.strerror}; check the file") from error
+    if any("\0" in line for line in lines):
+        raise InputError(f"the list {path} is not a text file; write the path of a video on each line")
     named = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     files = [_absolute(path.parent / name) for name in named]
     if not files:
