@@ -40,7 +40,7 @@ def test_results_that_would_overwrite_each_other_are_refused(names, variations):
 def test_a_list_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"a.mp4\nb\0c.mp4\n")
     with pytest.raises(InputError, match="not a text file"):
-        find_sources(tmp_path / "list.txt")
+        find_videos(tmp_path / "list.txt")
 
 
 def test_a_list_is_relative_to_its_place_and_names_no_folders(tmp_path):
