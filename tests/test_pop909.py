@@ -203,7 +203,6 @@ def test_several_processes_give_the_same_cache(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, two.arrays[name])
 
 
-@pytest.mark.skipif(not os.environ.get("POP909_DIR"), reason="POP909_DIR does not point to the real data")
 def test_shards_read_songs_and_the_last_one_makes_the_same_cache(tmp_path: Path, monkeypatch, capsys) -> None:
     for k in range(9):
         write_song(tmp_path / "POP909", f"{k:03}", bars=10 + k)
@@ -230,6 +229,7 @@ def test_shards_read_songs_and_the_last_one_makes_the_same_cache(tmp_path: Path,
     }
 
 
+@pytest.mark.skipif(not os.environ.get("POP909_DIR"), reason="POP909_DIR does not point to the real data")
 def test_the_real_first_song() -> None:
     source = Pop909(os.environ["POP909_DIR"])
     assert len(source.songs()) == 909

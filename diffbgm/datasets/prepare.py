@@ -27,6 +27,7 @@ from diffbgm.music.notes import BEATS_PER_SEGMENT, PITCHES, STEPS_PER_BEAT, STEP
 from diffbgm.video.captions import sentence_table
 from diffbgm.video.streams import MEASURES, SENTENCES, STREAMS, Measures, Reference, describe, levels
 from diffbgm.video.windows import dynamic_windows
+from diffbgm.workers import end_with_parent
 
 VERSION = 4  # raise it when the same files give another cache
 SONGS_A_TASK = 8
@@ -151,7 +152,7 @@ def _read_each(source: Source, wanted: Sequence[str], workers: int | None) -> It
     if workers <= 1:
         yield from zip(wanted, map(_read, sources, wanted), strict=True)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
         yield from zip(wanted, pool.map(_read, sources, wanted, chunksize=SONGS_A_TASK), strict=True)
 
 

@@ -22,6 +22,7 @@ from diffbgm.evaluation.segment import segment_numbers
 from diffbgm.evaluation.songs import SongFile
 from diffbgm.evaluation.structure import COLUMNS, fitness_of_midi, si_columns
 from diffbgm.music.notes import Notes
+from diffbgm.workers import end_with_parent
 
 # What can be asked for, and the columns it fills, in the order of songs.csv.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -161,7 +162,7 @@ def measure_songs(
         return
     context = multiprocessing.get_context("spawn")  # this process may hold torch's threads, which do not survive a fork
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(min(workers, len(songs)), context)
+    pool = ProcessPoolExecutor(min(workers, len(songs)), context, end_with_parent)
     try:
         for done in as_completed([pool.submit(measure_song, song, groups, how) for song in songs]):
             yield done.result()
