@@ -130,8 +130,8 @@ def run(
 
 
 def _orphans(group: int) -> bool:
-    """Whether processes of a group outlive its leader by more than three seconds; they are ended."""
-    for _ in range(300):
+    """Whether processes of a group outlive its leader by more than fifteen seconds (a worker may still be importing); they are ended."""
+    for _ in range(1500):
         try:
             os.killpg(group, 0)
         except ProcessLookupError:

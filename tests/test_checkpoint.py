@@ -147,6 +147,22 @@ def test_a_folder_that_cannot_be_written(network: DiffBGM, tmp_path: Path) -> No
         save_checkpoint(tmp_path / "file" / "x.safetensors", network.state_dict(), CONFIG)
 
 
+def test_a_full_disk_is_one_sentence_and_the_old_file_stays(
+    network: DiffBGM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"before")
+
+    def full(tensors: object, file: Path, metadata: object) -> None:
+        Path(file).write_bytes(b"half")
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(InputError, match="cannot write .*No space left on device"):
+        save_checkpoint(path, network.state_dict(), CONFIG)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("x.safetensors", b"before")]
+
+
 def write(path: Path, config: object, weights: dict[str, torch.Tensor] | None = None) -> Path:
     """A file with any config at all."""
     safetensors.torch.save_file(weights or {"weight": torch.ones(3)}, path, {"config": json.dumps(config)})

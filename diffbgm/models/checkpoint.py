@@ -43,7 +43,10 @@ def save_checkpoint(
     config = config if isinstance(config, CheckpointConfig) else checkpoint_config(config)
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
     with atomic(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"config": json.dumps(config.plain())})
+        try:
+            safetensors.torch.save_file(tensors, temporary, metadata={"config": json.dumps(config.plain())})
+        except safetensors.SafetensorError as error:  # what a full disk is to this library
+            raise OSError(str(error)) from error
 
 
 def read_config(path: str | Path) -> CheckpointConfig:

@@ -250,8 +250,7 @@ class Trainer:
         training = {**self.config["training"], "step": step, "segments": step * self.settings.batch_size}
         training |= {} if val_loss is None else {"val_loss": val_loss}
         config = {**self.config, "training": training}
-        with states.disk_errors(self._checkpoints / f"{name}.safetensors"):
-            save_checkpoint(self._checkpoints / f"{name}.safetensors", self.average.network.state_dict(), config)
+        save_checkpoint(self._checkpoints / f"{name}.safetensors", self.average.network.state_dict(), config)
 
     def check_out(self) -> None:
         """InputError where `out` holds the run of another model; nothing is written."""
