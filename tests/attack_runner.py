@@ -130,7 +130,7 @@ def run(
 
 
 def _orphans(group: int) -> bool:
-    """Whether processes of a group outlive its leader by more than fifteen seconds, those of an import; they are ended."""
+    """Whether processes of a group outlive its leader by over 15 seconds (imports take some); they are ended."""
     for _ in range(1500):
         try:
             os.killpg(group, 0)
