@@ -139,6 +139,51 @@ def test_files_are_made_while_the_next_video_is_composed(tmp_path: Path, quick: 
     assert sorted(failure["name"] for failure in job.failed) == ["b", "c"]
 
 
+def test_the_next_video_is_read_while_one_is_composed(tmp_path: Path, quick: list[str]) -> None:
+    """Composing waits for the reading of the next video to begin; a video that cannot be read is its own failure."""
+    videos = folder(tmp_path / "v", "a.mp4", "b.mp4", "c.mp4")
+    read = {stem: Event() for stem in "abc"}
+    composed: list[str] = []
+
+    class Reading(Pipeline):
+        def features(self, video: Path, advance: Any) -> None:
+            advance(1)
+            read[video.stem].set()
+            if video.stem == "b":
+                raise InputError("no picture")
+
+        def make(self, videos: list[Path], *rest: object) -> list[list[str]]:
+            (stem,) = [video.stem for video in videos]
+            composed.append(stem)
+            assert read[{"a": "b", "b": "c", "c": "c"}[stem]].wait(5)
+            return super().make(videos, *rest)
+
+    job = go(videos, tmp_path / "out", Reading({"b": InputError("no picture")}), beside=True)
+    assert job.done == quick == ["a", "c"]
+    assert composed == ["a", "b", "c"]
+    assert [failure["name"] for failure in job.failed] == ["b"]
+
+
+def test_a_run_that_ends_does_not_wait_for_the_video_being_read(tmp_path: Path, quick: list[str]) -> None:
+    videos = folder(tmp_path / "v", "a.mp4", "b.mp4")
+    begun, frames = Event(), []
+
+    class Endless(Pipeline):
+        def features(self, video: Path, advance: Any) -> None:
+            while video.stem == "b":
+                frames.append(1)
+                begun.set()
+                advance(1)
+
+        def make(self, videos: list[Path], *rest: object) -> list[list[str]]:
+            assert begun.wait(5)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(videos, tmp_path / "out", Endless(), beside=True)
+    assert frames
+
+
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), Stopped(signal.SIGTERM), SystemExit(3)])
 def test_the_user_ends_the_run(tmp_path: Path, quick: list[str], fault: BaseException) -> None:
     videos = folder(tmp_path / "v", "a.mp4", "b.mp4", "c.mp4")

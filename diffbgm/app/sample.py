@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from hydra.utils import instantiate
@@ -135,9 +136,11 @@ class FolderRun:
     def __init__(
         self, pipeline: Pipeline, settings: SampleSettings, ledger: Ledger, cache: Path, beside: bool = False
     ) -> None:
-        """`beside`: sound and files of a video are made by a thread while the next one is composed (on a GPU)."""
+        """`beside`: while one video is composed (on a GPU), a thread reads the next one and another writes the last."""
         self.pipeline, self.settings, self.ledger, self.cache = pipeline, settings, ledger, cache
         self.writer = ThreadPoolExecutor(1) if beside else None
+        self.reader = ThreadPoolExecutor(1) if beside else None
+        self.ended = Event()
         self.being_written: tuple[Source, Future[None]] | None = None
         self.done: list[str] = []
         self.failed: list[dict[str, str]] = []
@@ -146,13 +149,17 @@ class FolderRun:
     def videos(self, sources: Sequence[Source], batch: int) -> None:
         """Make what is not there yet."""
         self.progress = FolderProgress(len(sources))
-        with contextlib.closing(self.progress), self.writer or contextlib.nullcontext():
+        empty = contextlib.nullcontext()
+        with contextlib.closing(self.progress), self.writer or empty, self.reader or empty:
             try:
-                self._all(sources, batch)
+                for waiting in self._read_ahead(self._to_make(sources, batch)):
+                    self._together(waiting)
             finally:
+                self.ended.set()
                 self._settle()
 
-    def _all(self, sources: Sequence[Source], batch: int) -> None:
+    def _to_make(self, sources: Sequence[Source], batch: int) -> Iterator[Sequence[tuple[Source, str]]]:
+        """The videos without a finished result and the hashes of their files, `batch` at a time."""
         waiting: list[tuple[Source, str]] = []
         for source in sources:
             with self._own_try(source):
@@ -162,9 +169,37 @@ class FolderRun:
                     continue
                 waiting.append((source, digest))
             if len(waiting) >= batch:
-                self._together(waiting)
+                yield waiting
                 waiting = []
-        self._together(waiting)
+        if waiting:
+            yield waiting
+
+    def _read_ahead(self, batches: Iterator[Sequence[tuple[Source, str]]]) -> Iterator[Sequence[tuple[Source, str]]]:
+        """The same batches, each once its features are in the cache; the next one is read in the meantime."""
+        if self.reader is None:
+            yield from batches
+            return
+        before: tuple[Sequence[tuple[Source, str]], Future[None]] | None = None
+        for waiting in batches:
+            reading = self.reader.submit(self._read, waiting)
+            if before is not None:
+                before[1].result()
+                yield before[0]
+            before = waiting, reading
+        if before is not None:
+            before[1].result()
+            yield before[0]
+
+    def _read(self, waiting: Sequence[tuple[Source, str]]) -> None:
+        """Leave the features of these videos in the cache. What fails is tried again, and reported, by its own try."""
+
+        def advance(_: int) -> None:
+            if self.ended.is_set():
+                raise InterruptedError
+
+        for source, _ in waiting:
+            with contextlib.suppress(BaseException):
+                self.pipeline.features(source.path, advance)
 
     def _together(self, waiting: Sequence[tuple[Source, str]]) -> None:
         """Compose for several videos at once; where that fails for one of them, for each alone."""
