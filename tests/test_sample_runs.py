@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from diffbgm.app import record, sample
+from diffbgm.app import record, results, sample
 from diffbgm.app.cli import run
-from diffbgm.app.record import ENDINGS, Ledger, differences, read_report, reports_in, write_summary
+from diffbgm.app.record import ENDINGS, Ledger, claimed, differences, read_report, reports_in, write_summary
 from diffbgm.app.sample import FolderRun, index
 from diffbgm.app.stop import Stopped, stoppable, unexpected
 from diffbgm.errors import InputError
@@ -36,7 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
 
     def write(takes: Any, name: str, out: Path, stage: Any, made_from: dict[str, Any]) -> None:
-        with staged(out, name) as staging:
+        with staged(out, name, claimed(read_report(out / f"{name}.json"))) as staging:
             for ending in ENDINGS[:-1]:
                 (staging / ending).write_bytes(os.fsencode(f"{name}.{ending}"))
             report = {"name": name, "versions": {"diffbgm": "1"}, "made_from": made_from}
@@ -245,6 +245,69 @@ def test_a_file_that_no_json_of_ours_claims_is_never_replaced(tmp_path: Path, qu
         assert f"a.{ending} is not ours" in job.failed[0]["error"]
         assert (out / f"a.{ending}").read_text() == f"a.{ending}"
     assert quick == ["b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("report", "endings"),
+    [
+        (None, []),
+        ({}, [*ENDINGS, "states.npz"]),
+        ({"stems": ["flute-lead", "../../x", 3]}, [*ENDINGS, "states.npz", "flute-lead.wav", "3.wav"]),
+        ({"files": ["mid", "piano.wav", "../b.mid", "txt", "x/y.wav", "json"]}, ["mid", "piano.wav", "json"]),
+        ({"files": "mid"}, [*ENDINGS, "states.npz"]),
+    ],
+)
+def test_a_json_claims_only_what_a_result_can_have(report: dict[str, Any] | None, endings: list[str]) -> None:
+    assert claimed(report) == endings
+
+
+def with_stems(monkeypatch: pytest.MonkeyPatch, *stems: str) -> None:
+    """Write real sets whose sound has these stems."""
+
+    def make(music: str, staging: Any, stage: Any) -> dict[str, Any]:
+        for ending in [*ENDINGS[:-1], *(f"{stem}.wav" for stem in stems)]:
+            (staging / ending).write_text(music)
+        return {"versions": {"diffbgm": "1"}}
+
+    monkeypatch.setattr(results, "_write", make)
+
+
+def test_stems_are_part_of_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's file in the place of a stem stays; stems of an earlier run go; a missing stem is made again."""
+    videos, out = folder(tmp_path / "v", "a.mp4"), folder(tmp_path / "out", "a.flute.wav", "a.notes.wav")
+    with_stems(monkeypatch, "flute", "piano")
+    for overwrite in (False, True):
+        assert "a.flute.wav is not ours" in go(videos, out, Pipeline(), overwrite).failed[0]["error"]
+    assert contents(out) == {"a.flute.wav": b"a.flute.wav", "a.notes.wav": b"a.notes.wav"}
+    (out / "a.flute.wav").unlink()
+    assert go(videos, out, Pipeline()).done == ["a"]
+    assert (out / "a.flute.wav").read_text() == "a take"
+    (out / "a.piano.wav").unlink()
+    go(videos, out, Pipeline())
+    assert (out / "a.piano.wav").is_file(), "made again"
+    with_stems(monkeypatch, "violin")
+    go(videos, out, Pipeline(), overwrite=True)
+    assert sorted(path.name for path in out.glob("a.*.wav")) == ["a.notes.wav", "a.violin.wav"]
+
+
+def test_files_of_fewer_takes_and_old_pages_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    videos, out = folder(tmp_path / "v", "a.mp4"), tmp_path / "out"
+    with_stems(monkeypatch, "piano")
+
+    class Twice(Settings):
+        variations = 2
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "make", lambda self, videos, *_: [["one", "two"]] * len(videos))
+        patch.setitem(go.__globals__, "Settings", Twice)
+        go(videos, out, Pipeline())
+    assert (out / "a.take2.piano.wav").is_file()
+    (out / "a.html").write_text('<meta name="generator" content="diffbgm">')
+    go(videos, out, Pipeline(), overwrite=True)
+    assert sorted(contents(out)) == sorted(f"a.{ending}" for ending in [*ENDINGS, "piano.wav"])
+    (out / "a.html").write_text("the user's")
+    go(videos, out, Pipeline(), overwrite=True)
+    assert (out / "a.html").read_text() == "the user's"
 
 
 @pytest.mark.parametrize("own", ["a.json", "index.html", "summary.json"])

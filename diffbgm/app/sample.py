@@ -99,7 +99,7 @@ def sample(cfg: DictConfig) -> int:
     summary = write_summary(out, run.failed, [source.name for source in sources], time.perf_counter() - begin)
     part = "" if shard[1] == 1 else f" of shard {shard[0]} of {shard[1]}"
     if shard[1] == 1 or len(summary["ok"]) + len(summary["failed"]) >= len(everything):
-        index(out, summary, folder.page)
+        code = code or index(out, summary, folder.page)
     print(f"{len(run.done)} of {len(sources)} videos{part} have music; open {_shown(out / 'index.html')}")
     return code or (1 if run.failed else 0)
 
@@ -112,22 +112,24 @@ def index_folder(cfg: DictConfig) -> int:
         raise InputError(f"there is no folder {out}; give out=FOLDER with results in it")
     Ledger(out, [], {}, overwrite=True).check([])
     summary = write_summary(writable_folder(out), [], [], 0.0)
-    index(out, summary, cfg.page)
+    code = index(out, summary, cfg.page)
     print(f"{len(summary['ok'])} videos have music; open {_shown(out / 'index.html')}")
-    return 1 if summary["failed"] else 0
+    return code or (1 if summary["failed"] else 0)
 
 
-def index(out: Path, summary: dict[str, Any], page: str = "folder") -> None:
-    """Write the page of what lies in `out`. A page that cannot be made is reported: the music is there in any case."""
+def index(out: Path, summary: dict[str, Any], page: str = "folder") -> int:
+    """Write the page of what lies in `out`; returns 1 where a page cannot be made, which is reported, else 0."""
     try:
         reports = list(reports_in(out))
         write_page(reports, summary["failed"], out / "index.html")
-        for problem in write_single_pages(reports, out) if page == "single" else []:
-            print(f"error: {problem}", file=sys.stderr)
+        problems = write_single_pages(reports, out) if page == "single" else []
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        problems = [str(error)]
     except Exception as error:
-        print(f"error: {unexpected(error, 'the page')}", file=sys.stderr)
+        problems = [unexpected(error, "the page")]
+    for problem in problems:
+        print(f"error: {_shown(problem)}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 class FolderRun:
@@ -227,7 +229,7 @@ class FolderRun:
 
     def _write(self, takes: Sequence[Music], source: Source, digest: str, stage: Stage) -> None:
         write_takes(takes, source.name, self.ledger.out, stage, self.ledger.made_from | {"video": digest})
-        self.ledger.forget_takes(source.name, self.settings.variations)
+        self.ledger.forget(source.name, self.settings.variations)
 
     def _settle(self) -> None:
         """Wait until the video that is being written has its files, or has failed."""
