@@ -3,10 +3,11 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -203,6 +204,31 @@ def test_signals_end_the_run_with_their_code(number: signal.Signals) -> None:
             pass
     assert caught.value.code == 128 + number
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_writes_summary_and_page(
+    tmp_path: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any, number: signal.Signals
+) -> None:
+    """The signal comes while the second of three videos is composed."""
+    videos, out = folder(tmp_path / "v", "a.mp4", "b.mp4", "c.mp4"), tmp_path / "out"
+
+    class Signalled(Pipeline):
+        about: ClassVar = {"device": "cpu", "checkpoint": {"sha256": "c" * 8}}
+
+        def make(self, videos: list[Path], *rest: object) -> list[list[str]]:
+            if videos[0].stem == "b":
+                os.kill(os.getpid(), number)
+                time.sleep(5)
+            return super().make(videos, *rest)
+
+    shown: list[str] = []
+    monkeypatch.setattr(sample, "build_pipeline", lambda cfg: (Signalled(), Settings()))
+    monkeypatch.setattr(sample, "write_page", lambda reports, *_: shown.extend(r["name"] for r in reports))
+    words = [f"videos={videos}", f"out={out}", f"cache={tmp_path / 'cache'}"]
+    assert run(sample.sample, "sample", words) == 128 + number
+    assert "stopped: 2 of 3 videos are left; the same command goes on" in capsys.readouterr().err
+    assert json.loads((out / "summary.json").read_text())["ok"] == shown == quick == ["a"]
 
 
 def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

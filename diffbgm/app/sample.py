@@ -99,7 +99,8 @@ def sample(cfg: DictConfig) -> int:
     summary = write_summary(out, run.failed, [source.name for source in sources], time.perf_counter() - begin)
     part = "" if shard[1] == 1 else f" of shard {shard[0]} of {shard[1]}"
     if shard[1] == 1 or len(summary["ok"]) + len(summary["failed"]) >= len(everything):
-        code = code or index(out, summary, folder.page)
+        problem = index(out, summary, folder.page)
+        code = code or problem
     print(f"{len(run.done)} of {len(sources)} videos{part} have music; open {_shown(out / 'index.html')}")
     return code or (1 if run.failed else 0)
 
