@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -182,6 +183,16 @@ def test_what_is_too_large_for_one_file_is_said_and_the_others_are_written(folde
     assert (folder / f"{name}.html").is_file()
 
 
+def test_a_user_s_file_is_not_replaced_by_a_page(folder: Path, tmp_path: Path):
+    (folder / "clip.html").write_text("the user's own")
+    assert "clip.html is not ours" in write_single_pages([report("clip")], folder)[0]
+    (tmp_path / "index-2.html").write_text("the user's own")
+    with pytest.raises(InputError, match=r"index-2.html is not ours, and would be replaced"):
+        made(tmp_path, *(report(f"clip{k:03}") for k in range(51)))
+    assert (folder / "clip.html").read_text() == (tmp_path / "index-2.html").read_text() == "the user's own"
+    assert not (tmp_path / "index.html").exists()
+
+
 def test_large_folders_have_pages_of_fifty_and_load_nothing_beforehand(tmp_path: Path):
     reports = [report(f"clip{k:03}") for k in range(120)]
     (tmp_path / "index-9.html").write_text('<meta name="generator" content="diffbgm">of a larger run')
@@ -243,3 +254,30 @@ def test_colours_reach_the_contrast_of_wcag_aa(theme: int):
     for shape in ("lead", "accompaniment", "cut", "head", "light", "loudness", "line"):
         assert contrast(colour[shape], colour["ground"]) >= 3.0, shape
     assert contrast("#ffffff", "#000000") == pytest.approx(21)
+
+
+@pytest.mark.parametrize(
+    ("more", "heard"),
+    [
+        ({}, []),
+        ({"mix": "duck"}, ["wav"]),
+        ({"stems": ["flute-lead"]}, ["flute-lead.wav"]),
+        ({"mix": "keep", "stems": ["flute-lead"]}, ["wav", "flute-lead.wav"]),
+    ],
+)
+def test_stems_and_the_music_alone_can_be_heard_in_the_player(tmp_path: Path, monkeypatch, more, heard):
+    results(tmp_path, "clip")
+    for stem in more.get("stems", []):
+        shutil.copyfile(tmp_path / "clip.wav", tmp_path / f"clip.{stem}.wav")
+    reports = [report("clip") | more]
+    write_page(reports, [], tmp_path / "index.html")
+    write_single_page(reports, tmp_path / "clip.html")
+    for name in ("index.html", "clip.html"):
+        text = (tmp_path / name).read_text()
+        assert re.findall(r'<option value="([^"]+)"', text) == (["mp4", *heard] if heard else [])
+    embedded = set(re.findall(r'data-name="([^"]+)"', (tmp_path / "clip.html").read_text()))
+    assert embedded == {"clip.mp4", "clip.mid", *(f"clip.{ending}" for ending in heard)}
+    size = sum((tmp_path / f"clip.{ending}").stat().st_size for ending in ("mp4", "mid"))
+    monkeypatch.setattr("diffbgm.app.page.LARGEST", size)  # no room for more than the film
+    write_single_page(reports, tmp_path / "clip.html")
+    assert "<option" not in (tmp_path / "clip.html").read_text()
