@@ -117,7 +117,13 @@ class Split:
 
     def __post_init__(self) -> None:
         names = ("split", "split_seed", "validation", "trust_pickles", "songs")
-        values = (self.name, self.seed, self.validation, self.trust, self.songs)
+        values = (
+            str(self.name) if isinstance(self.name, Path) else self.name,
+            self.seed,
+            self.validation,
+            self.trust,
+            self.songs,
+        )
         check(SplitSettings, dict(zip(names, values, strict=True)), "data")
 
     def settings(self) -> dict[str, object]:
