@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from diffbgm.app.cli import configure
 from diffbgm.app.evaluate import EvaluateSettings
@@ -146,6 +147,15 @@ def test_the_settings_of_a_run(setting: str) -> None:
         check(TrainerSettings, config.trainer, "trainer")
         check_run(config)
     assert str(caught.value).startswith(f"{setting.partition('=')[0]}=")
+
+
+def test_a_setting_of_earlier_versions_is_passed_over() -> None:
+    """`data.limit` was in every config.yaml that version 0.2.0 wrote, and nothing read it."""
+    config = OmegaConf.to_container(configure("train", ["experiment=smoke"]), resolve=True)
+    assert isinstance(config, dict)
+    config["data"]["limit"] = None
+    check_run(config)
+    assert "data.limit" not in {setting.name for setting in described(DataSettings, "data")}
 
 
 @pytest.mark.parametrize("experiment", ["smoke", "paper", "pop909_lite", "overfit_one", "window_dynamic"])
