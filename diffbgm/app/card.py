@@ -13,7 +13,7 @@ seeds 0, 1 and 2, each for another held-out condition). A stopped run resumes wi
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from diffbgm.evaluation.judges import JUDGES
 from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.report import mean_text
 from diffbgm.evaluation.suite import Options, evaluate_run
+from diffbgm.fields import check, field
 from diffbgm.files import atomic, writable_folder
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
@@ -74,8 +75,19 @@ BANDS = ((0, 100), (100, 200), (200, 400), (400, 600), (600, 800), (800, 1000)) 
 SAMPLES_SHOWN = 3
 
 
+@dataclass(frozen=True)
+class CardSettings:
+    """The settings of configs/card.yaml beside those of the songs (app/songs.py)."""
+
+    segments: int = field(low=1, high=10**6, help="single segments, spread evenly over the held-out songs")
+    musicnn: str | None = field(
+        None, length=(1, 4096), help="another file for the tagger; null: the one in the package"
+    )
+
+
 def make_card(cfg: DictConfig) -> int:
     """Sample, measure, write."""
+    check(CardSettings, {"segments": cfg.segments, "musicnn": cfg.musicnn})
     sample_songs(cfg)
     checkpoint, out = open_checkpoint(cfg.checkpoint), Path(cfg.out)
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
