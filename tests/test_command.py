@@ -53,3 +53,7 @@ def test_some_bars_are_kept_and_the_rest_has_another_seed():
 def test_how_a_run_is_made_is_left_out():
     assert changed_settings(plain(["videos=a", "out=b", "device=cpu", "cache=c", "precision=fp32"])) == {}
     assert beside(Path("a/b"), "redo") == Path("a/b-redo")
+
+
+def test_the_defaults_read_from_the_files_are_those_that_hydra_composes() -> None:
+    assert command._defaults() == OmegaConf.to_container(configure("sample", ["videos=???", "out=???"]))
