@@ -93,13 +93,19 @@ def _option(group: str, value: Mapping[str, Any], usual: Any) -> Iterator[tuple[
     if isinstance(usual, Mapping) and _kind(usual) == _kind(value):
         yield from _changes(value, usual, f"{group}.")
         return
-    for file in sorted((CONFIGS / group).glob("*.yaml")):
-        option: Any = OmegaConf.to_container(OmegaConf.load(file))
+    for name, option in _options(group):
         if isinstance(option, Mapping) and _kind(option) == _kind(value):
-            yield group, file.stem
+            yield group, name
             known = {key: item for key, item in value.items() if key in option}  # nested groups have their own files
             yield from _changes(known, option, f"{group}.")
             return
+
+
+@lru_cache
+def _options(group: str) -> list[tuple[str, Any]]:
+    """Name and content of each option of a config group, read once for all the takes of a page."""
+    files = sorted((CONFIGS / group).glob("*.yaml"))
+    return [(file.stem, OmegaConf.to_container(OmegaConf.load(file))) for file in files]
 
 
 def _kind(node: Mapping[str, Any]) -> tuple[Any, Any]:
