@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import minimum_filter1d, uniform_filter1d
 from strategies import notes_of
 
 from diffbgm.errors import InputError
 from diffbgm.music import audio
 from diffbgm.music.audio import (
+    _moving_mean,
+    _moving_minimum,
     fit_length,
     limit,
     loudness,

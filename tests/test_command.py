@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from diffbgm.app import command
 from diffbgm.app.cli import configure
 from diffbgm.app.command import beside, changed_settings, keep_and_redo, make_again
 

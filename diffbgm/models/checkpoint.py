@@ -107,7 +107,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         network = _laid_out(config)
         _check_shapes(path, network)
         weights = safetensors.torch.load_file(path)
-        network.load_state_dict({key: value.float() for key, value in weights.items()}, assign=True)
+        # Copies, since views of the file are aligned otherwise, which changes the last bits of what is computed.
+        network.load_state_dict({key: value.float().clone() for key, value in weights.items()}, assign=True)
     except (InputError, KeyError, RuntimeError, OSError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the weights in {path} do not fit its config ({reason}); write it again") from error
