@@ -39,7 +39,7 @@ def test_annotations_are_read_where_they_are_there(tree: Path) -> None:
 
 def test_annotations_that_are_none_are_one_sentence(tree: Path) -> None:
     (tree / "bgm909" / "metadata.csv").write_text("style\nromantic\n")
-    with pytest.raises(InputError, match="which song a row is of"):
+    with pytest.raises(InputError, match="add the song id"):
         read_annotations(tree)
     (tree / "bgm909" / "metadata.csv").unlink()
     (tree / "bgm909" / "captions" / "002.json").write_text("{")

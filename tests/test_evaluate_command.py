@@ -374,7 +374,7 @@ def test_judges_want_a_reference_and_enough_songs(folder, capsys):
     assert "reference=FOLDER" in capsys.readouterr().err
     assert command(folder, "metrics=[overlap,two_sample]", f"reference={folder}/generated") == 1
     errors = capsys.readouterr().err
-    assert "oa: 2 generated songs are eight bars long or more; overlap needs 4 of each" in errors
+    assert "oa: 2 generated songs have at least eight bars; overlap needs four of each" in errors
     assert "two_sample: 2 generated and 2 real songs" in errors
 
 

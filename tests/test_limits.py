@@ -163,7 +163,7 @@ def test_a_byte_of_the_data_cache(tmp_path: Path, name: str) -> None:
     data_cache.write(tmp_path / "data", {"songs": [], "skipped": {}}, arrays)
     assert Cache.open(tmp_path / "data").songs == []
     flip(tmp_path / "data" / f"{name}.npy", 0.9)
-    with pytest.raises(InputError, match="not a whole data cache"):
+    with pytest.raises(InputError, match="not a complete data cache"):
         Cache.open(tmp_path / "data")
 
 

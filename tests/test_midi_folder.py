@@ -56,7 +56,7 @@ def test_other_meters_follow_the_time_signature(folder: Path) -> None:
     for name in ("four.mid", "half.mid"):
         np.testing.assert_array_equal(source.read(name).starts, [0, 4, 8])
     for name in ("waltz.mid", "jig.mid"):
-        with pytest.raises(InputError, match="bars of 3 beats, and segments need eight bars of 4/4"):
+        with pytest.raises(InputError, match="bars of 3 beats; training needs eight consecutive bars of 4/4"):
             source.read(name)
 
 
@@ -85,7 +85,7 @@ def test_folders_without_music(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no \.mid files"):
         MidiFolder(tmp_path).songs()
     in_meter(tmp_path / "short.mid", 4, 4, 2)
-    with pytest.raises(InputError, match="no song of midi_folder can be trained on .*eight full bars"):
+    with pytest.raises(InputError, match="no song of midi_folder can be used for training .*eight full bars"):
         prepare(MidiFolder(tmp_path), tmp_path / "cache", workers=1)
 
 

@@ -120,11 +120,11 @@ def test_bad_songs_are_skipped_with_their_reasons(tree: Path, tmp_path: Path) ->
     write_song(tree, "092")  # in triplets, by POP909's index
     cache = Cache.open(prepare(Pop909(tree, "seeded"), tmp_path / "cache", workers=1))
     expected = {
-        "034": "in three",
-        "035": "no downbeat that is followed by eight full bars",
+        "034": "in triple metre",
+        "035": "no downbeat followed by eight full bars",
         "036": "cannot be read as a MIDI file",
         "037": "beat_midi.txt is missing",
-        "038": "not a beat list",
+        "038": "not a list of ascending beat times",
         "039": "chord_midi.txt is empty",
         "092": "three quavers to a beat",
     }
@@ -151,7 +151,7 @@ def test_missing_root_half_an_archive_and_nothing_usable(tree: Path, tmp_path: P
         Pop909(tree, str(tmp_path / "no such split")).songs()
     only = tmp_path / "short"
     write_song(only, "001", bars=2)
-    with pytest.raises(InputError, match="no song of pop909 can be trained on .*eight full bars"):
+    with pytest.raises(InputError, match="no song of pop909 can be used for training .*eight full bars"):
         prepare(Pop909(only, "seeded"), tmp_path / "cache", workers=1)
     assert not (tmp_path / "cache").exists()
 
@@ -236,7 +236,7 @@ def test_the_real_first_song() -> None:
     song = source.read("001")
     assert (len(song.notes), song.beats, len(song.starts)) == (1556, 292, 66)
     assert set(song.downbeats % 4) == {0}
-    with pytest.raises(InputError, match="in three"):
+    with pytest.raises(InputError, match="in triple metre"):
         source.read("034")
     times, _ = read_beats(Path(source.songs()["001"][1]))
     np.testing.assert_allclose(np.diff(times), 2 / 3, atol=1e-5)  # 90 beats a minute

@@ -101,7 +101,7 @@ def test_the_script_fills_a_folder_and_goes_on_where_it_was(tmp_path: Path, caps
     assert "2 of 4 songs" in capsys.readouterr().out
     failed = [json.loads(line) for line in (tmp_path / "bgm" / "failed.jsonl").read_text().splitlines()]
     assert [line["song"] for line in failed] == ["034", "holiday"]
-    assert "in three" in failed[0]["error"]
+    assert "in triple metre" in failed[0]["error"]
     assert "named after no POP909 song" in failed[1]["error"]
     source = Bgm909(tmp_path / "bgm", "seeded")
     assert list(source.songs()) == ["001", "002"]

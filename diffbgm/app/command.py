@@ -62,7 +62,25 @@ def _config_of(report: Mapping[str, Any]) -> Mapping[str, Any]:
     asked = {field.name for field in fields(ComposeSettings)}
     settings = report.get("settings", {})
     compose = {name: value for name, value in settings.items() if name in asked}
-    return {name: value for name, value in settings.items() if name not in asked} | {"compose": compose}
+    config = {name: value for name, value in settings.items() if name not in asked} | {"compose": compose}
+    if "checkpoint" in report:
+        config["checkpoint"] = report["checkpoint"]["path"]
+    return config | (sampler_words(report["sampler"]) if "sampler" in report else {})
+
+
+def sampler_words(sampler: Mapping[str, Any]) -> dict[str, Any]:
+    """The option of the group sampler that is nearest to a `Sampler` in effect, and the settings that differ."""
+    sampler = {name: list(value) if isinstance(value, tuple) else value for name, value in sampler.items()}
+    open_ones = dict.fromkeys(sampler) | {"eta": 0.0, "sde": False}  # what an option leaves out
+    options = {name: option for name, option in _options("sampler") if option.get("name") == sampler["name"]}
+    known = {name: open_ones | option for name, option in options.items()}
+
+    def changes(name: str) -> dict[str, Any]:
+        return {key: value for key, value in sampler.items() if known[name][key] != value}
+
+    nearest = min(options, key=lambda name: len(changes(name)))
+    added = {key: "" if key in options[nearest] else "+" for key in sampler}
+    return {"sampler": nearest} | {f"{added[key]}sampler.{key}": value for key, value in changes(nearest).items()}
 
 
 def beside(out: Path, word: str) -> Path:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from diffbgm.app.page import PAGES, write_page, write_single_pages
-from diffbgm.app.progress import FolderProgress
+from diffbgm.app.progress import FolderProgress, say
 from diffbgm.app.record import Ledger, made_from, reports_in, write_summary
 from diffbgm.app.results import warm_up, write_takes
 from diffbgm.app.shards import configured_shard, share
@@ -101,7 +101,7 @@ def sample(cfg: DictConfig) -> int:
     if shard[1] == 1 or len(summary["ok"]) + len(summary["failed"]) >= len(everything):
         problem = index(out, summary, folder.page)
         code = code or problem
-    print(f"{len(run.done)} of {len(sources)} videos{part} have music; open {_shown(out / 'index.html')}")
+    say(f"{len(run.done)} of {len(sources)} videos{part} have music; open {_shown(out / 'index.html')}")
     return code or (1 if run.failed else 0)
 
 
@@ -114,7 +114,7 @@ def index_folder(cfg: DictConfig) -> int:
     Ledger(out, [], {}, overwrite=True).check([])
     summary = write_summary(writable_folder(out), [], [], 0.0)
     code = index(out, summary, cfg.page)
-    print(f"{len(summary['ok'])} videos have music; open {_shown(out / 'index.html')}")
+    say(f"{len(summary['ok'])} videos have music; open {_shown(out / 'index.html')}")
     return code or (1 if summary["failed"] else 0)
 
 

@@ -1,11 +1,11 @@
-"""What is written about the videos of a data set: captions, shots, styles and other facts, where it is there.
+"""Optional annotations of a data set's videos: captions, shots, styles and other metadata.
 
-    bgm909/captions/NNN.txt                 a caption a line, one for each shot or sample (also .json: a list)
-    bgm909/detection/NNN_scenes.txt         a line a shot: its first and last frame
-    bgm909/metadata.csv                     a row a song: `song` (or `id`), `style`, and any other column (also .json)
+    bgm909/captions/NNN.txt                 one caption per line, for each shot or sample (or .json: a list)
+    bgm909/detection/NNN_scenes.txt         one line per shot: its first and last frame
+    bgm909/metadata.csv                     one row per song: `song` (or `id`), `style`, any other columns (or .json)
 
-The paper's supplement counts eight styles and describes titles, singers and the like; the release that this layout
-follows ships shots and features alone, so the other files are for those who have them. Nothing here is needed to train.
+The paper's supplement counts eight styles and describes titles, singers and the like. The release, whose layout this
+is, contains only shots and features; the other files are read if you have them. Training needs none of them.
 """
 
 import csv
@@ -18,12 +18,12 @@ from typing import Any
 from diffbgm.errors import InputError
 
 CAPTIONS, SCENES, METADATA = "bgm909/captions", "bgm909/detection", "bgm909/metadata"
-NAMES = ("song", "id", "name", "index")  # columns that may hold a song's number
+NAMES = ("song", "id", "name", "index")  # columns that may hold the song id
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """What is known of one song's video; empty where nothing is."""
+    """The annotations of one song's video; unknown fields are empty."""
 
     captions: tuple[str, ...] = ()
     shots: tuple[tuple[int, int], ...] = ()  # first and last frame of each
@@ -32,7 +32,7 @@ class Annotations:
 
 
 def read_annotations(root: str | Path) -> dict[str, Annotations]:
-    """All songs below `root` of which anything is written. InputError for a file that cannot be read as above."""
+    """Annotations by song id, for every song that has any. Raises InputError for a file not in the format above."""
     root = Path(root)
     facts = _metadata(root)
     captions = {path.stem: path for path in sorted((root / CAPTIONS).glob("*")) if path.suffix in (".txt", ".json")}
@@ -67,7 +67,7 @@ def _captions(path: Path) -> tuple[str, ...]:
 
 
 def _shots(path: Path) -> tuple[tuple[int, int], ...]:
-    """First and last frame of each line; lines of another kind count as shots without frames."""
+    """First and last frame of each line; a line in another format counts as a shot with frames -1."""
     shots = []
     for line in _text(path).splitlines():
         words = line.split()
@@ -82,7 +82,7 @@ def _number(word: str) -> bool:
 
 
 def _metadata(root: Path) -> dict[str, dict[str, str]]:
-    """Facts by song, from metadata.csv or metadata.json; empty where neither is there."""
+    """Metadata by song, from metadata.csv or metadata.json; empty if there is neither."""
     table = root / f"{METADATA}.csv"
     if table.is_file():
         rows: list[dict[str, Any]] = list(csv.DictReader(_text(table).splitlines()))
@@ -99,7 +99,7 @@ def _metadata(root: Path) -> dict[str, dict[str, str]]:
         facts = {str(key).strip().lower(): str(value).strip() for key, value in row.items() if value is not None}
         name = next((facts.pop(name) for name in NAMES if name in facts), None)
         if name is None:
-            raise InputError(f"{table} has no column {' or '.join(NAMES[:2])}: it must say which song a row is of")
+            raise InputError(f"{table} has no column {' or '.join(NAMES[:2])}: add the song id of each row")
         found[name.zfill(3)] = facts
     return found
 

@@ -2,12 +2,13 @@
 
     POP909_4_bin_pnt_8bar/NNN.npz           notes (3 tracks of [onset, pitch, duration, velocity, program], sixteenths),
                                             start_table, db_pos (sixteenths), db_pos_filter, chord (beats, 14)
-    bgm909/new_raw_video_feats/NNN.pth      tensor (T, 512), one row a frame sample
-    bgm909/caption_feats/NNN.npy            (T', 768), one row a caption sample
-    bgm909/detection/NNN_scenes.txt         a line a shot: its first and last frame
+    bgm909/new_raw_video_feats/NNN.pth      tensor (T, 512), one row per frame sample
+    bgm909/caption_feats/NNN.npy            (T', 768), one row per caption sample
+    bgm909/detection/NNN_scenes.txt         one line per shot: its first and last frame
 
-`root` may be the folder of these, the one above it if it is called `data`, or the folder `bgm909` itself with the first
-tree beside it. Object arrays and pickles pass the restricted unpickler (unpickle.py) unless `trust_pickles` is set.
+`root` may be the folder that holds these, its parent if the folder is called `data`, or the folder `bgm909` itself with
+the first folder next to it. Object arrays and pickles are read by the restricted unpickler (unpickle.py) unless
+`trust_pickles` is set.
 
 Shape legend: n beats of a song, T and T' feature rows.
 """
@@ -38,11 +39,11 @@ KEYS = ("notes", "db_pos", "db_pos_filter", "chord")
 
 
 class Bgm909:
-    """The released folders under `root`, `root`/data, or beside `root`/../bgm909.
+    """The released data in `root`, in `root`/data, or in the parent of `root` if that is the folder bgm909.
 
-    `split` is "release" (its own pickle of two lists where it lies with the data, else Polyffusion's split and a
-    warning), a shipped split, a folder of lists, "seeded", or a pickle of (train list, val list). `songs`: "release"
-    leaves of the second list what the released code infers for.
+    `split` is "release" (the release's own pickle if it is with the data, else Polyffusion's split and a warning), a
+    shipped split, a folder of lists, "seeded", or a pickle of (train list, val list). `songs="release"` restricts the
+    validation songs to those that the released code generates music for.
     """
 
     name = "bgm909"
@@ -65,7 +66,7 @@ class Bgm909:
         self.visual_width, self.language_width, self.trust = visual_width, language_width, trust_pickles
 
     def songs(self) -> Mapping[str, tuple[Path, ...]]:
-        """Every song that has notes, and its four files. InputError where a folder or a song of the split is absent."""
+        """Every song that has notes, and its four files. Raises InputError if a folder or song is missing."""
         absent = [part for part in (SONGS, VISUAL, CAPTIONS, SHOTS) if not (self._top() / part).is_dir()]
         if absent:
             raise InputError(f"{self.root} has no {absent[0]}: unpack the released data as data/README.md shows")
@@ -73,26 +74,24 @@ class Bgm909:
         if not ids:
             raise InputError(f"{self._top() / SONGS} has no NNN.npz: unpack the released data as data/README.md shows")
         if self._assumed:
-            logger.warning(
-                "%s has no %s: Polyffusion's split is taken in its place, which may differ", self.root, RELEASE_FILE
-            )
+            logger.warning("%s has no %s: using Polyffusion's split instead, which may differ", self.root, RELEASE_FILE)
         self._split.check([*ids, *_unusable()], self.root)
         return {song: files_of(self._top(), song) for song in ids}
 
     def excluded(self) -> Mapping[str, str]:
-        """The six songs without usable features, and what the split leaves out."""
+        """The six songs without usable features, and those that the split leaves out."""
         return self._split.excluded(self.songs()) | _unusable()
 
     def split(self, songs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-        """The split asked for."""
+        """The configured split of these songs."""
         return self._split.divide(songs)
 
     def settings(self) -> Mapping[str, object]:
-        """Split and widths."""
+        """The split and the widths of the features."""
         return self._split.settings() | {"widths": [self.visual_width, self.language_width]}
 
     def read(self, song: str) -> Song:
-        """One song and the features of its video. InputError where a file is missing, damaged or of another shape."""
+        """One song and the features of its video. Raises InputError for a missing or damaged file or a wrong shape."""
         music, visual_file, caption_file, shot_file = files_of(self._top(), song)
         arrays = load_npz(music, self.trust)
         lacking = [key for key in KEYS if key not in arrays]
@@ -125,9 +124,10 @@ def files_of(root: Path, song: str) -> tuple[Path, ...]:
 
 
 def read_shots(path: Path) -> np.ndarray:
-    """Where shots begin, as shares of the length (S - 1,), first shot left out.
+    """The starts of all shots but the first, (S - 1,), as fractions of the length of the video.
 
-    Lines hold first and last frame; where they hold anything else, only their number counts and shots are even.
+    Each line holds the first and last frame of a shot. If the lines are in another format, only their number counts and
+    the shots are taken to be equally long. Raises InputError if the file cannot be read.
     """
     try:
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -148,13 +148,13 @@ def _unusable() -> dict[str, str]:
 
 
 def _tensor(path: Path) -> np.ndarray:
-    """A tensor or array, whatever it is wrapped in, by readers that run nothing of it whatever is trusted."""
+    """A tensor or array file as an array, whatever its container; nothing in it is ever run, even if trusted."""
     try:
         content = load_torch(path)
     except InputError as refusal:
         start = path.open("rb").read(64).lstrip() if path.is_file() else b""
         if start.startswith((b"version https://git-lfs", b"<")):
-            raise InputError(f"{path} is a pointer or a web page in the place of the file: fetch it again") from refusal
+            raise InputError(f"{path} is a Git LFS pointer or a web page, not the file: fetch it again") from refusal
         try:
             content = load_torch_arrays(path)
         except InputError:
@@ -167,7 +167,7 @@ def _tensor(path: Path) -> np.ndarray:
 
 
 def _checked(features: np.ndarray, width: int, path: Path) -> np.ndarray:
-    """Features (T, width); InputError for any other shape and for values that are not finite numbers."""
+    """`features` (T, width). Raises InputError for any other shape and for values that are not finite."""
     if features.ndim != 2 or features.shape[1] != width or len(features) == 0:
         shape = " x ".join(map(str, features.shape))
         raise InputError(f"{path} has features of {shape} where rows of {width} are needed: extract or fetch it again")
@@ -177,7 +177,7 @@ def _checked(features: np.ndarray, width: int, path: Path) -> np.ndarray:
 
 
 def _notes(tracks: np.ndarray, path: Path) -> Notes:
-    """The notes of all tracks in one table, with lead or accompaniment as their track."""
+    """The notes of all tracks, with the part (lead or accompaniment) as their track."""
     parts = []
     for number, track in enumerate(tracks):
         part = LEAD if number < 2 else ACCOMPANIMENT  # melody, bridge, piano

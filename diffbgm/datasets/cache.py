@@ -1,7 +1,8 @@
-"""Prepared training data: one folder of flat .npy files, mapped into memory, and a manifest.json.
+"""Prepared training data: a folder of flat, memory-mapped .npy files and a manifest.json.
 
-Songs lie end to end in flat arrays; `note_start` and `beat_start` say where each begins. A beat holds row numbers into
-two tables of features, so features shared by many beats (27 sentences, a second of video) are stored once.
+The songs are concatenated in flat arrays; `note_start` and `beat_start` say where each begins. Each beat holds row
+numbers into two tables of features, so that features shared by many beats (27 sentences, a second of video) are stored
+once.
 
 Shape legend: M songs, N notes of all songs, n beats of all songs, G segments, Rv and Rl feature rows, Dv and Dl widths.
 """
@@ -21,22 +22,22 @@ from diffbgm.files import mark, sha256, sweep
 FORMAT = 3
 ARRAYS = (
     "note_start",  # (M + 1,)
-    "onset",  # (N,) sixteenth steps from the song's first beat, rising within a song
-    "pitch",  # (N,)
-    "duration",  # (N,) steps, at most a segment, with all notes in one roll; 0 where another part's note hides this one
+    "onset",  # (N,) sixteenth steps from the song's first beat, ascending within a song
+    "pitch",  # (N,) MIDI pitch
+    "duration",  # (N,) steps, at most a segment, in a roll of all notes; 0 if a note of another part covers this one
     "part",  # (N,) lead or accompaniment (music/parts.py)
-    "part_duration",  # (N,) steps, with each part in a roll of its own
+    "part_duration",  # (N,) steps, in a roll of this part alone
     "beat_start",  # (M + 1,)
     "visual_row",  # (n,) row of `visual`; -1 where there is no video
-    "language_row",  # (n,)
-    "cut",  # (n,) bool, beats in which a new shot (or what stands for it) begins
-    "visual",  # (Rv, Dv) float, as precise as the source
+    "language_row",  # (n,) row of `language`; -1 where there is no video
+    "cut",  # (n,) bool, beats in which a new shot (or, in self-paired data, a phrase) begins
+    "visual",  # (Rv, Dv) float, in the precision of the source
     "language",  # (Rl, Dl)
-    "segment_song",  # (G,)
+    "segment_song",  # (G,) index of its song
     "segment_beat",  # (G,) first beat within its song
-    "segment_window",  # (G,) beats of a dynamic attention window
-    "segment_twin",  # (G,) the segment of the same song, 8 bars away or more, with the most onsets in common; -1: none
-    "segment_notes",  # (G, 2) first note and note after the last, in the flat arrays
+    "segment_window",  # (G,) beats of the dynamic attention window
+    "segment_twin",  # (G,) the most similar segment of the same song at least 8 bars away; -1: none
+    "segment_notes",  # (G, 2) first note and the note after the last, in the flat arrays
 )
 
 
@@ -50,7 +51,7 @@ class Cache:
 
     @classmethod
     def open(cls, path: str | Path) -> "Cache":
-        """Open a cache. InputError where the folder is not a complete cache of this format."""
+        """Open a cache. Raises InputError if the folder is not a complete cache of this format."""
         path = Path(path)
         try:
             manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
@@ -63,23 +64,23 @@ class Cache:
                     raise ValueError(f"{name} has changed")
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise InputError(
-                f"{path} is not a whole data cache of this version: delete it and prepare again"
+                f"{path} is not a complete data cache of this version: delete it and prepare again"
             ) from error
         return cls(path, manifest, arrays)
 
     @property
     def songs(self) -> list[str]:
-        """Ids (M,) in order."""
+        """Song ids (M,) in order."""
         return self.manifest["songs"]
 
     @property
     def skipped(self) -> Mapping[str, str]:
-        """Songs left out, and why."""
+        """Skipped songs and the reason for each."""
         return self.manifest["skipped"]
 
     @property
     def self_paired(self) -> bool:
-        """Whether conditions are the nine lite streams of the music, rather than features of a video."""
+        """Whether the conditions are the nine lite streams of the music rather than features of a video."""
         return self.manifest["self_paired"]
 
     @property
@@ -91,7 +92,7 @@ class Cache:
         return self.arrays["language"].shape[1]
 
     def segments(self, split: str) -> np.ndarray:
-        """Numbers (K,) of the segments of a split's songs, by song and then by time."""
+        """Indices (K,) of a split's segments, ordered by song and time. Raises InputError for an unknown split."""
         if split not in self.manifest["splits"]:
             known = ", ".join(self.manifest["splits"])
             raise InputError(f"there is no split {split!r} in {self.path}: choose one of {known}")
@@ -101,7 +102,10 @@ class Cache:
 
 
 def write(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a cache into a folder beside `path` and rename it when it is complete. An existing cache stays as it is."""
+    """Write a cache into a temporary folder next to `path` and rename it when complete. An existing cache is kept.
+
+    Raises InputError if it cannot be written.
+    """
     assert set(arrays) == set(ARRAYS)
     folder = path.with_name(f".{path.name}.{mark()}")
     try:
@@ -129,7 +133,7 @@ def write(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarr
 
 
 def _compact(array: np.ndarray) -> np.ndarray:
-    """Integers in the smallest signed type that holds them; anything else as it is."""
+    """Integers in the smallest signed type that holds them; other types unchanged."""
     if array.dtype.kind not in "iu":
         return array
     largest = int(np.abs(array).max(initial=0))

@@ -1,6 +1,6 @@
-"""Songs drawn from a seed: four-chord progressions with bass, broken chords and a melody. No files are needed.
+"""Songs generated from a seed: four-chord progressions with bass, broken chords and a melody. No files are needed.
 
-For tests, for `experiment=smoke`, and for anyone who wants to see a training run before fetching data.
+They serve tests, `experiment=smoke`, and anyone who wants to see a training run before fetching data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, STEPS_PER_BEAT, No
 from diffbgm.music.parts import ACCOMPANIMENT, LEAD
 
 _MAJOR, _MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
-_PROGRESSIONS = ((0, 4, 5, 3), (5, 3, 0, 4), (0, 5, 3, 4), (0, 3, 4, 0))  # scale degrees, one a bar
-_ENERGY = (0.3, 0.6, 0.9, 0.5)  # how much happens in each phrase of four bars, in turn
+_PROGRESSIONS = ((0, 4, 5, 3), (5, 3, 0, 4), (0, 5, 3, 4), (0, 3, 4, 0))  # scale degrees, one per bar
+_ENERGY = (0.3, 0.6, 0.9, 0.5)  # density of successive four-bar phrases, as a probability of melody notes
 
 
 class GeneratedSongs:
@@ -27,15 +27,15 @@ class GeneratedSongs:
         self.count, self.bars, self.seed, self.validation = count, bars, seed, validation
 
     def songs(self) -> Mapping[str, tuple[Path, ...]]:
-        """Ids, and no files."""
+        """The song ids; there are no files."""
         return {f"{k:04d}": () for k in range(self.count)}
 
     def excluded(self) -> Mapping[str, str]:
-        """Nothing."""
+        """No song is excluded."""
         return {}
 
     def split(self, songs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-        """By song."""
+        """A seeded split by song."""
         return seeded_split(songs, self.seed, self.validation)
 
     def settings(self) -> Mapping[str, object]:
@@ -66,7 +66,7 @@ class GeneratedSongs:
 def _bar(
     start: int, triad: np.ndarray, scale: np.ndarray, energy: float, rng: np.random.Generator
 ) -> list[tuple[int, int, int, int]]:
-    """One bar of bass and broken chord (accompaniment) and melody (lead); more and higher notes with more energy."""
+    """One bar of bass and broken chords (accompaniment) and melody (lead); more energy gives more and higher notes."""
     bass = [(start, 36 + int(triad[0]) % 12, STEPS_PER_BAR, ACCOMPANIMENT)]
     step = 2 if energy > 0.5 else STEPS_PER_BEAT
     broken = [(start + s, 48 + int(triad[s // step % 3]), step, ACCOMPANIMENT) for s in range(0, STEPS_PER_BAR, step)]

@@ -1,5 +1,7 @@
-"""Hints that a training segment is given about itself and its song, so that a network can be asked for chords, a key,
-a groove, a passage to take up again, or nothing at all.
+"""Hints given in training: the harmony and groove of a segment, and another passage of its song.
+
+A network trained with them can be asked for chords, a key, a groove or the return of a passage when it generates. Hints
+are withheld at random, so that it also works without them.
 
 Shape legend: B segments, C planes, T beats, S steps, P pitches, 16 numbers of a theme (music/theme.py).
 """
@@ -17,16 +19,16 @@ from diffbgm.music.theme import GROOVE, HARMONY, THEME_WIDTH, groove_of, harmony
 
 @dataclass(frozen=True)
 class ThemeHint:
-    """Probabilities are per segment; what is drawn for one depends on its generator alone."""
+    """Draws the theme of training segments. Each segment has its own generator; probabilities are per segment."""
 
-    spans: tuple[int, ...] = (2, 8, 32)  # beats: chords, a phrase's pitch classes, or the whole segment's (its key)
-    shares: tuple[float, ...] = (0.5, 0.2, 0.3)  # how often each is told
-    no_harmony: float = 0.3  # probability of not being told of harmony
-    no_groove: float = 0.4  # nor, by itself, of groove
-    partly: float = 0.15  # probability of being told of one stretch of beats only
+    spans: tuple[int, ...] = (2, 8, 32)  # beats over which harmony is averaged: chords, a phrase, the segment (its key)
+    shares: tuple[float, ...] = (0.5, 0.2, 0.3)  # probability of each span
+    no_harmony: float = 0.3  # probability of withholding harmony
+    no_groove: float = 0.4  # probability of withholding groove, independently
+    partly: float = 0.15  # probability of giving the theme for one range of beats only
 
     def __call__(self, rolls: np.ndarray, generators: Sequence[np.random.Generator]) -> np.ndarray:
-        """Theme (B, T, 16) of rolls (B, 2, S, P); zeros where it is withheld."""
+        """Theme (B, T, 16) float32 of rolls (B, 2, S, P); zeros where it is withheld."""
         harmony, groove, part, which, *ends = np.stack([generator.random(6) for generator in generators], axis=1)
         by_span = np.stack([harmony_of(rolls, span) for span in self.spans])
         chosen = np.searchsorted(np.cumsum(self.shares[:-1]), which, side="right")
@@ -44,14 +46,17 @@ class ThemeHint:
 
 @dataclass(frozen=True)
 class ReferenceHint:
-    """Which other segment of its song a training segment gets as a reference; shares are of those that get one."""
+    """Draws the other segment of its song that a training segment gets as a reference.
 
-    told: float = 0.7  # probability of being told any
-    twin: float = 0.5  # the most similar one
-    before: float = 0.25  # the one that ends where this one begins; the rest: any that is 8 bars away or more
+    The references that are neither the twin nor the segment before are drawn from all that are at least 8 bars away.
+    """
+
+    told: float = 0.7  # probability of getting a reference
+    twin: float = 0.5  # share of references that are the most similar segment
+    before: float = 0.25  # share that are the segment ending where this one begins
 
     def choose(self, segment: int, cache: Mapping[str, np.ndarray], generator: np.random.Generator) -> int:
-        """The number of a segment, or -1 for none. `cache` holds segment_song, segment_beat and segment_twin."""
+        """The index of the reference, or -1 for none. `cache` holds segment_song, segment_beat and segment_twin."""
         told, which, place = generator.random(3)
         if told >= self.told:
             return -1
@@ -66,14 +71,11 @@ class ReferenceHint:
 
 
 def reference_planes(roll: np.ndarray, asked: float) -> np.ndarray:
-    """The hint (C + 1, S, P) for a passage (C, S, P) that the music should resemble; `asked`: how closely."""
+    """The hint (C + 1, S, P) to resemble a passage (C, S, P); `asked` in [0, 1] says how closely."""
     return np.concatenate([roll, np.full((1, *roll.shape[1:]), asked, np.float32)]).astype(np.float32)
 
 
 def likeness(one: np.ndarray, two: np.ndarray) -> float:
-    """Share of the onsets of two rolls (C, S, P) of 0 and 1 that they have in common (Jaccard); 0 where both are empty.
-
-    With two parts an onset counts whichever part has it.
-    """
+    """Jaccard index of the onsets of two binary rolls (C, S, P), parts merged; 0 if both are empty."""
     a, b = (merged(roll)[ONSET] > 0.5 for roll in (one, two))
     return float((a & b).sum() / max(int((a | b).sum()), 1))

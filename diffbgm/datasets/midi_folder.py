@@ -1,7 +1,7 @@
 """Any folder of MIDI files as training data, with conditions computed from the music (self_paired.py).
 
-Beats and bars come from each file's own tempo map and time signatures. Two bars of 2/4 count as one of 4/4. Files in
-other meters, without notes, too short, or damaged are skipped, each with its reason.
+Beats and bars come from each file's tempo map and time signatures. Two bars of 2/4 count as one of 4/4. Files that are
+in another meter, have no notes, are too short or damaged are skipped, and the reason is reported.
 """
 
 import logging
@@ -34,7 +34,7 @@ class MidiFolder:
         self._split = Split(split, split_seed, validation)
 
     def songs(self) -> Mapping[str, tuple[Path, ...]]:
-        """Every MIDI file. InputError where there is none, or the split names others."""
+        """Every MIDI file. Raises InputError if there is none, or if the split names files that are missing."""
         if not self.root.is_dir():
             raise InputError(f"there is no folder {self.root}: give a folder of MIDI files as data.root")
         files = sorted(p for p in self.root.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
@@ -45,11 +45,11 @@ class MidiFolder:
         return songs
 
     def excluded(self) -> Mapping[str, str]:
-        """What the split leaves out."""
+        """The files that the split leaves out."""
         return self._split.excluded(self.songs())
 
     def split(self, songs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-        """The split asked for."""
+        """The configured split of these songs."""
         return self._split.divide(songs)
 
     def settings(self) -> Mapping[str, object]:
@@ -57,7 +57,7 @@ class MidiFolder:
         return self._split.settings() | {"drums": self.drums}
 
     def read(self, song: str) -> Song:
-        """One file. InputError where it is no MIDI file, is empty, or has no eight bars of 4/4 in a row."""
+        """One file. Raises InputError if it is not a MIDI file, is empty, or is not in 4/4."""
         path = self.root / song
         score = read_midi(path, drums=self.drums)
         beats = len(score.beat_times)
@@ -65,15 +65,15 @@ class MidiFolder:
         starts = segment_starts(downbeats, beats)
         if len(starts) == 0 and len(score.downbeats) >= 8:
             meters = ", ".join(f"{meter:g}" for meter in sorted(set(score.meters.tolist())))
-            raise InputError(f"{path} has bars of {meters} beats, and segments need eight bars of 4/4 in a row")
+            raise InputError(f"{path} has bars of {meters} beats; training needs eight consecutive bars of 4/4")
         if parts_of(score.notes, score.track_names) is None:
-            logger.info("%s names no track a melody: the highest line is taken for the lead", path)
+            logger.info("%s has no track named as the melody: the highest line becomes the lead", path)
         notes = in_parts(score.notes, score.track_names)
         return Song(song, notes, beats, downbeats, starts)
 
 
 def paired(downbeats: np.ndarray, meters: np.ndarray) -> np.ndarray:
-    """Bar lines (k,) without those inside a pair of bars of two beats: 2/4, as many files declare it, read as 4/4."""
+    """Downbeats (k,) with each pair of two-beat bars joined: many files declare 2/4 where the music is in 4/4."""
     kept, bar = [], 0
     while bar < len(downbeats):
         kept.append(downbeats[bar])

@@ -1,8 +1,8 @@
-"""Noise on self-paired conditions, so that the streams of real videos lie inside the distribution seen in training.
+"""Noise on self-paired conditions, so that the streams of real videos fall inside the distribution seen in training.
 
-The streams of a video differ from those of a piece of music: its motion is smoother than note counts are, its cuts are
-frequent or absent, its light changes from shot to shot where music keeps its register and mode, and its levels lie
-elsewhere. A video is also short: its ranks are taken over ten seconds, those of a song over minutes.
+The streams of a video differ from those computed from music: motion is smoother than note counts, cuts are frequent or
+absent, light changes from shot to shot where music keeps its register and mode, and the levels are different. A video
+is also short: its ranks are taken over ten seconds, those of a song over minutes.
 
 Shape legend: B segments, T beats of a segment, 9 streams.
 """
@@ -19,15 +19,15 @@ MOTION = [STREAMS.index("motion"), STREAMS.index("motion_onset")]
 LOOK = [STREAMS.index(name) for name in ("brightness", "contrast", "colourfulness", "warmth")]
 CLOCK = [STREAMS.index(name) for name in ("cut", "since_cut", "until_cut")]
 MEASURED = [k for k in range(len(STREAMS)) if k not in CLOCK]
-FARTHEST_BEATS = 1e4  # stands for "no cut on this side"
+FARTHEST_BEATS = 1e4  # distance that means "no cut on this side"
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """How strong each kind of noise is. Probabilities are per segment, unless said otherwise."""
+    """The strength of each kind of noise. Probabilities are per segment unless stated otherwise."""
 
     widest: int = 4  # motion is averaged over 1 to this many beats
-    regain: float = 0.25  # then scaled up by up to this share for each beat of width beyond the first
+    regain: float = 0.25  # greatest gain applied after averaging, per beat of width beyond the first
     shift: float = 0.08  # standard deviation of a stream's offset over the whole segment
     shot_shift: float = 0.12  # standard deviation of light and colour offsets between shots, in half of all segments
     noise: float = 0.04  # standard deviation of the noise on each value
@@ -35,16 +35,17 @@ class Perturbation:
     jitter: float = 0.3  # probability, per cut, of moving by a beat
     lost_cut: float = 0.1  # probability, per cut, of being removed
     extra_cut: float = 0.02  # probability, per beat, of an additional cut
-    restless: float = 0.15  # probability that the segment has a higher rate of additional cuts
+    restless: float = 0.15  # probability of a higher rate of additional cuts
     most_cuts: float = 0.4  # highest such rate, per beat
-    no_cuts: float = 0.1  # probability of no cut at all
-    short: float = 0.3  # probability that the segment is treated as a whole short video
-    shortest: int = 8  # least length of such a video in beats (half of them fill the segment)
+    no_cuts: float = 0.1  # probability of no cuts at all
+    short: float = 0.3  # probability that the segment is treated as a complete short video
+    shortest: int = 8  # smallest length of such a video in beats (half of them fill the segment)
 
     def __call__(self, streams: np.ndarray, generators: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """Noisy streams (B, T, 9) float32 in [0, 1], and which beats are inside the video (B, T) bool.
+        """Noisy streams (B, T, 9) float32 in [0, 1], and which beats are inside the video, (B, T) bool.
 
-        Each segment has a generator of its own, so its noise does not depend on the others in the batch.
+        `streams` (B, T, 9) are in [0, 1]. Each segment has its own generator, so its noise does not depend on the rest
+        of the batch.
         """
         beats = streams.shape[1]
         normal = np.stack([g.standard_normal((beats + 1, len(MEASURED)), np.float32) for g in generators])
@@ -70,7 +71,10 @@ class Perturbation:
         return noisy, np.arange(beats) < end[:, None]
 
     def _smoothed(self, motion: np.ndarray, width: np.ndarray, regain: np.ndarray) -> np.ndarray:
-        """Moving averages, scaled up again about the segment's mean; width and scale (B,) are per segment."""
+        """Moving averages of motion (B, T, 2), amplified around the segment's mean.
+
+        `width` and `regain` (B,) in [0, 1) choose each segment's width and gain.
+        """
         beat = np.arange(motion.shape[1])
         offset = beat[None, :] - beat[:, None]
         widths = range(1, self.widest + 1)
@@ -85,10 +89,10 @@ class Perturbation:
     def _moved(
         self, clock: np.ndarray, draws: np.ndarray, none: np.ndarray, is_short: np.ndarray, end: np.ndarray
     ) -> np.ndarray:
-        """Cuts lost, moved by a beat and added; the times since and until a cut follow. (B, T, 3) -> (B, T, 3).
+        """Remove, move and add cuts, and recompute the times since and until a cut: (B, T, 3) -> (B, T, 3).
 
-        `draws` (4, B, T) uniform numbers (the last divided by the rate of new cuts), `none` (B,) the segments that
-        lose all cuts, `is_short` (B,) those that are a whole video, which begins at beat 0 and stops at `end` (B,).
+        `draws` (4, B, T) are uniform numbers, the last divided by the rate of new cuts. `none` (B,) marks the segments
+        that lose all cuts, `is_short` (B,) those treated as a complete video, from beat 0 to beat `end` (B,).
         """
         beats = clock.shape[1]
         cut = (clock[..., 0] > 0.5) & (draws[0] >= self.lost_cut)
@@ -114,9 +118,10 @@ class Perturbation:
 
 
 def _as_whole(streams: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Segments treated as whole videos of `end` (B,) beats: ranks are taken within the segment, not within the song.
+    """Streams of segments treated as complete videos of `end` (B,) beats: ranked within the segment, not the song.
 
-    The stream itself stands in for its level, which is half of it and rises with it.
+    A stream is half level and half rank. The level itself is no longer known here; the stream, which grows with it,
+    takes its place.
     """
     beats = streams.shape[1]
     inside = np.arange(beats) < end[:, None]
@@ -138,5 +143,5 @@ def _as_whole(streams: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 
 def _beats_of(level: np.ndarray) -> np.ndarray:
-    """Distance in beats to the cut that a since_cut or until_cut level encodes."""
+    """The distance to the cut in beats that a value of since_cut or until_cut encodes."""
     return -np.log(np.maximum(level, 1e-7).astype(np.float64)) * CUT_MEMORY_SECONDS / BEAT_SECONDS

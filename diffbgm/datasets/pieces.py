@@ -1,4 +1,4 @@
-"""Whole pieces from prepared data: a song's conditions, to compose from, and the song's own music to compare with.
+"""Whole pieces from prepared data: the conditions of a song to generate from, and its music to compare with.
 
 Shape legend: n beats of a piece.
 """
@@ -16,7 +16,7 @@ from diffbgm.video.features import BeatFeatures
 
 @dataclass(frozen=True)
 class Piece:
-    """The longest stretch of a song in unbroken 4/4: its music, and what stands for its video."""
+    """The longest passage of a song in continuous 4/4: its music, and the features used in place of a video."""
 
     song: str
     notes: Notes  # from step 0
@@ -24,15 +24,15 @@ class Piece:
 
 
 def pieces(cache: Cache, split: str, bars: int | None = None, count: int | None = None) -> list[Piece]:
-    """One piece for each song of a split that has eight bars of 4/4, or for `count` songs spread evenly over them.
+    """One piece for each song of a split with eight bars of 4/4, or for `count` of them, spread evenly.
 
-    `bars`: longer pieces are cut to this length. InputError for fewer than 8, and where no song has eight bars of 4/4.
+    Longer pieces are cut to `bars`. Raises InputError for fewer than 8 bars, and if no song has eight bars of 4/4.
     """
     if bars is not None and bars < BARS_PER_SEGMENT:
-        raise InputError(f"bars={bars} is less than the {BARS_PER_SEGMENT} that the model knows: ask for more")
+        raise InputError(f"bars={bars} is less than one segment of {BARS_PER_SEGMENT} bars: give at least that many")
     spans = list(_spans(cache, split))
     if not spans:
-        raise InputError(f"no song of the split {split!r} in {cache.path} has eight bars of unbroken 4/4")
+        raise InputError(f"no song of the split {split!r} in {cache.path} has eight consecutive bars of 4/4")
     if count is not None and count < len(spans):
         spans = [spans[i] for i in np.linspace(0, len(spans) - 1, count).round().astype(int)]
     most = None if bars is None else bars * BEATS_PER_BAR

@@ -1,8 +1,8 @@
-"""A pickle read as data: its opcodes are walked here, a short list of names is known, and nothing is ever called.
+"""Read a pickle as data: its opcodes are interpreted here with a short list of known names, and nothing is called.
 
-`read_pickle` walks the program with a stack of its own, knows the names with which numpy describes an array, and builds
-each array in Python from a dtype on a fixed list and the bytes that follow, or, for an array of objects, from the list
-that follows. No name of a file is looked up, so none of numpy's constructors, which trust their input, runs.
+`read_pickle` interprets the program with its own stack. It knows the names with which numpy describes an array, and
+builds each array in Python from a dtype on a fixed list and the bytes in the file or, for an array of objects, from a
+list. No name in the file is ever looked up, so numpy's constructors, which trust their input, never run.
 """
 
 import pickletools
@@ -12,9 +12,9 @@ from typing import IO, Any
 
 import numpy as np
 
-LARGEST = 2 << 30  # bytes of a file, or of what an archive unpacks to
-MOST_VALUES = 20_000_000  # in one pickle, counted wherever they are reached from
-DEEPEST = 100  # levels of lists in lists
+LARGEST = 2 << 30  # bytes of a file, or of an unpacked archive
+MOST_VALUES = 20_000_000  # in one pickle; a value that is referred to twice counts twice
+DEEPEST = 100  # levels of nested containers
 DTYPES = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split())
 _NUMPY_MODULES = frozenset(
     f"numpy{part}" for part in ("", ".core.multiarray", "._core.multiarray", ".core.numeric", "._core.numeric")
@@ -23,31 +23,32 @@ _BUILTINS = frozenset(("builtins", "__builtin__"))
 
 
 def read_pickle(file: IO[bytes]) -> Any:
-    """What the pickle holds: plain values and numpy arrays.
+    """The content of a pickle: plain values and numpy arrays.
 
-    Raises Refused or Foreign for a pickle that asks for more, and any other exception for a damaged one.
+    Raises Foreign for a pickle that needs any other name, Refused for one that is too large, and any other exception
+    for a damaged one.
     """
     return _finished(_Reader().read(file))
 
 
 class Refused(Exception):
-    """More than such a file can honestly hold."""
+    """The file claims more than a genuine file of its kind can hold."""
 
 
 class Foreign(Exception):
-    """A name that is not on the list."""
+    """The file uses a name that is not on the list."""
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A name of the list, met in a pickle; what `REDUCE` makes of it is decided in `_called`."""
+    """A known name met in a pickle; `_called` decides what a `REDUCE` of it gives."""
 
     name: str
 
 
 @dataclass(eq=False)
 class _Dtype:
-    """numpy.dtype(code) as the file describes it; its state adds the byte order."""
+    """numpy.dtype(code) as described in the file; its state adds the byte order."""
 
     code: str
     order: str = "="
@@ -59,7 +60,7 @@ class _Dtype:
 
 @dataclass(eq=False)
 class _Array:
-    """An array as the file describes it: empty until its state comes."""
+    """An array as described in the file; empty until its state is read."""
 
     shape: tuple[int, ...] = (0,)
     dtype: _Dtype | None = None
@@ -78,15 +79,15 @@ def _named(module: Any, name: Any) -> _Name:
         return _Name(str(name))
     if (module, name) == ("_codecs", "encode"):
         return _Name("encode")
-    # As escapes, so that what a file says cannot break the sentence or write to the terminal.
+    # Escaped, so that text from the file cannot break the message or control the terminal.
     asked = ".".join(str(part)[:60].encode("unicode_escape").decode() for part in (module, name))
     raise Foreign(f"asks for {asked}")
 
 
 def _called(name: Any, arguments: Any) -> Any:
-    """What a name of the list stands for with these arguments. ValueError for arguments that numpy does not write."""
+    """The result of calling a known name. Raises ValueError for arguments that numpy does not write."""
     if not isinstance(name, _Name) or not isinstance(arguments, tuple):
-        raise ValueError("this is not a call that arrays are made with")
+        raise ValueError("this call does not make an array")
     match name.name, arguments:
         case "encode", (str(text), "latin1" | "latin-1"):
             return text.encode("latin-1")
@@ -114,7 +115,7 @@ def _called(name: Any, arguments: Any) -> Any:
 
 
 def _given_state(target: Any, state: Any) -> None:
-    """`BUILD`: the second half of an array or a dtype."""
+    """`BUILD`: set the state of an array or a dtype."""
     if isinstance(target, _Dtype) and isinstance(state, tuple) and len(state) >= 8:
         _, order, subdtype, names, fields = state[:5]
         if order not in ("<", ">", "|", "=") or (subdtype, names, fields) != (None, None, None):
@@ -130,14 +131,14 @@ def _given_state(target: Any, state: Any) -> None:
 
 
 class _Reader:
-    """The opcodes of plain values, names on the list and their calls, on a stack of our own."""
+    """Interprets the opcodes for plain values, known names and their calls."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
     def read(self, file: IO[bytes]) -> Any:
-        """The object that the program leaves. Raises Foreign, or any other exception for a damaged one."""
+        """The object that the program leaves on the stack. Raises Foreign, or any other exception if damaged."""
         for opcode, argument, _ in pickletools.genops(file):
             if opcode.name == "STOP":
                 (value,) = self.stack
@@ -219,9 +220,9 @@ _INTO = {"APPEND": 1, "APPENDS": 0, "SETITEM": 2, "SETITEMS": 0, "ADDITEMS": 0}
 
 
 def _finished(value: Any) -> Any:
-    """The value with its arrays made; walked as a tree, so that a small file cannot stand for a huge value."""
+    """The value with its arrays built. It is walked as a tree, so that a small file cannot expand to a huge value."""
     budget = MOST_VALUES
-    made: dict[int, Any] = {}  # an array that is reached twice is made once
+    made: dict[int, Any] = {}  # by id, so that an array with two references is built once
 
     def walk(value: Any, depth: int) -> Any:
         nonlocal budget
@@ -244,7 +245,7 @@ def _finished(value: Any) -> Any:
 
 
 def _made(array: _Array, walk: Callable[[Any], Any]) -> Any:
-    """The numpy array, or the scalar, that was described."""
+    """The numpy array or scalar that the file describes."""
     if array.dtype is None:
         raise ValueError("an array without a state")
     dtype, count = array.dtype.numpy(), cells(array.shape)
@@ -264,17 +265,17 @@ def _made(array: _Array, walk: Callable[[Any], Any]) -> Any:
 
 
 def flat_array(content: bytes, dtype: np.dtype[Any]) -> np.ndarray:
-    """A flat array. ValueError for truth values and characters that do not exist."""
+    """A flat array from bytes. Raises ValueError for invalid booleans and characters."""
     array = np.frombuffer(content, dtype).copy()
     if dtype.kind == "b" and len(array) and array.view(np.uint8).max() > 1:
-        raise ValueError("a truth value is 0 or 1")
+        raise ValueError("a boolean is 0 or 1")
     if dtype.kind == "U" and len(array) and array.view(f"{dtype.byteorder}u4").max() > 0x10FFFF:
         raise ValueError("there is no such character")
     return array
 
 
 def cells(shape: tuple[int, ...]) -> int:
-    """Cells of an array of this shape. ValueError for what is not a shape."""
+    """The number of cells of an array of this shape. Raises ValueError if it is not a valid shape."""
     count = 1
     for size in shape:
         if type(size) is not int or not 0 <= size <= LARGEST or len(shape) > 32:
@@ -284,7 +285,7 @@ def cells(shape: tuple[int, ...]) -> int:
 
 
 def plain_dtype(code: str) -> np.dtype[Any]:
-    """A dtype of the list, or text or bytes of a fixed length. ValueError for any other."""
+    """A dtype on the list, or text or bytes of fixed length. Raises ValueError for any other."""
     order, plain_code = (code[0], code[1:]) if code[:1] in ("<", ">", "|", "=") else ("", code)
     text = plain_code[:1] in ("U", "S") and plain_code[1:].isascii() and plain_code[1:].isdigit()
     if plain_code not in DTYPES and not (text and 0 < int(plain_code[1:]) <= 1 << 16):

@@ -1,14 +1,15 @@
-"""POP909 (Wang et al., ISMIR 2020) as its archive unpacks: a folder per song, with MIDI and annotations.
+"""POP909 (Wang et al., ISMIR 2020) as its archive unpacks: one folder per song, with MIDI and annotations.
 
     POP909/NNN/NNN.mid          tracks MELODY, BRIDGE and PIANO; only times in seconds are used, its bars are arbitrary
-    POP909/NNN/beat_midi.txt    a line a beat: seconds, simple metre flag, double metre flag
-    POP909/NNN/chord_midi.txt   a line a chord: start and end in seconds, name such as Gb:maj7/5, or N for none
-    POP909/NNN/key_audio.txt    a line a key: start and end in seconds, name such as Gb:maj (same clock as the MIDI)
+    POP909/NNN/beat_midi.txt    one line per beat: seconds, simple metre flag, double metre flag
+    POP909/NNN/chord_midi.txt   one line per chord: start and end in seconds, name such as Gb:maj7/5, or N for none
+    POP909/NNN/key_audio.txt    one line per key: start and end in seconds, name such as Gb:maj (same clock as the MIDI)
 
-The two flags mark bar lines under two readings: the first every second (or third) beat, the second every fourth (or
-sixth). So a song whose first flag comes every three beats is in three (29 songs, those that POP909's own index calls
-triple), and in the others the second flag marks the bars of 4/4; all 909 songs start more chords on those beats than on
-any other. `beat_audio.txt` is left alone: it is tracked from the recording and sits at twice the pace in many songs.
+The two flags mark bar lines under two interpretations: the first every second (or third) beat, the second every fourth
+(or sixth). A song whose first flag comes every three beats is in triple metre (29 songs, the ones that POP909's own
+index calls triple). In all others the second flag marks the bars of 4/4; in each of the 909 songs, more chords start on
+those beats than on any other. `beat_audio.txt` is not used: it was tracked from the recording, in many songs at twice
+the tempo.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from diffbgm.music.parts import in_parts
 
 _FILES = ("{}.mid", "beat_midi.txt", "chord_midi.txt", "key_audio.txt")
 _TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-_DEGREES = {"2": 2, "b3": 3, "3": 4, "4": 5, "5": 7, "6": 9, "b7": 10, "7": 11}  # of a bass above its root
+_DEGREES = {"2": 2, "b3": 3, "3": 4, "4": 5, "5": 7, "6": 9, "b7": 10, "7": 11}  # bass degree -> semitones above root
 _CHORDS = {
     "maj": (0, 4, 7),
     "min": (0, 3, 7),
@@ -57,7 +58,7 @@ class Pop909:
         self._split = Split(split, split_seed, validation)
 
     def songs(self) -> Mapping[str, tuple[Path, ...]]:
-        """Every numbered folder and the files a song is read from. InputError where the split names others."""
+        """Every numbered folder and its files. Raises InputError if there is none or the split names missing songs."""
         folders = sorted(path for path in self._top().glob("[0-9][0-9][0-9]") if path.is_dir())
         if not folders:
             raise InputError(
@@ -68,11 +69,11 @@ class Pop909:
         return {folder.name: _files(folder) for folder in folders}
 
     def excluded(self) -> Mapping[str, str]:
-        """What the split leaves out, and the songs in triplets, which no split can put on the grid."""
+        """The songs that the split leaves out, and those in triplets, which do not fit the sixteenth grid."""
         return self._split.excluded(self.songs()) | read_excluded("polyffusion")
 
     def split(self, songs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-        """The split asked for."""
+        """The configured split of these songs."""
         return self._split.divide(songs)
 
     def settings(self) -> Mapping[str, object]:
@@ -80,7 +81,7 @@ class Pop909:
         return self._split.settings()
 
     def read(self, song: str) -> Song:
-        """One song. InputError where a file is missing or damaged, or the song is not in 4/4."""
+        """One song. Raises InputError if a file is missing or damaged, or if the song is not in 4/4."""
         midi, beat_file, chord_file, key_file = _files(self._top() / song)
         times, downbeats = read_beats(beat_file)
         beats = len(times)
@@ -92,7 +93,7 @@ class Pop909:
         return Song(song, notes, beats, downbeats, segment_starts(downbeats, beats), chords, mode)
 
     def chords(self, song: str) -> np.ndarray:
-        """The chord of each beat of a song, (n, 14), as in BGM909's release."""
+        """The chord of each beat of a song as in BGM909's release, (n, 14): rows of `chord_row`."""
         _, beat_file, chord_file, _ = _files(self._top() / song)
         return read_chords(chord_file, _middles(read_beats(beat_file)[0]))
 
@@ -101,7 +102,7 @@ class Pop909:
 
 
 def _files(folder: Path) -> tuple[Path, ...]:
-    """MIDI, beats, chords and key of a song's folder."""
+    """The MIDI, beat, chord and key files in a song's folder."""
     return tuple(folder / name.format(folder.name) for name in _FILES)
 
 
@@ -111,7 +112,7 @@ def _middles(times: np.ndarray) -> np.ndarray:
 
 
 def beat_table(path: Path) -> np.ndarray:
-    """A `beat_midi.txt`, (n, 3): rising seconds and the flags of simple and of double metre. InputError if damaged."""
+    """A `beat_midi.txt` as (n, 3): seconds, simple and double metre flags. Raises InputError if it is damaged."""
     rows = _columns(path)
     try:
         table = np.array(rows, np.float64).reshape(len(rows), 3)
@@ -119,39 +120,42 @@ def beat_table(path: Path) -> np.ndarray:
         table = np.zeros((0, 3))
     times = table[:, 0]
     if len(table) < 2 or not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
-        raise InputError(f"{path} is not a beat list of rising times and two flags: unpack the archive again")
+        raise InputError(f"{path} is not a list of ascending beat times with two flags: unpack the archive again")
     return table
 
 
 def read_beats(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Beat times in seconds (n,) and the beats that begin a bar (D,) of a `beat_midi.txt` in 4/4."""
+    """Beat times in seconds (n,) and the beats that begin a bar (D,), from a `beat_midi.txt`.
+
+    Raises InputError if the file is damaged or the song is not in 4/4.
+    """
     table = beat_table(path)
     times = table[:, 0]
     simple, double = (np.flatnonzero(table[:, column]) for column in (1, 2))
     if _usual_gap(simple) == 3:
-        raise InputError(f"{path.parent.name} is in three, and segments need bars of four beats")
+        raise InputError(f"{path.parent.name} is in triple metre; segments need bars of four beats")
     if _usual_gap(double) not in (0, 4):
         raise InputError(f"{path.parent.name} has no bars of four beats in {path.name}")
     return times, double
 
 
 def read_chords(path: Path, at: np.ndarray) -> np.ndarray:
-    """The chord that sounds at each of `at` (n,) seconds as `chord_row` gives it, (n, 14)."""
+    """The annotated chord at each time `at` (n,) in seconds, (n, 14): rows of `chord_row`."""
     spans = _spans(path)
     return _lookup(spans, np.array([chord_row(name) for _, _, name in spans]), at)
 
 
 def read_mode(path: Path, at: np.ndarray) -> np.ndarray:
-    """Mode of the annotated key at each of `at` (n,) seconds: 1 major, -1 minor, 0 none."""
+    """The mode of the annotated key at each time `at` (n,) in seconds: 1 major, -1 minor, 0 none."""
     spans = _spans(path)
     modes = np.array([{"maj": 1, "min": -1}.get(name.partition(":")[2], 0) for _, _, name in spans])
     return _lookup(spans, modes, at)
 
 
 def chord_row(name: str) -> np.ndarray:
-    """A label `root:quality[/bass degree]` as (14,) int: root, the twelve pitch classes as 0 or 1, bass.
+    """A chord label `root:quality[/bass degree]` as (14,) int: root, twelve pitch classes as 0 or 1, bass.
 
-    Zeros for N and for unknown labels.
+    All zeros for N and for unknown labels.
     """
     row = np.zeros(14, np.int64)
     label, _, degree = name.partition("/")
@@ -164,7 +168,7 @@ def chord_row(name: str) -> np.ndarray:
 
 
 def _columns(path: Path) -> list[list[str]]:
-    """Words of each line that is not empty."""
+    """The words of each non-empty line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -173,7 +177,7 @@ def _columns(path: Path) -> list[list[str]]:
 
 
 def _spans(path: Path) -> list[tuple[float, float, str]]:
-    """(start, end, name) of each line, in order of time."""
+    """(start, end, name) of each line, sorted by time."""
     try:
         spans = sorted((float(start), float(end), name) for start, end, name in _columns(path))
     except ValueError as error:
@@ -192,5 +196,5 @@ def _lookup(spans: list[tuple[float, float, str]], values: np.ndarray, at: np.nd
 
 
 def _usual_gap(flagged: np.ndarray) -> int:
-    """The commonest distance between flagged beats; 0 for fewer than two."""
+    """The most common distance between flagged beats; 0 for fewer than two."""
     return int(np.bincount(np.diff(flagged)).argmax()) if len(flagged) > 1 else 0

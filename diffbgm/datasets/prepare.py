@@ -1,11 +1,9 @@
-"""Songs of a source -> one compact cache: read, compute conditions, cut segments, split, report what was skipped.
+"""Prepare the songs of a source as one compact cache: read, compute conditions, cut segments, split, report skips.
 
-The folder's name carries a hash of every input file, the source's settings and this code's version, so a
-changed file or setting is prepared again and anything else is reused. Training calls `prepare` too. Where several
-processes have read songs ahead (`read_ahead`), these are taken as they are.
+The folder name contains a hash of every input file, the source's settings and the version of this code: a changed file
+or setting is prepared again, anything else is reused. Training calls `prepare` too. Songs that other processes have
+read ahead of time (`read_ahead`) are not read again.
 """
-
-# n beats of a song, Dv and Dl widths of visual and language features
 
 import hashlib
 import json
@@ -29,11 +27,11 @@ from diffbgm.video.streams import MEASURES, SENTENCES, STREAMS, Measures, Refere
 from diffbgm.video.windows import dynamic_windows
 from diffbgm.workers import end_with_parent
 
-VERSION = 4  # raise it when the same files give another cache
+VERSION = 4  # increase it whenever the same files give a different cache
 SONGS_A_TASK = 8
 NOTE_COLUMNS = ("onset", "pitch", "duration", "part", "part_duration")
 
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]  # wraps an iteration of known length, e.g. with a bar
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]  # (items, total) -> the same items, e.g. with a progress bar
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +42,10 @@ def prepare(
     workers: int | None = None,
     progress: Progress = lambda items, total: items,
 ) -> Path:
-    """The path of the source's cache under `folder`, made now if it is not there.
+    """The path of the source's cache under `folder`, which is created if it does not exist.
 
-    `workers` processes read songs (all cores by default, 1 for none but this one). InputError where the source has no
-    usable song.
+    Songs are read by `workers` processes (by default one per core; 1 reads in this process). Raises InputError if the
+    source has no usable song.
     """
     files, excluded = source.songs(), source.excluded()
     digest = _digest(source, files, excluded)
@@ -67,7 +65,7 @@ def prepare(
     train = set(split["train"])
     if not train:
         reasons = "; ".join(list(skipped.values())[:3])
-        raise InputError(f"no song of {source.name} can be trained on ({reasons}): data/README.md says what is needed")
+        raise InputError(f"no song of {source.name} can be used for training ({reasons}): see data/README.md")
     manifest: dict[str, Any] = {
         "source": source.name,
         "hash": digest,
@@ -91,9 +89,9 @@ def read_ahead(
     workers: int | None = None,
     progress: Progress = lambda items, total: items,
 ) -> tuple[int, int]:
-    """Read the songs whose ids are `mine` and keep them under `folder`, for `prepare` there.
+    """Read the songs whose ids are `mine` and store them under `folder` for a later `prepare`.
 
-    Returns how many they are, and how many songs of others have not been read yet: none where the cache is there.
+    Returns the number of these songs, and the number of songs that no process has read yet (0 if the cache exists).
     """
     files, excluded = source.songs(), source.excluded()
     path = _place(source, folder, _digest(source, files, excluded))
@@ -105,7 +103,7 @@ def read_ahead(
     missing = [song for song in own if readings.find(song) is None]
     for name, result in progress(_read_all(source, missing, workers, Readings(None)), len(missing)):
         readings.keep(name, result)
-    if (path / "manifest.json").is_file():  # made meanwhile, by the last of the others
+    if (path / "manifest.json").is_file():  # another process has written the cache in the meantime
         readings.forget()
         return len(own), 0
     return len(own), sum(not readings.has(song) for song in wanted)
@@ -116,7 +114,7 @@ def _place(source: Source, folder: str | Path, digest: str) -> Path:
 
 
 def _readings(path: Path) -> Readings:
-    """Where songs lie that were read ahead for the cache at `path`."""
+    """The folder of songs read ahead for the cache at `path`."""
     return Readings(path.with_name(f"{path.name}.songs"))
 
 
@@ -135,7 +133,7 @@ def _digest(source: Source, files: Mapping[str, Sequence[Path]], excluded: Mappi
 def _read_all(
     source: Source, wanted: Sequence[str], workers: int | None, readings: Readings
 ) -> Iterable[tuple[str, Reading]]:
-    """(id, what `_read` gives) of each song, in order; from `readings` where it lies there."""
+    """(id, result of `_read`) of each song in order, from `readings` if it is stored there."""
     missing = {song for song in wanted if not readings.has(song)}
     fresh = iter(_read_each(source, [song for song in wanted if song in missing], workers))
     for song in wanted:
@@ -146,7 +144,7 @@ def _read_all(
 
 
 def _read_each(source: Source, wanted: Sequence[str], workers: int | None) -> Iterable[tuple[str, Reading]]:
-    """(id, what `_read` gives) of each song, in order."""
+    """(id, result of `_read`) of each song in order."""
     workers = min(workers or os.cpu_count() or 1, len(wanted) // SONGS_A_TASK)
     sources = [source] * len(wanted)
     if workers <= 1:
@@ -157,7 +155,7 @@ def _read_each(source: Source, wanted: Sequence[str], workers: int | None) -> It
 
 
 def _read(source: Source, name: str) -> Reading:
-    """A song with its raw measures, or why it is skipped."""
+    """A song with its raw measures, or the reason why it is skipped."""
     try:
         song = source.read(name)
     except InputError as error:
@@ -165,7 +163,7 @@ def _read(source: Source, name: str) -> Reading:
     if len(song.notes) == 0:
         return f"{name} has no notes"
     if len(song.starts) == 0:
-        return f"{name} has no downbeat that is followed by eight full bars of 4/4"
+        return f"{name} has no downbeat followed by eight full bars of 4/4"
     return song, self_paired.measures(song) if song.video is None else None
 
 
@@ -193,7 +191,10 @@ def _music(songs: Sequence[Song]) -> dict[str, np.ndarray]:
 
 
 def _notes_of(notes: Notes) -> dict[str, np.ndarray]:
-    """Columns of a song's notes, sorted by onset and pitch: no part holds a pitch twice, and nor does the whole."""
+    """The columns of a song's notes, sorted by onset and pitch, without overlaps on one pitch.
+
+    Overlaps are cut within each part for `part_duration`, and among all notes for `duration`.
+    """
     apart, part_duration = cut_overlaps(notes.track * PITCHES + notes.pitch, notes.onset, notes.duration)
     together, duration = cut_overlaps(notes.pitch, notes.onset, notes.duration)
     whole = np.zeros(len(notes), np.int64)
@@ -210,10 +211,10 @@ def _notes_of(notes: Notes) -> dict[str, np.ndarray]:
 
 
 def twins(onset: np.ndarray, pitch: np.ndarray, starts: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Of each segment (K,) the other one, 8 bars away or more, that shares the most onsets with it; -1 without any.
+    """For each segment of a song (K,), the most similar one at least 8 bars away, by the Jaccard index of onsets.
 
-    `onset` and `pitch` (N,) are a song's, `starts` (K,) the segments' first beats, `bounds` (K, 2) their first note and
-    the one after their last. What is compared is the share of onsets in common (Jaccard).
+    `onset` and `pitch` (N,) are the song's notes, `starts` (K,) the first beats of the segments, `bounds` (K, 2) their
+    first note and the note after their last. -1 if no segment has an onset in common.
     """
     cells = np.zeros((len(starts), STEPS_PER_SEGMENT * PITCHES), np.float32)
     for k, (first, stop) in enumerate(bounds):
@@ -229,7 +230,7 @@ def twins(onset: np.ndarray, pitch: np.ndarray, starts: np.ndarray, bounds: np.n
 def _conditions(
     songs: Sequence[tuple[Song, Measures | None]], train: set[str]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What the manifest says of the conditions, and their arrays."""
+    """The entries of the manifest about the conditions, and the arrays of the conditions."""
     beats = np.array([song.beats for song, _ in songs])
     arrays = {"beat_start": np.concatenate([[0], np.cumsum(beats)])}
     measured = [measures for _, measures in songs if measures is not None]

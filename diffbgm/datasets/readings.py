@@ -1,6 +1,6 @@
-"""What was read of songs, kept until all of a source's songs are there: so that several processes read it together.
+"""Songs that were read, stored until all songs of a source are there, so that several processes can share the reading.
 
-Each song is an .npz of plain arrays in a folder that belongs to one state of the source. A file that cannot be read
+Each song is an .npz of plain arrays in a folder that belongs to one version of the source. A file that cannot be read
 counts as absent.
 """
 
@@ -25,18 +25,18 @@ T = TypeVar("T")
 
 
 class Readings:
-    """A folder of readings; without one (None) there are none, and none are kept."""
+    """A folder of readings. With `folder` None nothing is found and nothing can be stored."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
     def has(self, name: str) -> bool:
-        """Whether there is a file for a song."""
+        """Whether a song's file exists."""
         place = self._place(name)
         return place is not None and place.is_file()
 
     def find(self, name: str) -> Reading | None:
-        """What was read of a song; None where there is nothing, or nothing whole."""
+        """The reading of a song; None if it is missing or incomplete."""
         place = self._place(name)
         if place is None:
             return None
@@ -48,7 +48,7 @@ class Readings:
             return None
 
     def keep(self, name: str, reading: Reading) -> None:
-        """Write what was read of a song. InputError where the folder cannot be written."""
+        """Store the reading of a song. Raises InputError if the folder cannot be written."""
         place = self._place(name)
         assert place is not None, "there is a folder where readings are kept"
         if isinstance(reading, str):
@@ -60,7 +60,7 @@ class Readings:
             np.savez(temporary, **arrays)
 
     def forget(self) -> None:
-        """Remove them all."""
+        """Delete the folder."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -70,7 +70,7 @@ class Readings:
 
 
 def _flat(value: Any, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of a dataclass of arrays, numbers, text and such dataclasses; None is left out."""
+    """(name, array) for each field of a dataclass, recursively; None is left out."""
     for field in fields(value):
         item = getattr(value, field.name)
         if is_dataclass(item):
@@ -96,5 +96,5 @@ def _song(arrays: Mapping[str, np.ndarray]) -> tuple[Song, Measures | None]:
 
 
 def _whole(kind: type[T], arrays: Mapping[str, np.ndarray], prefix: str) -> T:
-    """A dataclass of arrays; KeyError where one is missing."""
+    """A dataclass of arrays. Raises KeyError if one is missing."""
     return kind(**{field.name: arrays[f"{prefix}{field.name}"] for field in fields(kind)})  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""Writing songs and features in the layout in which BGM909 was released (bgm909.py reads it).
+"""Write songs and features in the layout of BGM909's release, which bgm909.py reads.
 
-For those who hold the videos: `diffbgm prepare-bgm909` fills a folder with it.
+`diffbgm prepare-bgm909` uses it to build the data from the videos, for those who have them.
 """
 
 from pathlib import Path
@@ -16,11 +16,11 @@ from diffbgm.music.parts import ACCOMPANIMENT, LEAD
 from diffbgm.video.features import VideoFeatures
 
 TRACKS = 3  # melody, bridge, piano
-PARTS = {0: LEAD, 2: ACCOMPANIMENT}  # what a song says is the lead goes to the melody; the bridge stays empty
+PARTS = {0: LEAD, 2: ACCOMPANIMENT}  # the lead goes to the melody track; the bridge track stays empty
 
 
 def write_song(root: Path, song: Song, chords: np.ndarray) -> Path:
-    """The .npz of a song; `chords` (n, 14) as Pop909.chords gives them."""
+    """Write the .npz of a song and return its path; `chords` (n, 14) as from `Pop909.chords`."""
     notes = song.notes.sorted()
     downbeats = song.downbeats * STEPS_PER_BEAT
     tracks, tables = np.empty(TRACKS, object), np.empty(TRACKS, object)
@@ -44,9 +44,9 @@ def write_song(root: Path, song: Song, chords: np.ndarray) -> Path:
 
 
 def write_features(root: Path, song: str, features: VideoFeatures, fps: float) -> None:
-    """A video's features: visual samples, a caption vector for each of them, and the frames of each shot.
+    """Write a video's features: visual samples, a caption embedding for each sample, and the frames of each shot.
 
-    Samples lie evenly over the video, so stretching them over the song keeps picture and caption together.
+    Captions are repeated per sample, so that stretching both over the song keeps picture and caption together.
     """
     samples = np.arange(len(features.visual)) / features.rate
     shot = np.maximum(np.searchsorted(features.shots[:, 0], samples + 1e-6, side="right") - 1, 0)

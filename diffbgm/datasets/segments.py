@@ -1,10 +1,9 @@
-"""Prepared songs -> batches of 8-bar segments: deterministic, sharded over processes, resumable at any batch.
+"""Batches of 8-bar segments from prepared songs: deterministic, sharded over processes, resumable at any batch.
 
-The k-th segment of epoch e and all chance about it depend on (seed, e, k) alone. So with W processes of batch size b,
-the batches of ranks 0 to W-1 laid end to end are the batch of one process with batch size W b.
+The k-th segment of epoch e and all its random draws depend only on (seed, e, k). With W processes of batch size b, the
+concatenated batches of ranks 0 to W-1 therefore equal the batch of one process with batch size W b.
 
-Shape legend: B segments of a batch, T = 32 beats, N notes of a batch, C planes,
-S steps, P pitches.
+Shape legend: B segments of a batch, T = 32 beats, N notes of a batch, C planes, S steps, P pitches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,15 +25,18 @@ from diffbgm.video.windows import WINDOWS
 
 
 class SegmentLoader:
-    """Batches of a split. `train` is shuffled and augmented; any other split comes in fixed order, as it is.
+    """Batches of a split. `train` is shuffled and augmented; any other split comes unchanged and in fixed order.
 
-    transpose     range of semitones by which the music (not its conditions) is moved, both ends included
-    perturb       noise on self-paired conditions (perturb.py); features of a real video are never touched
-    theme         tell training segments of their own theme, as ThemeHint draws it; no other split is told
-    reference     tell training segments of another segment of their song, as ReferenceHint draws it
-    planes        2: all notes in one roll; 4: lead and accompaniment apart (music/parts.py)
-    window        beats per attention window, or "dynamic": the one closest to the segment's median shot
-    limit         at most this many segments, spread evenly over the split
+    batch_size    segments per process
+    transpose     range of semitones, inclusive, by which the music (not its condition) is transposed
+    perturb       add noise to self-paired conditions (perturb.py); features of real videos are never changed
+    theme         give training segments their own theme, as ThemeHint draws it
+    reference     give training segments another segment of their song, as ReferenceHint draws it
+    planes        2: all notes in one roll; 4: one roll each for lead and accompaniment (music/parts.py)
+    window        beats per attention window, or "dynamic": the one closest to the segment's median shot length
+    limit         use at most this many segments, spread evenly over the split
+
+    Raises InputError for an unknown number of planes or window, and if the split has no segments.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class SegmentLoader:
         assert 0 <= rank < world_size
         assert batch_size > 0
         if planes not in PLANES:
-            raise InputError(f"model.unet.in_channels is {planes}: rolls have 2 planes, or 4 with the parts apart")
+            raise InputError(f"model.unet.in_channels is {planes}: rolls have 2 planes, or 4 with separate parts")
         if window != "dynamic" and window not in WINDOWS:
             raise InputError(f"the attention window is {window!r}: choose 4, 8, 16, 32 or dynamic")
         self.cache = cache if isinstance(cache, Cache) else Cache.open(cache)
@@ -82,7 +84,7 @@ class SegmentLoader:
         self._arrays = {name: self._loaded(name) for name in self.cache.arrays}
 
     def _loaded(self, name: str) -> np.ndarray:
-        """An array in memory, wide enough to calculate with; features of real videos stay on disk."""
+        """An array in memory, in a type wide enough to compute with; features of real videos stay on disk."""
         array = self.cache.arrays[name]
         if name in ("visual", "language"):
             return np.array(array, np.float32) if self.cache.self_paired else array
@@ -90,26 +92,26 @@ class SegmentLoader:
 
     @property
     def global_batch(self) -> int:
-        """Segments of one step over all processes."""
+        """Segments per step over all processes."""
         return self.batch_size * self.world_size
 
     def __len__(self) -> int:
-        """Batches of an epoch. Training drops the last, partial one (a split smaller than a batch is repeated)."""
+        """Batches per epoch. Training drops a partial last one (a split smaller than one batch is repeated)."""
         whole, rest = divmod(len(self.segments), self.global_batch)
         return max(whole, 1) if self.training else whole + (rest > 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch for this rank, from the `start`-th on."""
+        """The batches of an epoch for this rank, starting with number `start`."""
         order = self._order(epoch)
         for index in range(start, len(self)):
             yield self._batch(order, epoch, index)
 
     def batch(self, epoch: int, index: int) -> Batch:
-        """One batch of this rank, at random access."""
+        """Batch number `index` of an epoch for this rank."""
         return self._batch(self._order(epoch), epoch, index)
 
     def _order(self, epoch: int) -> np.ndarray:
-        """Numbers of all segments of the epoch in the order in which they come."""
+        """Indices of all segments of the epoch, in order."""
         if not self.training:
             return self.segments
         shuffled = np.random.default_rng([self.seed, epoch]).permutation(self.segments)
@@ -131,7 +133,7 @@ class SegmentLoader:
         return Batch(torch.from_numpy(rolls), condition, tuple(names))
 
     def _rolls(self, segments: np.ndarray, semitones: np.ndarray) -> np.ndarray:
-        """The rolls of segments (B, C, S, P), each transposed by its number of `semitones` (empty: none)."""
+        """The rolls of segments (B, C, S, P), each transposed by its entry of `semitones` (empty: no transposition)."""
         first, stop = self._arrays["segment_notes"][segments].T
         count = stop - first
         index = np.repeat(np.arange(len(segments)), count)
@@ -153,7 +155,7 @@ class SegmentLoader:
     def _reference(
         self, segments: np.ndarray, rolls: np.ndarray, semitones: np.ndarray, generators: list[np.random.Generator]
     ) -> torch.Tensor:
-        """What each segment is told of another one of its song (B, C + 1, S, P), moved by the same semitones."""
+        """The reference hint of each segment (B, C + 1, S, P), transposed like the segment itself."""
         assert self.referred is not None
         pairs = zip(segments, generators, strict=True)
         chosen = np.array([self.referred.choose(int(segment), self._arrays, g) for segment, g in pairs], np.int64)
@@ -165,7 +167,7 @@ class SegmentLoader:
         return torch.from_numpy(planes)
 
     def _conditions(self, segments: np.ndarray, generators: list[np.random.Generator]) -> Condition:
-        """What belongs to the segments, with noise on it in self-paired training."""
+        """The condition of the segments, with noise in self-paired training."""
         a = self._arrays
         song = a["segment_song"][segments]
         beat = (a["beat_start"][song] + a["segment_beat"][segments])[:, None] + np.arange(BEATS_PER_SEGMENT)

@@ -1,17 +1,18 @@
-"""Condition features computed from music itself, for training where no video exists (self-pairing).
+"""Condition features computed from the music itself, for training without paired videos (self-pairing).
 
-Di et al. (2021) train on rhythm features of the music and put those of a video in their place at run time. So here, for
-all nine lite streams (video/streams.py): what a camera would measure has a counterpart in the notes.
+Di et al. (2021) train on rhythm features of the music and replace them with those of a video at run time. Here the same
+is done for all nine lite streams (video/streams.py): each measure of a video has a counterpart in the notes.
 
     motion          notes that start in a beat
-    accent          notes that start together on the beat, above their average around it
-    cut             bar lines at which harmony, density or register change most: phrase boundaries
+    accent          notes that start together on the beat, above the local average
+    cut             phrase boundaries: bar lines at which harmony, density or register change most
     brightness      register: mean pitch
     contrast        spread of pitch
-    colourfulness   how many pitch classes sound within a bar
-    warmth          majorness: the best major key against the best minor key (Krumhansl), and the annotated mode
+    colourfulness   number of pitch classes that sound within a bar
+    warmth          correlation with the best major key minus that with the best minor key (Krumhansl), and the
+                    annotated mode
 
-The noise that training adds to them is in perturb.py.
+Training adds the noise of perturb.py to them.
 
 Shape legend: n beats of a song, P pitches, 12 pitch classes.
 """
@@ -23,17 +24,17 @@ from diffbgm.music.key import key_correlations
 from diffbgm.music.notes import BEATS_PER_BAR, PITCHES, STEPS_PER_BEAT, Notes
 from diffbgm.video.streams import Measures
 
-BEAT_SECONDS = 0.5  # the pace at which all music is written (120 BPM)
-LOCAL_BEATS = BEATS_PER_BAR  # smoothing of register and spread
-KEY_BEATS = 8 * BEATS_PER_BAR  # span of music that a mode is heard from
-PHRASE_BEATS = 2 * BEATS_PER_BAR  # music before and after a bar line that is compared there
-ACCENT_BEATS = 2 * BEATS_PER_BAR + 1  # neighbourhood of an accent
-LEAST_NOVELTY = 0.1  # of a phrase boundary, as a share of the song's clearest
-MODE_WEIGHT = 0.1  # of the annotated mode beside a difference of correlations
+BEAT_SECONDS = 0.5  # the duration of a beat at the nominal tempo of all training music (120 BPM)
+LOCAL_BEATS = BEATS_PER_BAR  # window over which register and spread are smoothed
+KEY_BEATS = 8 * BEATS_PER_BAR  # window from which the mode is estimated
+PHRASE_BEATS = 2 * BEATS_PER_BAR  # beats before and after a bar line that are compared to find phrase boundaries
+ACCENT_BEATS = 2 * BEATS_PER_BAR + 1  # window of the local average that an accent rises above
+LEAST_NOVELTY = 0.1  # smallest novelty of a phrase boundary, as a share of the song's largest
+MODE_WEIGHT = 0.1  # weight of the annotated mode, added to a difference of correlations
 
 
 def measures(song: Song) -> Measures:
-    """The raw measures of a song, one value a beat (n,), from its notes and, where known, its chords and mode."""
+    """The raw measures of a song, one value per beat (n,), from its notes and, if annotated, its chords and mode."""
     notes, beats = song.notes, song.beats
     starts = np.bincount(notes.onset // STEPS_PER_BEAT, minlength=beats)[:beats].astype(np.float64)
     on_beat = notes.onset[notes.onset % STEPS_PER_BEAT == 0] // STEPS_PER_BEAT
@@ -71,7 +72,7 @@ def _sounding(notes: Notes, beats: int) -> np.ndarray:
 
 
 def _moving_mean(values: np.ndarray, width: int) -> np.ndarray:
-    """Mean over `width` beats around each beat (n, ...), over fewer at the ends."""
+    """Mean over `width` beats around each beat (n, ...), or fewer at the ends."""
     total = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
     beat = np.arange(len(values))
     low, high = np.maximum(beat - width // 2, 0), np.minimum(beat + (width + 1) // 2, len(values))
@@ -83,23 +84,23 @@ def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
 
 
 def _carried(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Values (n,) with silent beats filled in by interpolation; zeros for a silent song."""
+    """Values (n,) with silent beats interpolated; zeros for a silent song."""
     at = np.flatnonzero(known)
     return np.interp(np.arange(len(values)), at, values[at]) if len(at) else np.zeros_like(values)
 
 
 def _majorness(harmony: np.ndarray, mode: np.ndarray | None) -> np.ndarray:
-    """Best correlation with a major key less the best with a minor one (n,), shifted by the annotated mode."""
+    """Best correlation with a major key minus the best with a minor key (n,), shifted by the annotated mode."""
     correlations = key_correlations(_moving_mean(harmony, KEY_BEATS))
     major, minor = correlations[:, :12].max(1), correlations[:, 12:].max(1)
     return major - minor + MODE_WEIGHT * (mode if mode is not None else 0)
 
 
 def _phrases(downbeats: np.ndarray, harmony: np.ndarray, starts: np.ndarray, register: np.ndarray) -> np.ndarray:
-    """Bar lines (n,) bool whose novelty exceeds that of both neighbouring bar lines: one in two to four bars.
+    """Phrase boundaries (n,) bool: bar lines with more novelty than both neighbouring ones, one in two to four bars.
 
-    Novelty: distance between the two bars before and the two bars after, in harmony (unit chroma), density and
-    register (each divided by its deviation over the song).
+    Novelty is the distance between the two bars before and the two bars after, in harmony (chroma of unit length),
+    density and register (each standardised over the song).
     """
     beats = len(starts)
     chroma = _ratio(harmony, np.broadcast_to(np.linalg.norm(harmony, axis=1, keepdims=True), harmony.shape))

@@ -1,6 +1,7 @@
-"""A song, whatever it was read from, and where its segments may begin.
+"""A song, independent of the source it was read from, and where its segments may begin.
 
-Shape legend: n beats of the song, N notes, D downbeats, T and U feature rows, Dv and Dl widths of the features.
+Shape legend: n beats of the song, N notes, D downbeats, K segment starts, T and T' feature rows as extracted, U and U'
+feature rows that are used, Dv and Dl widths of the features.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,17 +16,17 @@ from diffbgm.music.notes import BARS_PER_SEGMENT, BEATS_PER_BAR, Notes
 
 @dataclass(frozen=True)
 class VideoTrack:
-    """Features of the video that belongs to a song, laid along the song's beats."""
+    """Features of the video that belongs to a song, aligned with the song's beats."""
 
     visual: np.ndarray  # (U, Dv) float32
     visual_row: np.ndarray  # (n,) int, the row of `visual` at each beat
     language: np.ndarray  # (U', Dl) float32
-    language_row: np.ndarray  # (n,) int
+    language_row: np.ndarray  # (n,) int, the row of `language` at each beat
     cut: np.ndarray  # (n,) bool, beats in which a new shot begins
 
     @classmethod
     def stretched(cls, visual: np.ndarray, language: np.ndarray, cuts: np.ndarray, beats: int) -> "VideoTrack":
-        """Features (T, Dv), (T', Dl) and shot beginnings (C,) in [0, 1) of the length, spread evenly over n beats.
+        """Stretch features (T, Dv), (T', Dl) and shot starts (C,), as fractions of the length, evenly over n beats.
 
         Beat i of n takes row floor(i T / n) (paper, data section). Rows that no beat takes are dropped.
         """
@@ -36,17 +37,17 @@ class VideoTrack:
 
 
 def _rows(table: np.ndarray, beats: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of the table that are used, and the index of each beat's row among them."""
+    """The rows of a table that beats use, and the index of each beat's row among them."""
     used, row = np.unique(np.arange(beats) * len(table) // beats, return_inverse=True)
     return np.asarray(table[used], np.float32), row
 
 
 @dataclass(frozen=True)
 class Song:
-    """One song on the sixteenth grid; beat 0 is the first beat of its beat track."""
+    """One song on the sixteenth grid; beat 0 is the first annotated beat."""
 
     id: str
-    notes: Notes  # onsets from 0 on; the track of a note is its part (music/parts.py)
+    notes: Notes  # onsets are at least 0; the track of a note is its part (music/parts.py)
     beats: int  # n
     downbeats: np.ndarray  # (D,) int, beats that begin a bar
     starts: np.ndarray  # (K,) int, beats at which a segment may begin
@@ -56,31 +57,31 @@ class Song:
 
 
 class Source(Protocol):
-    """Where songs come from. A song that `read` refuses with an InputError is skipped, and its reason reported."""
+    """Where songs come from. A song for which `read` raises InputError is skipped and the reason reported."""
 
     name: str
 
     def songs(self) -> Mapping[str, tuple[Path, ...]]:
-        """Every song's id and the files it is read from. InputError where the whole source is unusable."""
+        """Every song's id and the files it is read from. Raises InputError if the whole source is unusable."""
 
     def excluded(self) -> Mapping[str, str]:
-        """Songs left out on purpose, and why."""
+        """Songs left out on purpose, with the reason for each."""
 
     def read(self, song: str) -> Song:
-        """One song. InputError (one sentence) where it cannot be used."""
+        """One song. Raises InputError (one sentence) if it cannot be used."""
 
     def split(self, songs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-        """Ids of "train" and "val", among these songs."""
+        """The ids of "train" and "val" among these songs."""
 
     def settings(self) -> Mapping[str, object]:
-        """Everything besides the files that determines the result (JSON values)."""
+        """All settings that determine the result apart from the files, as JSON values."""
 
 
 def segment_starts(downbeats: np.ndarray, beats: int) -> np.ndarray:
     """Downbeats (K,) that are followed by eight full bars of four beats inside the song.
 
-    A bar is full when the next downbeat (or, for the last bar, the fourth beat) comes exactly four beats later;
-    bars of any other length break the run.
+    A bar is full if the next downbeat comes exactly four beats later or, for the last bar, if the song has four more
+    beats.
     """
     if len(downbeats) == 0:
         return np.zeros(0, np.int64)

@@ -1,9 +1,9 @@
-"""Which songs are for training and which for validation: from text files, or by a seeded draw.
+"""The split of songs into training and validation, from text files or by a seeded draw.
 
-A split is a folder with `train.txt` and `val.txt` (a song id a line, `#` begins a remark) and, beside them,
-`excluded.txt` with the reason after each id. `splits/polyffusion` is the published split of Polyffusion
-(Min et al. 2023). The Diff-BGM release reads another file, `pop909_new.pickle`, a download of its own, which may differ
-from it: `split: release` takes that file where it lies with the data.
+A split is a folder with `train.txt` and `val.txt` (one song id per line, `#` starts a comment) and optionally
+`excluded.txt` with a reason after each id. `splits/polyffusion` is the published split of Polyffusion (Min et al.
+2023). The Diff-BGM release reads a different file, `pop909_new.pickle`, from its own download, which may differ from
+it; `split: release` uses that file if it is with the data.
 """
 
 import hashlib
@@ -15,15 +15,15 @@ from diffbgm.datasets.unpickle import load_pickle
 from diffbgm.errors import InputError
 from diffbgm.files import regular
 
-LARGEST = 64 << 20  # bytes of a list
+LARGEST = 64 << 20  # bytes of a list file
 PICKLES = (".pickle", ".pkl")
 RELEASE_FILE = "pop909_new.pickle"  # the released code reads it from data/train_split_pnt
-RELEASE_SONGS, RELEASE_LEFT_OUT = 50, 29  # it infers for the first 50 of the second list, index 29 left out
+RELEASE_SONGS, RELEASE_LEFT_OUT = 50, 29  # it generates for the first 50 validation songs except index 29
 SHIPPED = Path(__file__).parent / "splits"
 
 
 def read_list(path: Path) -> dict[str, str]:
-    """Ids and the remark beside each (empty where there is none)."""
+    """The ids in a list file, each with its comment (or ""). Raises InputError if it cannot be read."""
     try:
         lines = regular(path, LARGEST).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError, InputError) as error:
@@ -41,22 +41,22 @@ def folder(split: str) -> Path:
 
 
 def release_split(folders: Iterable[Path]) -> str | None:
-    """The path of the release's own split in one of these folders, or below one as it unpacks; None where it is not."""
+    """The path of the release's own split in one of these folders or in its train_split_pnt/; None if it is missing."""
     places = [place / RELEASE_FILE for folder in folders for place in (folder, folder / "train_split_pnt")]
     return next((str(path) for path in places if path.is_file()), None)
 
 
 def read_split(split: str, trust: bool = False) -> dict[str, tuple[str, ...]]:
-    """{"train": ids, "val": ids}. InputError where a list is missing or a song stands in both.
+    """{"train": ids, "val": ids}. A .pickle (or .pkl) holds two lists of file names, as in the Diff-BGM release.
 
-    A .pickle (or .pkl) holds a pair of lists of file names, as in the Diff-BGM release.
+    Raises InputError if a list is missing or a song is in both lists.
     """
     if Path(split).suffix in PICKLES:
         content = load_pickle(split, trust)
         try:
             train, val = (tuple(Path(name).stem for name in part) for part in content)
         except (TypeError, ValueError) as error:
-            raise InputError(f"{split} is no pair of lists of file names: give another split") from error
+            raise InputError(f"{split} does not hold two lists of file names: give another split") from error
         lists = {"train": train, "val": val}
     else:
         lists = {part: tuple(read_list(folder(split) / f"{part}.txt")) for part in ("train", "val")}
@@ -69,15 +69,15 @@ def read_split(split: str, trust: bool = False) -> dict[str, tuple[str, ...]]:
 
 
 def read_excluded(split: str) -> dict[str, str]:
-    """Songs a split leaves out, with reasons; empty where it has no `excluded.txt`."""
+    """The songs that a split leaves out, with reasons; empty if it has no `excluded.txt`."""
     path = folder(split) / "excluded.txt"
     return read_list(path) if path.is_file() else {}
 
 
 def seeded_split(songs: Iterable[str], seed: int, validation: float) -> dict[str, tuple[str, ...]]:
-    """A draw that assigns each song by its own hash, so that adding or removing songs moves no other.
+    """A draw that assigns each song by the hash of its id, so that adding or removing songs moves no other song.
 
-    `validation` is the expected share. With two songs or more, each part gets at least one.
+    `validation` is the expected share of validation songs. With two or more songs, each part gets at least one.
     """
     place = {song: int(hashlib.sha256(f"{seed}:{song}".encode()).hexdigest()[:13], 16) / 16**13 for song in songs}
     order = sorted(place, key=lambda song: place[song])
@@ -88,13 +88,13 @@ def seeded_split(songs: Iterable[str], seed: int, validation: float) -> dict[str
 
 @dataclass(frozen=True)
 class Split:
-    """How a source's songs are divided.
+    """How the songs of a source are split.
 
     name         "seeded", a shipped split, a folder of lists, or the release's pickle
-    seed         of the draw, and
-    validation   share of the songs it puts into "val"; both for "seeded" alone
+    seed         seed of the draw (only for "seeded")
+    validation   share of songs in "val" (only for "seeded")
     trust        load a pickle even if it holds more than plain values
-    songs        "release": of "val" only the songs that the released code infers for; None: all
+    songs        "release": in "val", only the songs that the released code generates music for; None: all
     """
 
     name: str = "seeded"
@@ -108,15 +108,15 @@ class Split:
             raise InputError(f"data.songs is {self.songs!r}; give release, or null for all songs of the split")
 
     def settings(self) -> dict[str, object]:
-        """What of it decides which songs are where (JSON values)."""
+        """The fields that determine the split, as JSON values."""
         return {key: value for key, value in asdict(self).items() if (key, value) != ("songs", None)}
 
     def lists(self) -> dict[str, tuple[str, ...]]:
-        """The lists as written, whether or not the songs exist."""
+        """The lists of the split, whether or not the songs exist."""
         return read_split(self.name, self.trust)
 
     def check(self, songs: Iterable[str], where: str | Path) -> None:
-        """InputError where a list names songs that the source does not have."""
+        """Raises InputError if a list names songs that the source does not have."""
         if self.name == "seeded":
             return
         members = {song for part in self.lists().values() for song in part}
@@ -129,7 +129,7 @@ class Split:
             )
 
     def excluded(self, songs: Iterable[str]) -> dict[str, str]:
-        """Songs in neither list, with the reason where one is given."""
+        """Songs in neither list, each with the reason."""
         if self.name == "seeded":
             return {}
         reasons = read_excluded(self.name)
@@ -148,5 +148,5 @@ class Split:
 
 
 def listed(songs: list[str], most: int = 5) -> str:
-    """The first few ids, for a message."""
+    """The first few ids, for use in a message."""
     return ", ".join(songs[:most]) + (", ..." if len(songs) > most else "")

@@ -1,7 +1,7 @@
-"""Reading arrays, pickles and tensors that others made: plain values and numpy arrays come out, nothing is ever run.
+"""Read arrays, pickles and tensors from untrusted files without running any of their code.
 
-A pickle is a program: it names functions and calls them. `plain_pickle.py` reads that program as data. Here are the
-files around it: pickles, .npy and .npz with arrays of objects, and what torch.save wrote.
+A pickle is a program: it names functions and calls them. `plain_pickle.py` reads that program as data. This module
+reads the files around it: pickles, .npy and .npz files with arrays of objects, and files of torch.save.
 """
 
 import io
@@ -22,12 +22,15 @@ from diffbgm.files import regular
 
 
 def load_pickle(path: str | Path, trust: bool = False) -> Any:
-    """What a pickle file holds. InputError where it is damaged or, unless trusted, asks for more than plain values."""
+    """The content of a pickle file. With `trust`, it is loaded by the standard unpickler, which can run code.
+
+    Raises InputError if it is damaged or, unless trusted, holds more than plain values and arrays.
+    """
     return _opened(path, lambda file: _load(file, trust))
 
 
 def load_npz(path: str | Path, trust: bool = False) -> dict[str, np.ndarray]:
-    """The arrays of an .npz by name, object arrays among them. InputError as in `load_pickle`."""
+    """The arrays of an .npz by name, including object arrays. Raises InputError as `load_pickle` does."""
 
     def read(file: IO[bytes]) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(file) as archive:
@@ -40,24 +43,24 @@ def load_npz(path: str | Path, trust: bool = False) -> dict[str, np.ndarray]:
 
 
 def load_npy(path: str | Path, trust: bool = False) -> np.ndarray:
-    """One array, of objects or not. InputError as in `load_pickle`."""
+    """The array of an .npy, including object arrays. Raises InputError as `load_pickle` does."""
     return _opened(path, lambda file: _array(file, Path(path).stat().st_size, trust))
 
 
 def load_torch(path: str | Path) -> Any:
-    """What a file of torch.save holds: tensors in lists and dicts, read by torch's own restricted unpickler.
+    """The content of a torch.save file, tensors in lists and dicts, read by torch's restricted unpickler.
 
-    InputError where it is damaged or holds more. Each tensor is at most as large as the file says it is: views that
-    repeat memory, tensors without memory and archives that unpack to more than their size are refused.
+    Raises InputError if it is damaged or holds anything else, and for views that repeat memory, tensors without memory,
+    and archives that unpack to more than their size.
     """
     size = regular(path, 16 * LARGEST).stat().st_size
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 if sum(member.file_size for member in archive.infolist()) > size:
-                    raise InputError(f"{path} unpacks to more than its size: it was refused unread; fetch it again")
+                    raise InputError(f"{path} unpacks to more than its size: it was not loaded; fetch it again")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of pickles that torch goes on to refuse
+            warnings.simplefilter("ignore", UserWarning)  # torch warns of pickles that it then refuses
             content = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
@@ -66,10 +69,10 @@ def load_torch(path: str | Path) -> Any:
         reason = (
             f"it asks for {asked[1]}, which is not a tensor" if asked else "it holds more than tensors, or is damaged"
         )
-        raise InputError(f"{path} is refused unread: {reason}; fetch it again") from error
+        raise InputError(f"{path} was not loaded: {reason}; fetch it again") from error
     except Exception as error:  # a damaged file fails anywhere in torch's reader, with any exception
         raise InputError(
-            f"{path} is refused unread: it is damaged, cut short or not a PyTorch file ({type(error).__name__}); "
+            f"{path} was not loaded: it is damaged, truncated or not a PyTorch file ({type(error).__name__}); "
             "fetch it again"
         ) from error
     for tensor in _tensors(content):
@@ -80,7 +83,7 @@ def load_torch(path: str | Path) -> Any:
 
 
 def load_torch_arrays(path: str | Path) -> Any:
-    """What torch.save or pickle wrote, where that was numpy arrays and plain values. InputError as in `load_pickle`."""
+    """Numpy arrays and plain values written by torch.save or pickle. Raises InputError as `load_pickle` does."""
 
     def read(file: IO[bytes]) -> Any:
         if not zipfile.is_zipfile(file):
@@ -104,7 +107,7 @@ def _tensors(content: Any, depth: int = 8) -> Iterator[torch.Tensor]:
 
 
 def _opened(path: str | Path, read: Callable[[IO[bytes]], Any]) -> Any:
-    """`read` of an open file, its failures as one sentence."""
+    """Call `read` with the open file and turn every failure into an InputError of one sentence."""
     regular(path, LARGEST)
     try:
         with open(path, "rb") as file:
@@ -112,11 +115,11 @@ def _opened(path: str | Path, read: Callable[[IO[bytes]], Any]) -> Any:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except Refused as error:
-        raise InputError(f"{path} {error}: it was refused unread; fetch it again") from error
+        raise InputError(f"{path} {error}: it was not loaded; fetch it again") from error
     except Foreign as error:
         raise InputError(
-            f"{path} {error}, which is not an array or a plain value: it was refused unread; "
-            "data.trust_pickles=true loads it all the same, if you know who made it"
+            f"{path} {error}, which is not an array or a plain value: it was not loaded; "
+            "if you trust its author, data.trust_pickles=true loads it anyway"
         ) from error
     except Exception as error:  # a damaged file fails with any exception
         raise InputError(f"{path} is damaged ({type(error).__name__}): fetch it again") from error

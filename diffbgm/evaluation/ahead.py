@@ -1,7 +1,8 @@
-"""What takes long in an evaluation, computed ahead for some of its songs and kept, so that many processes share it.
+"""Compute the slow parts of an evaluation ahead of time, so that many processes can share the work.
 
-Slow numbers of songs and of the reference, tagger rows and features of videos go where the evaluation itself looks for
-them (`Options.numbers` and `Options.cache`); it then computes what is quick, and what concerns all songs at once.
+The slow metrics of the songs and of the reference, the tagger's rows and the features of the videos are stored where
+the evaluation looks for them (`Options.numbers` and `Options.cache`). The evaluation itself then computes only the
+fast metrics and those that need all songs at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,16 +16,17 @@ from diffbgm.evaluation.suite import Options, Progress, groups_of_songs, measure
 from diffbgm.video.features import cached
 from diffbgm.video.folder import find_sources
 
-Share = Callable[[Sequence[SongFile]], list[SongFile]]  # this process's part of some songs
+Share = Callable[[Sequence[SongFile]], list[SongFile]]  # picks this process's share of the songs
 
 
 def measure_ahead(folders: Sequence[Path], options: Options, share: Share, progress: Progress) -> tuple[int, list[str]]:
-    """Compute and keep what is slow for this process's share; how many songs of `folders` it is, and what failed.
+    """Compute and store the slow parts for this process's share of the songs in `folders`.
 
-    InputError where nothing is kept, a folder holds nothing, or a metric is unknown.
+    Returns the number of songs in the share and one sentence per failure. Raises InputError if `options.numbers` is not
+    set, a folder holds no songs, or a metric is unknown.
     """
     if options.numbers is None:
-        raise InputError("shards of an evaluation keep their numbers; give numbers=FOLDER, which all of them share")
+        raise InputError("the shards of an evaluation need a shared folder for their numbers; give numbers=FOLDER")
     groups, _, _ = groups_of_songs(options)
     reference = [] if options.reference is None else find_songs(options.reference)
     count, failed = 0, []
@@ -44,7 +46,7 @@ def measure_ahead(folders: Sequence[Path], options: Options, share: Share, progr
 
 
 def _features(songs: Sequence[SongFile], options: Options, progress: Progress) -> list[str]:
-    """Features of the songs' videos, where alignment is wanted; what failed."""
+    """Store the features of the songs' videos if alignment is measured; returns one sentence per failure."""
     if options.videos is None or options.extractor is None or not wanted(options, "alignment", options.videos):
         return []
     videos = {source.name: source.path for source in find_sources(options.videos)}
@@ -60,7 +62,7 @@ def _features(songs: Sequence[SongFile], options: Options, progress: Progress) -
 def _tagger_rows(
     songs: Sequence[SongFile], reference: Sequence[SongFile], options: Options, share: Share, progress: Progress
 ) -> list[str]:
-    """The tagger's rows of songs and their partners, where retrieval is wanted; what failed."""
+    """Store the tagger's rows of songs and references if retrieval is measured; returns one sentence per failure."""
     if not wanted(options, "retrieval", options.reference):
         return []
     both = {song.name for song in songs} & {song.name for song in reference}

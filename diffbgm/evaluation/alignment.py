@@ -1,9 +1,10 @@
-"""Does the music follow the picture? Four numbers, each beside what chance gives.
+"""Does the music follow the picture? Four numbers, each with its chance level.
 
-Chance is the same music with the picture turned round in time by a random amount (its end comes back at its start), so
-that everything but the alignment stays as it is: how many cuts, how they cluster, how slowly motion changes.
+The chance level is measured on the same music with the picture rotated in time by a random amount (what is pushed off
+the end comes back at the start). A rotation changes only the alignment: the number of cuts, how they cluster and how
+slowly motion changes stay the same.
 
-Shape legend: T beats, A accents, C cuts, R random turns.
+Shape legend: T beats, A accents, C cuts, R random rotations.
 """
 
 from dataclasses import dataclass
@@ -25,14 +26,14 @@ TURNS = 1000
 
 @dataclass(frozen=True)
 class Aligned:
-    """A number of one song and the same number for R random turns of its picture."""
+    """A number of one song, and the same number for R random rotations of its picture."""
 
     value: float
     turned: np.ndarray  # (R,)
 
 
 def register(notes: Notes, beats: int) -> np.ndarray:
-    """Mean pitch of the notes that start in each beat, (T,) float; NaN where none does."""
+    """Mean MIDI pitch of the notes that start in each beat, (T,) float; NaN for a beat in which none starts."""
     beat = notes.onset // STEPS_PER_BEAT
     inside = beat < beats
     total = np.bincount(beat[inside], weights=notes.pitch[inside], minlength=beats)
@@ -43,8 +44,7 @@ def register(notes: Notes, beats: int) -> np.ndarray:
 def follows(music: np.ndarray, picture: np.ndarray, rng: np.random.Generator) -> Aligned | None:
     """Spearman correlation of a measure of the music per beat (T,) and one of the picture (T,), in [-1, 1].
 
-    Beats where the music has no value (NaN) are left out. None for fewer than 4 beats and where either does not change
-    at all.
+    Beats where the music has no value (NaN) are left out. None for fewer than 4 beats, and if either is constant.
     """
     assert len(music) == len(picture), f"{len(music)} beats of music, {len(picture)} of picture"
     known = np.flatnonzero(~np.isnan(music))
@@ -62,7 +62,7 @@ def cuts_on_accents(
 ) -> Aligned | None:
     """Share of the cuts (C,) with an accent (A,) at most `tolerance` away; all in beats, in a piece of `length` beats.
 
-    Music has an accent in most beats, so the share is high by chance alone: read it beside `turned` or with a small
+    Music has an accent in most beats, so the share is high by chance alone: compare it with `turned`, or use a small
     tolerance. None without cuts.
     """
     if not len(cuts):
@@ -81,7 +81,7 @@ def cuts_on_accents(
 
 
 def p_value(songs: list[Aligned]) -> float:
-    """One-sided permutation test over songs: how often random turns of all pictures give a mean as high as ours."""
+    """One-sided permutation test over songs: how often randomly rotated pictures give a mean at least as high."""
     observed = np.mean([song.value for song in songs])
     turned = np.mean([song.turned for song in songs], axis=0)
     return float((1 + (turned >= observed - 1e-12).sum()) / (1 + len(turned)))
@@ -90,11 +90,11 @@ def p_value(songs: list[Aligned]) -> float:
 def align(
     song: SongFile, video: Path, extractor: Extractor, cache: Path, rng: np.random.Generator
 ) -> dict[str, Aligned | None]:
-    """The numbers of a song and its video, whose features must have named columns (features=lite).
+    """The alignment metrics of a song and its video, whose features must have named columns (features=lite).
 
-    `motion_density` (notes per beat); `light_register` (brightness and mean pitch per beat); `cuts_on_accents` (within
-    a beat) and `cuts_on_accents_tight` (within a sixteenth). Raises InputError
-    where the music or the video cannot be read.
+    `motion_density` correlates motion with notes per beat, `light_register` brightness with mean pitch per beat;
+    `cuts_on_accents` is the share of cuts within a beat of an accent, `cuts_on_accents_tight` within a sixteenth. None
+    where a number cannot be computed. Raises InputError if the music or the video cannot be read.
     """
     score: Score = song.score
     features = cached(video, extractor, cache)

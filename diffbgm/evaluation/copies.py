@@ -16,9 +16,9 @@ import numpy as np
 from diffbgm.evaluation.pitch import from_first_bar
 from diffbgm.music.notes import STEPS_PER_BAR, Notes
 
-FEWEST_NOTES = 3  # a bar of fewer onsets is everybody's: it neither starts nor breaks a copy, it ends the run
+FEWEST_NOTES = 3  # a bar with fewer onsets is too common to count as copied; it ends a run
 
-Bar = tuple[bytes, int]  # onsets with pitches from the bar's lowest one up; that lowest pitch
+Bar = tuple[bytes, int]  # (onsets with their pitches relative to the bar's lowest pitch, that lowest pitch)
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Copy:
     """The longest shared run."""
 
     bars: int
-    song: str | None  # where it was found; None for no shared bar
+    song: str | None  # the song it was found in; None if no bar is shared
     transposition: int  # semitones from that song to the piece
 
 
 def bars_of(notes: Notes) -> list[Bar | None]:
-    """What each bar holds, from the bar of the first note on; None for a bar of fewer than three onsets."""
+    """The content of each bar, starting with the bar of the first note; None for a bar of fewer than three onsets."""
     notes = from_first_bar(notes).sorted()
     bar = notes.onset // STEPS_PER_BAR
     edges = np.searchsorted(bar, np.arange(bar[-1] + 2)) if len(notes) else np.zeros(1, np.int64)
@@ -48,7 +48,7 @@ def bars_of(notes: Notes) -> list[Bar | None]:
 
 
 class Collection:
-    """Songs to compare with, indexed by what their bars hold."""
+    """Songs to compare with, indexed by the content of their bars."""
 
     def __init__(self, songs: Iterable[tuple[str, Notes]]) -> None:
         self.places: dict[bytes, list[tuple[str, int, int]]] = defaultdict(list)  # song, bar, lowest pitch
@@ -58,7 +58,7 @@ class Collection:
                     self.places[bar[0]].append((name, index, bar[1]))
 
     def longest_copy(self, notes: Notes) -> Copy:
-        """The longest run of bars of `notes` that one song of the collection has too."""
+        """The longest run of consecutive bars of `notes` that also occurs in one song of the collection."""
         best = Copy(0, None, 0)
         running: dict[tuple[str, int, int], int] = {}  # (song, next bar there, transposition) -> bars so far
         for bar in bars_of(notes):

@@ -1,8 +1,11 @@
 """The figures of the paper's supplement: volume and accents while denoising (S3), ADV over denoising (S4), scape plots.
 
-The states come from `sample.py keep_states=[1000,400,0]`: NAME.states.npz beside NAME.mid, with t (n,) timesteps and,
-at each, x (n, C, S, P), the noisy roll x_t, and x0 (n, C, S, P), the clean roll as predicted from it. The paper's
-figures are of x_t, cut at a threshold ("the t = 1000 image indicates the sampled noise"). Those of x0 stand beside.
+The states come from `sample.py keep_states=[1000,400,0]`, which writes NAME.states.npz next to NAME.mid. It holds the
+timesteps t (n,) and, for each, the noisy roll x_t as x (n, C, S, P) and the clean roll predicted from it as x0
+(n, C, S, P). The paper's figures show x_t, thresholded ("the t = 1000 image indicates the sampled noise"); the same
+figures of x0 are drawn in addition.
+
+Shape legend: n timesteps, C channels, S sixteenth steps, P pitches.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 INK, ACCENT, REAL = "#1f3b57", "#c8452f", "#3f7d4e"
 SWITCH = 200  # the timestep at which the conditions change
 PANELS = (1000, 400, 0)  # timesteps of Figure S3
-SHOWN = {"x": "", "x0": "_x0"}  # what of the states is drawn -> suffix of the files
+SHOWN = {"x": "", "x0": "_x0"}  # array that is drawn -> suffix of the file names
 
 
 @dataclass(frozen=True)
@@ -36,34 +39,34 @@ class States:
     """A piece at n timesteps of its denoising, from noise to music."""
 
     name: str
-    t: np.ndarray  # (n,) falling
+    t: np.ndarray  # (n,) timesteps, decreasing
     x: np.ndarray  # (n, C, S, P) x_t
-    x0: np.ndarray  # (n, C, S, P) as predicted
+    x0: np.ndarray  # (n, C, S, P) predicted from x_t
 
     @classmethod
     def load(cls, path: str | Path) -> "States":
-        """Read NAME.states.npz; InputError where it is not such a file."""
+        """Read NAME.states.npz. Raises InputError if it is not a file of saved states."""
         path = Path(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 t, x, x0 = file["t"], file["x"], file["x0"]
         except DAMAGE as error:
             raise InputError(
-                f"{path} is not a file of kept states; make it again with sample.py keep_states="
+                f"{path} is not a complete file of denoising states; make it again with sample.py keep_states=[...]"
             ) from error
         if x.ndim != 4 or t.shape != (len(x),) or x.shape != x0.shape or x.shape[1] not in PLANES or x.shape[3] != 128:
             shapes = f"{t.shape}, {x.shape} and {x0.shape}"
-            raise InputError(f"{path} holds t, x and x0 of shapes {shapes}; expected (n,) and twice (n, 2, steps, 128)")
+            raise InputError(f"{path} holds t, x and x0 of shapes {shapes}; expected (n,) and 2 x (n, 2, steps, 128)")
         order = np.argsort(-t)
         return cls(path.name.removesuffix(".states.npz"), t[order], x[order], x0[order])
 
     def nearest(self, wishes: Sequence[int]) -> "States":
-        """The states next to some timesteps, each once."""
+        """The states nearest to some timesteps, each once."""
         places = sorted({int(np.abs(self.t - wish).argmin()) for wish in wishes})
         return States(self.name, self.t[places], self.x[places], self.x0[places])
 
     def curves(self, which: str = "x") -> list[np.ndarray]:
-        """The volume curve (S,) of x (or "x0") at each timestep, of what lies above the threshold of 0.5."""
+        """The volume curve (S,) at each timestep, of the notes where x (or "x0") exceeds the threshold of 0.5."""
         return [volume(decode_parts(roll), roll.shape[1]) for roll in getattr(self, which)]
 
 
@@ -75,11 +78,12 @@ def draw_figures(
     soundfont: str | None = None,
     adv: AdvSettings = USUAL,
 ) -> list[str]:
-    """The figures of a run into `out`: for the first `songs` songs volume_NAME.png and scape_NAME.png; adv.png of all.
+    """Draw the figures of a run into the folder `out`.
 
-    volume_NAME.png has a panel for each kept state next to t = 1000, 400 and 0; adv.png has every kept state.
-    volume_NAME_x0.png and adv_x0.png are the same of the predicted rolls. Returns what could not be drawn, a sentence
-    each. Without kept states only the scape plots are drawn.
+    volume_NAME.png and scape_NAME.png are drawn for the first `songs` songs, adv.png for all of them. volume_NAME.png
+    has a panel for each saved state nearest to t = 1000, 400 and 0; adv.png uses every saved state. volume_NAME_x0.png
+    and adv_x0.png show the predicted rolls. Without saved states only the scape plots are drawn. Returns one sentence
+    for each file of states that could not be read.
     """
     lacking = []
     pieces = []
@@ -104,7 +108,7 @@ def draw_figures(
 
 
 def volume_figure(states: States, path: Path, which: str = "x", adv: AdvSettings = USUAL) -> None:
-    """Figure S3: a panel a timestep, volume over time with its accents marked; of x_t, or of "x0"."""
+    """Figure S3: one panel per timestep with the volume over time and its accents, of x_t ("x") or "x0"."""
     figure = _figure(7.0, 1.35 * len(states.t) + 0.5)
     panels = figure.subplots(len(states.t), 1, sharex=True, squeeze=False)[:, 0]
     for panel, t, curve in zip(panels, states.t, states.curves(which), strict=True):
@@ -127,7 +131,7 @@ def volume_figure(states: States, path: Path, which: str = "x", adv: AdvSettings
 def adv_figure(
     pieces: Sequence[States], real: Mapping[str, float], path: Path, which: str = "x", adv: AdvSettings = USUAL
 ) -> None:
-    """Figure S4, of x_t or of "x0": mean ADV of all pieces at each timestep, lines for real music (label -> ADV)."""
+    """Figure S4: mean ADV of all pieces at each timestep, of x_t ("x") or "x0"; `real` (label -> ADV) adds lines."""
     by_time: dict[int, list[float]] = {}
     for states in pieces:
         for t, curve in zip(states.t.tolist(), states.curves(which), strict=True):
@@ -157,7 +161,7 @@ def adv_figure(
 
 
 def scape_figure(fitness: np.ndarray, name: str, path: Path) -> None:
-    """Fitness scape plot of a piece: how well the segment around each moment, of each length, is repeated."""
+    """Draw the fitness scape plot (F, F): how well the segment of each centre and length is repeated in the piece."""
     frames = len(fitness)
     picture = np.full((frames, 2 * frames), np.nan)  # half frames across, so that every length is centred
     for row in range(frames):
@@ -181,7 +185,7 @@ def scape_figure(fitness: np.ndarray, name: str, path: Path) -> None:
 
 
 def _file(name: str) -> str:
-    """A song's name as part of a file's."""
+    """A song's name as part of a file name."""
     return name.replace("/", ".")
 
 

@@ -1,9 +1,10 @@
 """The fitness scape plot of a self-similarity matrix, compiled: libfmp's numbers in a fraction of its time.
 
-libfmp hands every optimal path back to Python as a list; here one compiled loop keeps only what the fitness needs, the
-paths' cells and coverage. Equal to `libfmp.c4.compute_fitness_scape_plot` (tests). Source: Müller, Jiang and Grosche,
-"A Robust Fitness Measure for Capturing Repetitions in Music Recordings", 2013; Müller, "Fundamentals of Music
-Processing", section 4.3. Import this module where it is used only: numba takes a second to load.
+libfmp returns every optimal path to Python as a list; one compiled loop here keeps only what the fitness needs, the
+number of cells and the coverage of the paths. Tested to equal `libfmp.c4.compute_fitness_scape_plot`. Source: Müller,
+Jiang and Grosche, "A Robust Fitness Measure for Capturing Repetitions in Music Recordings", 2013; Müller, "Fundamentals
+of Music Processing", section 4.3. Import this module only inside the function that uses it: numba takes a second to
+load.
 
 Shape legend: F frames of the piece, L frames of the segment.
 """
@@ -14,7 +15,10 @@ from numba import njit
 
 @njit(cache=True)
 def fitness_scape(similarity: np.ndarray) -> np.ndarray:
-    """Fitness (F, F) of the segment that starts at frame s and lasts l + 1 frames, in row l, column s."""
+    """Fitness of every segment of a piece with self-similarity (F, F).
+
+    Returns (F, F): row l, column s is the segment that starts at frame s and lasts l + 1 frames.
+    """
     frames = similarity.shape[0]
     fitness = np.zeros((frames, frames))
     score = np.empty((frames, frames + 1))

@@ -1,4 +1,4 @@
-"""`diffbgm.evaluate`: the metrics of music in memory or in single files, without a folder of results."""
+"""`diffbgm.evaluate`: the metrics of music in memory or of single MIDI files, without a folder of results."""
 
 import difflib
 from collections.abc import Sequence
@@ -14,19 +14,20 @@ from diffbgm.generation.music import Music
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
 
-Measurable = Music | Notes | str | Path  # what can be evaluated; a path is that of a MIDI file
+Measurable = Music | Notes | str | Path  # a path is that of a MIDI file
 FOLLOWING = "following"  # the one metric that only a Music has
 
 
 def evaluate(
     music: Measurable | Sequence[Measurable], metrics: Sequence[str] | None = None, seed: int = 0
 ) -> dict[str, float | None] | dict[str, Summary]:
-    """The metrics of a piece by name, None where one cannot be computed; of several pieces their mean and interval.
+    """The metrics of one piece, or the mean and interval of each metric over several pieces.
 
-    `metrics`: names of metrics or of groups (exact, paper, rhythm, structure, texture, musdr; docs/evaluation.md), and
-    `following` for a Music; None: all that take less than a second. The numbers are those of evaluate.py on the MIDI
-    files. For several pieces each is {"mean", "ci95", "n"}; `seed` is that of the bootstrap. InputError for an unknown
-    metric and for a file that cannot be read.
+    `metrics` lists metrics or groups (exact, paper, rhythm, structure, texture, musdr; see docs/evaluation.md), and
+    `following` for a Music; by default all that take less than a second. The numbers equal those of evaluate.py on the
+    MIDI files. One piece gives a number per metric, None where it cannot be computed; several pieces give
+    {"mean", "ci95", "n"} per metric, with `seed` for the bootstrap. Raises InputError for an unknown metric and for a
+    file that cannot be read.
     """
     groups, names = _asked(metrics)
     several = not isinstance(music, Music | Notes | str | Path)
@@ -44,7 +45,7 @@ def evaluate(
 
 
 def _asked(metrics: Sequence[str] | None) -> tuple[list[str], set[str]]:
-    """The groups to measure and the columns to give back."""
+    """The groups to measure and the columns to return."""
     if metrics is None:
         groups = [group for group in OF_A_SONG if group not in SLOW]
         return groups, {FOLLOWING, *(column for group in groups for column in GROUPS[group])}
@@ -68,7 +69,7 @@ def _asked(metrics: Sequence[str] | None) -> tuple[list[str], set[str]]:
 
 
 def _measured(piece: Measurable, name: str, groups: Sequence[str], names: set[str]) -> Row:
-    """The metrics of one piece, through a MIDI file as anyone would read it."""
+    """The metrics of one piece, measured on its MIDI file."""
     with TemporaryDirectory() as folder:
         if isinstance(piece, str | Path):
             path = Path(piece)

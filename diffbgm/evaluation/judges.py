@@ -11,22 +11,22 @@ from diffbgm.evaluation.segment_features import FEATURES
 from diffbgm.evaluation.two_sample import two_sample
 from diffbgm.music.notes import Notes
 
-JUDGES = {"overlap": ("oa", "oa_distances"), "two_sample": ("two_sample",)}  # what can be asked for, and its metrics
+JUDGES = {"overlap": ("oa", "oa_distances"), "two_sample": ("two_sample",)}  # group -> its metrics
 MEASURES = {"oa": overlap, "oa_distances": distance_overlap}
-Songs = Mapping[str, Sequence[Notes]]  # 8-bar segments by name; a piece and the song behind its condition share one
+Songs = Mapping[str, Sequence[Notes]]  # 8-bar segments by song; a piece is named like the song its condition is from
 
 
 def judge_overlap(generated: Songs, real: Songs, other: Songs | None, seed: int) -> dict[str, dict[str, Any]]:
-    """Summaries of `oa` and `oa_distances`: mean, ci95 (of `oa`), n segments, and `ceiling`.
+    """Summaries of `oa` and `oa_distances`: mean, ci95 (of `oa` only), number of segments n, and `ceiling`.
 
-    The ceiling is what the real songs reach against `other` real songs, as many and as long, or, without others, one
-    half of them against the other half. `features` of `oa`: each one's area and its two means. InputError where
-    there are fewer than four songs of eight bars.
+    The ceiling is the value for the real songs against equally many and equally long `other` real songs or, without
+    others, for one half of the real songs against the other half. `features` of `oa` gives the area and the two means
+    of each feature. Raises InputError if either set has fewer than four songs of eight bars.
     """
     ours, theirs = (SegmentSet.of(songs) for songs in (generated, real))
     for kind, part in (("generated", ours), ("real", theirs)):
         if len(part.names) < 4:
-            raise InputError(f"{len(part.names)} {kind} songs are eight bars long or more; overlap needs 4 of each")
+            raise InputError(f"{len(part.names)} {kind} songs have at least eight bars; overlap needs four of each")
     beside = _alike(SegmentSet.of(other or {}), theirs, seed)
     summaries: dict[str, dict[str, Any]] = {}
     for name, measure in MEASURES.items():
@@ -48,14 +48,14 @@ def judge_overlap(generated: Songs, real: Songs, other: Songs | None, seed: int)
 
 
 def judge_two_sample(generated: Songs, real: Songs, seed: int) -> dict[str, dict[str, Any]]:
-    """Summary of `two_sample`: accuracy, its interval, segments judged, chance. InputError for too few songs."""
+    """Summary of `two_sample`: accuracy, its interval, segments judged, chance. Raises InputError for too few songs."""
     found = two_sample(generated, real, seed)
     interval = [found.low, found.high]
     return {"two_sample": {"mean": found.accuracy, "ci95": interval, "n": found.segments, "chance": 0.5}}
 
 
 def _alike(other: SegmentSet, real: SegmentSet, seed: int) -> SegmentSet | None:
-    """As many of the other songs, the first segments of each, no more than the longest real song has; None for none."""
+    """A subset of the other songs as large as the real set, and at most as many segments per song; None without any."""
     if len(other.names) < 2:
         return None
     rng = np.random.default_rng(seed)

@@ -1,7 +1,6 @@
-"""The numbers of one song, and of many songs over several processes.
+"""The metrics of one song, and of many songs over several processes.
 
-A number that cannot be computed is None with a reason; a song that cannot be read is a row with an error. Nothing is 0
-because something went wrong.
+A number that cannot be computed is None with a reason, never 0; a song that cannot be read is a row with an error.
 """
 
 import multiprocessing
@@ -24,7 +23,7 @@ from diffbgm.evaluation.structure import COLUMNS, fitness_of_midi, si_columns
 from diffbgm.music.notes import Notes
 from diffbgm.workers import end_with_parent
 
-# What can be asked for, and the columns it fills, in the order of songs.csv.
+# Metric groups and the columns each fills, in the order of songs.csv.
 GROUPS: dict[str, tuple[str, ...]] = {
     "exact": ("pche", "gps"),
     "paper": ("pche_paper", "gps_paper"),
@@ -35,11 +34,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "alignment": ("motion_density", "light_register", "cuts_on_accents", "cuts_on_accents_tight"),
     "copies": ("copied_bars",),
 }
-OF_A_SONG = ("exact", "paper", "rhythm", "structure", "texture", "musdr")  # need the song alone
+OF_A_SONG = ("exact", "paper", "rhythm", "structure", "texture", "musdr")  # groups computed from the song alone
 NEED_EVAL = ("paper", "structure")  # groups that need the packages of the extra `eval`
-SLOW = ("paper", "structure")  # seconds a song
+SLOW = ("paper", "structure")  # groups that take seconds per song
 
-OF_PAPER = ("evaluation.paper_protocol", "evaluation.groove")  # modules that decide a group's numbers
+# Modules whose code decides the numbers of the slow groups: a change of one invalidates the cached numbers.
+OF_PAPER = ("evaluation.paper_protocol", "evaluation.groove")
 OF_STRUCTURE = ("evaluation.structure", "evaluation.fitness", "music.audio")
 
 UNKNOWN = {
@@ -55,7 +55,7 @@ UNKNOWN = {
     **dict.fromkeys(("cuts_on_accents", "cuts_on_accents_tight"), "the video has no cuts"),
 }
 
-LONGEST_STRUCTURE = 15 * 60  # seconds; the scape plot takes memory with the square and time with the cube of these
+LONGEST_STRUCTURE = 15 * 60  # seconds; the memory of the scape plot grows with the square of the length
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Measuring:
     """How songs are measured."""
 
     soundfont: str | None = None
-    cache: Path | None = None  # where the numbers of the slow groups are kept; None: nowhere
+    cache: Path | None = None  # folder for the numbers of the slow groups; None stores nothing
     adv: AdvSettings = USUAL
 
 
@@ -72,31 +72,31 @@ USUALLY = Measuring()
 
 @dataclass
 class Row:
-    """A line of songs.csv."""
+    """One row of songs.csv."""
 
     song: str
     values: dict[str, float | None] = field(default_factory=dict)  # by column
     reasons: dict[str, str] = field(default_factory=dict)  # why a value is None
     error: str | None = None  # why there are no values at all
-    failed: dict[str, str] = field(default_factory=dict)  # by group: why this file has none of its numbers
-    meter: str | None = None  # its bars, where they are not all 4/4
+    failed: dict[str, str] = field(default_factory=dict)  # group -> why none of its numbers could be computed
+    meter: str | None = None  # bar lengths in quarter notes if not all bars are 4/4
 
     def add(self, values: Numbers) -> None:
-        """Take over values; None ones with the reason that belongs to their column."""
+        """Add values by column; a None gets the reason of its column."""
         self.values.update(values)
         self.reasons.update({name: UNKNOWN[name] for name, value in values.items() if value is None})
 
     def fail(self, group: str, reason: str) -> None:
-        """No number of a group can be had from this file."""
+        """Record that no number of a group can be computed for this file."""
         self.failed[group] = reason
         self.values.update(dict.fromkeys(GROUPS[group]))
         self.reasons.update(dict.fromkeys(GROUPS[group], reason))
 
 
 def measure_song(song: SongFile, groups: Sequence[str], how: Measuring = USUALLY) -> Row:
-    """Everything in `groups` (of `OF_A_SONG`) for one song. A file that cannot be read becomes the row's error.
+    """The metrics of `groups` (from `OF_A_SONG`) for one song. A file that cannot be read becomes the row's error.
 
-    Where the file can be read but a group fails on it (music21 has its own reader), that group alone has no numbers.
+    If the file can be read but a group fails on it (music21 has its own reader), only that group has no numbers.
     """
     row = Row(song.name)
     try:
@@ -145,7 +145,7 @@ def _paper(path: Path) -> Numbers:
 
 
 def odd_meter(meters: np.ndarray) -> str | None:
-    """A piece's bar lengths in quarter notes where they are not all four, e.g. "3" or "4 and 6"; else None."""
+    """The bar lengths of a piece in quarter notes, e.g. "3" or "4 and 6"; None if every bar has four."""
     lengths = np.unique(meters)
     return None if lengths.tolist() in ([], [4.0]) else " and ".join(f"{length:g}" for length in lengths)
 
@@ -153,9 +153,9 @@ def odd_meter(meters: np.ndarray) -> str | None:
 def measure_songs(
     songs: Sequence[SongFile], groups: Sequence[str], workers: int, how: Measuring = USUALLY
 ) -> Generator[Row, None, None]:
-    """`measure_song` for every song as each is finished, over `workers` processes; one process works in this one.
+    """Yield `measure_song` of each song as soon as it is finished, over `workers` processes (1: in this process).
 
-    Close it to stop: songs that are being measured are given up.
+    Closing the generator stops the workers and abandons the songs being measured.
     """
     if workers == 1 or len(songs) == 1:
         yield from (measure_song(song, groups, how) for song in songs)

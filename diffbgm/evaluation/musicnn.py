@@ -1,10 +1,10 @@
 """musicnn, an audio tagger, in torch: the embedding of the retrieval metric.
 
 The network is Pons & Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019 (ISC
-licence), the model trained on MagnaTagATune. Its weights, converted once from the musicnn 0.1.0 wheel, lie beside this
-file; their licence is in musicnn.LICENSE. Tags equal TensorFlow's to 1e-6 (tests). Two faults of the original extractor
-are not repeated: it takes logarithms in float16, which overflows on loud audio, and it returns the same `penultimate`
-for every patch.
+licence), the model trained on MagnaTagATune. Its weights were converted from the musicnn 0.1.0 wheel and are stored
+next to this file; their licence is in musicnn.LICENSE. Tags equal TensorFlow's to 1e-6 (tests). Two faults of the
+original extractor are avoided: it takes logarithms in float16, which overflows on loud audio, and it returns the same
+`penultimate` for every patch.
 
 Shape legend: n samples, B patches, T frames (62.5 Hz), F mel bands, C channels.
 """
@@ -25,9 +25,9 @@ SAMPLE_RATE = 16000
 FFT, HOP, BANDS = 512, 256, 96
 PATCH = 187  # frames: 3 s
 EMBEDDING, TAGS = 200, 50
-TIMBRAL = ((7, 38), (7, 67))  # frames, bands of each filter of the front end
-TEMPORAL = (128, 64, 32)
-BATCH = 32  # patches at once
+TIMBRAL = ((7, 38), (7, 67))  # (frames, bands) of the timbral filters of the front end
+TEMPORAL = (128, 64, 32)  # frames of the temporal filters of the front end
+BATCH = 32  # patches
 
 
 class Block(nn.Module):
@@ -74,22 +74,22 @@ class MusiCNN(nn.Module):
 
 
 def load_musicnn(path: str | Path = WEIGHTS) -> MusiCNN:
-    """The network with its weights, in evaluation mode. InputError where `path` does not hold the weights of one."""
+    """The network with its weights, in evaluation mode. Raises InputError if `path` does not hold such weights."""
     network = MusiCNN()
     fresh = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
     try:
         network.load_state_dict({**fresh, **load_file(path)})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise InputError(
-            f"{path} does not hold the weights of musicnn; leave musicnn= out to use those that come along"
+            f"{path} does not hold the weights of musicnn; leave musicnn= out to use the shipped ones"
         ) from error
     return network.eval()
 
 
 def log_mel(audio: np.ndarray) -> np.ndarray:
-    """Patches (B, T, F) of mono sound (n,) at 16 kHz: log10(1 + 10,000 power), 3 s each without overlap.
+    """Log-mel patches (B, T, F) of mono audio (n,) at 16 kHz: log10(1 + 10,000 power), 3 s each without overlap.
 
-    The last partial patch is left out; sound shorter than a patch is padded with silence to one.
+    A partial last patch is dropped; audio shorter than one patch is padded with silence.
     """
     with extra("eval"):
         import librosa  # a second to load
@@ -104,12 +104,12 @@ def log_mel(audio: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def rows(network: MusiCNN, audio: np.ndarray) -> np.ndarray:
-    """The penultimate layer (B, 200) of every patch of 3 s of mono sound (n,) at 16 kHz."""
+    """The penultimate layer (B, 200) for every 3 s patch of mono audio (n,) at 16 kHz."""
     device = next(network.parameters()).device
     patches = torch.from_numpy(log_mel(audio)).to(device)
     return torch.cat([network(part)[1] for part in patches.split(BATCH)]).cpu().numpy()
 
 
 def embed(network: MusiCNN, audio: np.ndarray) -> np.ndarray:
-    """One vector (200,) for a piece of mono sound (n,) at 16 kHz: the mean of its rows."""
+    """The embedding (200,) of mono audio (n,) at 16 kHz: the mean of its rows."""
     return rows(network, audio).mean(axis=0)

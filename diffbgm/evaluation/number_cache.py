@@ -1,8 +1,8 @@
-"""Numbers of files that were measured before: the slow metrics of a MIDI file are computed once.
+"""A cache of slow metrics, so that they are computed once per MIDI file.
 
-A file's numbers are stored under the hash of its bytes, of what was asked, and of the settings, the code and the
-versions that decide the result, so a changed file, another soundfont or another formula is measured afresh. An
-unreadable entry counts as absent.
+A file's numbers are stored under a hash of its bytes, the metric, and the settings, code and package versions that
+decide the result. A changed file, soundfont or formula is therefore measured again. An unreadable entry counts as
+absent.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ Numbers = dict[str, float | None]
 
 
 class NumberCache:
-    """A folder of results. `folder` None computes everything anew and stores nothing."""
+    """A folder of results. With `folder` None everything is computed and nothing is stored."""
 
     def __init__(self, folder: str | Path | None) -> None:
         self.folder = None if folder is None else Path(folder)
 
     def numbers(self, path: Path, identity: tuple[str, ...], compute: Callable[[], Numbers]) -> Numbers:
-        """What `compute` gives for the file, from the folder where it is there. Errors of `compute` are not stored."""
+        """The stored result for the file, or else that of `compute`, which is stored. Its errors are not stored."""
         place = self._place(path, identity, ".json")
         if place is not None:
             try:
@@ -43,7 +43,7 @@ class NumberCache:
         return found
 
     def array(self, path: Path, identity: tuple[str, ...], compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """The same for an array."""
+        """Like `numbers`, for an array."""
         place = self._place(path, identity, ".npy")
         if place is not None:
             try:
@@ -65,7 +65,7 @@ class NumberCache:
 
 @remembered
 def versions(*packages: str) -> str:
-    """Packages with their versions, as part of an identity."""
+    """The installed versions of packages, as part of an identity."""
     found = []
     for package in packages:
         try:
@@ -77,12 +77,12 @@ def versions(*packages: str) -> str:
 
 @remembered
 def code(*modules: str) -> str:
-    """The content of modules of this package as part of an identity."""
+    """The hashes of modules of this package, as part of an identity."""
     specs = [find_spec(f"diffbgm.{module}") for module in modules]
     return " ".join(sha256(spec.origin) for spec in specs if spec is not None and spec.origin is not None)
 
 
 @remembered
 def font_identity(soundfont: str | None) -> str:
-    """The soundfont's content as part of an identity."""
+    """The hash of the soundfont, as part of an identity."""
     return "built-in soundfont" if soundfont is None else sha256(soundfont)

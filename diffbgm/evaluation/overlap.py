@@ -1,15 +1,15 @@
-"""Overlapped area (OA): how alike two sets of music are, feature by feature.
+"""Overlapped area (OA): how similar two sets of music are, feature by feature.
 
-    oa             the area under both sets' densities of a feature's values, mean over the features
-    oa_distances   the area under the density of distances within the real set and that of distances between the sets
+    oa             overlap of the two sets' densities of a feature's values, averaged over the features
+    oa_distances   overlap of the density of distances within the real set and that of distances between the two sets
 
-Both are 1 for equal sets and 0 for sets that share nothing. The second is what Yang & Lerch define in "On the
-evaluation of generative models in music", Neural Computing and Applications 2020, section 3.2. It forgives more: a
-generator that always plays the mean of a feature keeps five sixths of it and loses nearly all of the first, and real
-music against real music reaches 0.97 where the first reaches 0.91. The densities are Gaussian kernel estimates by
-Scott's rule, as there. Segments of one song are never compared in distances (that choice is ours).
+Both are 1 for equal sets and 0 for sets with nothing in common. `oa_distances` is the measure of Yang & Lerch, "On the
+evaluation of generative models in music", Neural Computing and Applications 2020, section 3.2. It is the more lenient
+one: a generator that always plays the mean of a feature keeps five sixths of it and loses nearly all of `oa`; real
+music against real music reaches 0.97, and 0.91 in `oa`. The densities are Gaussian kernel estimates with Scott's rule,
+as in that paper. Segments of the same song are never compared with each other (our choice).
 
-Shape legend: n and m segments of the two sets, F features, G cells of a density.
+Shape legend: n and m segments of the two sets, F features, G = 2 * CELLS cells of a density.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,16 +20,16 @@ import numpy as np
 from diffbgm.evaluation.segment_features import FEATURES, segment_features
 from diffbgm.music.notes import Notes
 
-CELLS = 512  # over the range of the values
+CELLS = 512  # histogram cells over the range of the values
 RESAMPLES, HALVINGS = 200, 5
 
 
 @dataclass(frozen=True)
 class SegmentSet:
-    """The features of many segments, and which song each is from."""
+    """The features of many segments, and the song of each."""
 
-    features: np.ndarray  # (n, F), nan where one could not be computed
-    song: np.ndarray  # (n,) names
+    features: np.ndarray  # (n, F), NaN where a feature could not be computed
+    song: np.ndarray  # (n,) song names
 
     @classmethod
     def of(cls, songs: Mapping[str, Sequence[Notes]]) -> "SegmentSet":
@@ -47,13 +47,13 @@ class SegmentSet:
         return sorted(set(self.song.tolist()))
 
     def chosen(self, names: Iterable[str]) -> "SegmentSet":
-        """The segments of some songs, those of a song named twice twice."""
+        """The segments of the named songs; a song named twice contributes its segments twice."""
         rows = [np.flatnonzero(self.song == name) for name in names]
         index = np.concatenate([np.zeros(0, np.int64), *rows])
         return SegmentSet(self.features[index], self.song[index])
 
     def known(self, column: int) -> tuple[np.ndarray, np.ndarray]:
-        """The values of a feature where it could be computed, and the songs they are from."""
+        """The values of a feature where it could be computed, and their songs."""
         values = self.features[:, column]
         known = np.isfinite(values)
         return values[known], self.song[known]
@@ -63,7 +63,7 @@ Measure = Callable[[SegmentSet, SegmentSet], Mapping[str, float]]  # `overlap` o
 
 
 def overlap(generated: SegmentSet, real: SegmentSet) -> Mapping[str, float]:
-    """`oa` of each feature, in [0, 1]; a feature that one of the sets nowhere has is left out."""
+    """`oa` of each feature, in [0, 1]; a feature without any value in one of the sets is left out."""
     areas: dict[str, float] = {}
     for column, name in enumerate(FEATURES):
         got, asked = generated.known(column)[0], real.known(column)[0]
@@ -73,7 +73,7 @@ def overlap(generated: SegmentSet, real: SegmentSet) -> Mapping[str, float]:
 
 
 def distance_overlap(generated: SegmentSet, real: SegmentSet) -> Mapping[str, float]:
-    """`oa_distances` of each feature, in [0, 1]; one without distances (fewer than two songs) is left out."""
+    """`oa_distances` of each feature, in [0, 1]; a feature with values in fewer than two songs is left out."""
     areas: dict[str, float] = {}
     for column, name in enumerate(FEATURES):
         got, asked = generated.known(column), real.known(column)
@@ -84,15 +84,15 @@ def distance_overlap(generated: SegmentSet, real: SegmentSet) -> Mapping[str, fl
 
 
 def mean_of(areas: Mapping[str, float]) -> float:
-    """The one number of `overlap` or `distance_overlap`."""
+    """The mean over the features of `overlap` or `distance_overlap`."""
     return float(np.mean(list(areas.values())))
 
 
 def overlap_interval(generated: SegmentSet, real: SegmentSet, seed: int) -> list[float]:
-    """95 % bootstrap interval of the mean of `overlap`, the songs of both sets resampled.
+    """95 % bootstrap interval of the mean of `overlap`, with the songs of both sets resampled.
 
-    Resampled sets differ more than the sets they were drawn from, so the quantiles lie too low; they are moved up by
-    the bias of the resampled mean.
+    Resampled sets differ more than the sets they were drawn from, which biases the quantiles downwards; they are
+    shifted by the bias of the resampled mean.
     """
     rng = np.random.default_rng(seed)
     found = []
@@ -104,9 +104,9 @@ def overlap_interval(generated: SegmentSet, real: SegmentSet, seed: int) -> list
 
 
 def halves(measure: Measure, real: SegmentSet, seed: int) -> float:
-    """A measure of one half of the songs against the other, mean over random halvings: what real music itself reaches.
+    """A measure of one half of the real songs against the other half, averaged over random splits.
 
-    A half is a smaller set than the whole, so this lies somewhat under what two whole sets of songs would have.
+    A half is smaller than the whole set, so this is slightly lower than the value for two whole sets of songs.
     """
     rng = np.random.default_rng(seed)
     splits = [np.array_split(rng.permutation(real.names), 2) for _ in range(HALVINGS)]
@@ -114,17 +114,17 @@ def halves(measure: Measure, real: SegmentSet, seed: int) -> float:
 
 
 def common_area(one: np.ndarray, other: np.ndarray) -> float:
-    """The area under the densities of two samples (n,) and (m,)."""
+    """The overlap of the densities of two samples (n,) and (m,), in [0, 1]."""
     lowest = min(one.min(), other.min())
     span = float(max(one.max(), other.max()) - lowest)
     return float(np.minimum(*(_density(part - lowest, span) for part in (one, other))).sum())
 
 
 def _density(values: np.ndarray, span: float) -> np.ndarray:
-    """Gaussian kernel density (G,) of values (n,) in [0, span] over twice as long a circle, sum 1.
+    """Gaussian kernel density (G,) of values (n,) in [0, span], with sum 1.
 
-    Values are counted into cells first, which moves each by half a cell at most; the smoothing is a product of
-    spectra. A sample without spread gets a kernel two cells wide.
+    Values are binned first, which moves each by at most half a cell, and smoothed by FFT on a circle twice as long as
+    the span, so that the ends do not mix. A sample without spread gets a kernel two cells wide.
     """
     width = span / CELLS if span > 0 else 1.0
     cell = np.minimum((values / width).astype(np.int64), CELLS - 1)
@@ -135,6 +135,6 @@ def _density(values: np.ndarray, span: float) -> np.ndarray:
 
 
 def _distances(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Absolute differences of all pairs from different songs; within one set every pair comes twice."""
+    """Absolute differences of all pairs from different songs; within one set every pair occurs twice."""
     (a, song_a), (b, song_b) = one, other
     return np.abs(a[:, None] - b[None, :])[song_a[:, None] != song_b[None, :]]

@@ -1,15 +1,15 @@
-"""PCHE and GPS as Diff-BGM's own evaluation computes them: over what music21's MIDI import makes of a file.
+"""PCHE and GPS as Diff-BGM's own evaluation computes them, from a MIDI file imported by music21.
 
 The import is not faithful to the sixteenth grid: it quantises to quarters and thirds of a beat, ties notes over bar
-lines, and pushes the notes after an overfull measure later, so every later bar is compared out of phase. The paper's
-"Real" row (2.717 / 0.708) is a number of this protocol; the exact definitions are in `pitch.py` and `groove.py`.
-Checked against per-song values of the release's notebook to 1e-6, with music21 9.9 and 10.5 alike.
+lines, and delays the notes after an overfull measure, so that every later bar is compared out of phase. The paper's
+"Real" row (2.717 / 0.708) follows this protocol; the exact definitions are in `pitch.py` and `groove.py`. The results
+equal the per-song values of the release's notebook to 1e-6, with music21 9.9 as well as 10.5.
 
-Percussion has onsets but no pitch: it counts for GPS and for where the last bar and the last window begin, and never
-for PCHE. That is what the notebook does, and other systems' files have drum tracks.
+Percussion has onsets but no pitch: it counts for GPS and for where the last bar and the last window begin, but not for
+PCHE. The notebook does the same, and files of other systems have drum tracks.
 
-Shape legend: N notes (a tied note is one for each of its pieces), D strokes of percussion. Times are in quarter
-notes of the imported score.
+Shape legend: N notes (each part of a tied note counts), D percussion strokes. Times are in quarter notes of the
+imported score.
 """
 
 from collections.abc import Iterator
@@ -40,12 +40,12 @@ class Imported:
 
     @property
     def onsets(self) -> np.ndarray:
-        """When anything starts, pitched or not: (N + D,), in no order."""
+        """The onsets of pitched notes and percussion, (N + D,), unsorted."""
         return np.concatenate([self.offset, self.percussion])
 
 
 def import_score(path: str | Path) -> Imported:
-    """Read a MIDI file through music21, about a second a song. Raises InputError for what music21 cannot read."""
+    """Read a MIDI file through music21, about a second per song. Raises InputError if music21 cannot read it."""
     with extra("eval"):
         from music21 import converter  # two seconds to import, and only this protocol needs it
 
@@ -67,14 +67,14 @@ def import_score(path: str | Path) -> Imported:
 
 @contextmanager
 def _meters_remembered() -> Iterator[None]:
-    """Spare music21 most of its time: it looks for the meter of a measure in the whole part, once for every measure.
+    """Speed up music21, which searches the whole part for the meter of every single measure.
 
-    While this is open, a part that has one meter answers for all of its measures. The scores are the same.
+    Inside this context, a part with one meter answers for all of its measures. The imported scores are the same.
     """
     from music21 import meter, stream
 
     search = vars(stream.Measure)["barDuration"]
-    known: dict[int, tuple[Any, Any]] = {}  # a part and its meter; the part is kept, so that ids stay its own
+    known: dict[int, tuple[Any, Any]] = {}  # id -> (part, meter); holding the part keeps its id from being reused
 
     def bar_duration(measure: Any) -> Any:
         part = measure.activeSite
@@ -91,10 +91,10 @@ def _meters_remembered() -> Iterator[None]:
 
 
 def pche_paper(score: Imported) -> float | None:
-    """PCHE by the release's notebook: -sum p log2(p + 1e-6) over each full 32-beat window, mean over windows.
+    """PCHE of the release's notebook: -sum p log2(p + 1e-6) over each full 32-beat window, mean over windows.
 
-    The window of the last onset is dropped, full or not; a piece of a single window keeps it. Windows without notes are
-    left out; None without notes.
+    The window of the last onset is dropped, full or not, unless it is the only one. Windows without notes are left out.
+    None without notes.
     """
     values = []
     for start in np.arange(max(1, _complete(score.onsets, BEATS_PER_SEGMENT))) * BEATS_PER_SEGMENT:
@@ -106,10 +106,9 @@ def pche_paper(score: Imported) -> float | None:
 
 
 def gps_paper(score: Imported) -> float | None:
-    """GPS by the release's notebook: positions floor(4 offset) of each 4-beat bar, 1 - XOR / 16, mean over all pairs.
+    """GPS of the release's notebook: positions floor(4 offset) of each 4-beat bar, 1 - XOR / 16, mean over all pairs.
 
-    Drums are onsets like any other. The bar of the last onset is dropped, full or not. None where fewer than two bars
-    are left.
+    Drums count as onsets. The bar of the last onset is dropped, full or not. None if fewer than two bars are left.
     """
     bars = _complete(score.onsets, BEATS_PER_BAR)
     position = np.floor(score.onsets * STEPS_PER_BEAT).astype(np.int64)
@@ -119,5 +118,5 @@ def gps_paper(score: Imported) -> float | None:
 
 
 def _complete(onsets: np.ndarray, beats: int) -> int:
-    """How many stretches of `beats` quarter notes lie before the one that holds the last onset."""
+    """The number of whole windows of `beats` quarter notes before the one with the last onset."""
     return int(onsets.max() // beats) if len(onsets) else 0

@@ -1,9 +1,9 @@
 """P@K as the release computes it: single 3-second rows of an audio tagger over whole songs.
 
-The release renders each generated and each real song, embeds every 3 s of it (one row), pairs row i of a song with row
-i of the song of the same name, and ranks each generated row against 60 real ones: its own and 59 drawn from the first
-500. It draws once and unseeded; here the draws are seeded and give an interval. No video is involved. Chance for P@20
-is 33.3 %.
+The release renders each generated and each real song to audio, embeds every 3 s of it (one row), pairs row i of a song
+with row i of the song of the same name, and ranks each generated row against 60 real ones: its own and 59 drawn from
+the first 500. It draws once, unseeded; here the draws are seeded and give an interval. No video is involved. Chance for
+P@20 is 33.3 %.
 
 Shape legend: T rows of a song, D embedding width, Q paired rows of all songs, P rows of the pool (500 at most).
 """
@@ -19,21 +19,21 @@ from diffbgm.evaluation.retrieval import CANDIDATES, POOL, Estimate, Retrieval, 
 from diffbgm.music.audio import render
 
 PATCH_RANKS = (1, 2, 3, 5, 10, 20)
-MOST_DRAWN = 20_000_000  # ranks drawn at most (draws x Q), which bounds memory and time for large collections
-TIES = 12  # digits of a similarity: what agrees to these is equal
+MOST_DRAWN = 20_000_000  # upper limit of draws * Q, which bounds memory and time for large collections
+TIES = 12  # decimals at which similarities are compared: equal ones are ties
 Songs = Mapping[str, np.ndarray]  # rows (T, D) by song
 
 
 def song_rows(network: musicnn.MusiCNN, midi: str | Path, soundfont: str | Path | None = None) -> np.ndarray:
-    """The rows (T, D) of a MIDI file played as it is, at its own tempo with its own instruments."""
+    """The rows (T, D) of a MIDI file, rendered at its own tempo with its own instruments."""
     audio = render(midi, soundfont=soundfont, sample_rate=musicnn.SAMPLE_RATE).mean(axis=1)
     return musicnn.rows(network, audio)
 
 
 def read_arrays(folder: str | Path) -> dict[str, np.ndarray]:
-    """Stored rows, as the release offers them for its ground truth and its output: a `NAME.npy` (T, D) a song.
+    """Read stored rows, one `NAME.npy` (T, D) per song, as the release provides for its ground truth and its output.
 
-    Raises InputError where the folder holds none, or one is not a table of finite numbers of the others' width.
+    Raises InputError if the folder holds none, or if one is not a 2-d array of finite numbers.
     """
     paths = sorted(Path(folder).glob("*.npy"))
     if not paths:
@@ -45,24 +45,24 @@ def read_arrays(folder: str | Path) -> dict[str, np.ndarray]:
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path} is not an array of numbers ({type(error).__name__}); fetch it again") from error
         if rows.ndim != 2 or 0 in rows.shape or rows.dtype.kind not in "fiu" or not np.isfinite(rows).all():
-            raise InputError(f"{path} holds {rows.dtype} of shape {rows.shape}; expected (rows, width) finite numbers")
+            raise InputError(f"{path} holds {rows.dtype} of shape {rows.shape}; expected finite numbers (rows, width)")
         songs[path.stem] = rows.astype(np.float64)
     return songs
 
 
 def paired(generated: Songs, reference: Songs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of songs that both have, laid end to end in the order of `reference`: (Q, D), (Q, D) and song (Q,).
+    """The rows of songs that both sets have, joined in the order of `reference`: (Q, D), (Q, D) and song index (Q,).
 
-    The longer of a pair is cut to the shorter. Raises InputError for no common names and for other widths.
+    The longer of a pair is cut to the shorter. Raises InputError if no name is common or the widths differ.
     """
     names = [name for name in reference if name in generated]
     if not names:
         shown = "; ".join(f"{', '.join(sorted(songs)[:3])}, ..." for songs in (generated, reference))
-        raise InputError(f"generated and reference songs have no name in common ({shown}); name partners alike")
+        raise InputError(f"generated and reference songs have no name in common ({shown}); give pairs the same name")
     widths = {songs[name].shape[1] for songs in (generated, reference) for name in names}
     if len(widths) > 1:
         found = " and ".join(map(str, sorted(widths)))
-        raise InputError(f"the rows have widths {found}; generated and reference need features of one kind")
+        raise InputError(f"the rows have widths {found}; generated and reference need the same kind of features")
     lengths = [min(len(generated[name]), len(reference[name])) for name in names]
     ours, theirs = (
         np.concatenate([songs[name][:length] for name, length in zip(names, lengths, strict=True)])
@@ -80,17 +80,18 @@ def patch_retrieval(
     pool: int = POOL,
     draws: int = 1000,
 ) -> Retrieval:
-    """P@K in percent and mean rank over all rows, against chance. Raises InputError as `paired`, and for one row only.
+    """P@K in percent and mean rank over all rows, with their chance levels.
 
-    The interval is a bootstrap over draws of candidates and over songs, as rows of one song resemble one another.
-    `repeated` gives every row of a song its first row, as the `penultimate` of the original tagger's extractor has it.
-    Rows of equal similarity: the own one comes first unless it was drawn by itself, as in the release.
+    The interval is a bootstrap over draws of candidates and over songs, because rows of one song are similar. With
+    `repeated`, every row of a song equals its first one, as in the `penultimate` of the original tagger's extractor.
+    Among rows of equal similarity the query's own row ranks first unless it was also drawn by chance, as in the
+    release. Raises InputError like `paired`, and for a single row.
     """
     if repeated:
         generated, reference = _first_rows(generated), _first_rows(reference)
     ours, theirs, song = paired(generated, reference)
     if len(ours) < 2:
-        raise InputError("the songs give a single row of 3 s; retrieval needs two rows or more")
+        raise InputError("the songs give a single row of 3 s; retrieval needs at least two")
     ours, theirs = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (ours, theirs))
     own, others = np.arange(len(ours)), theirs[:pool]
     mine = np.einsum("qd,qd->q", ours, theirs).round(TIES)
@@ -106,7 +107,7 @@ def _first_rows(songs: Songs) -> dict[str, np.ndarray]:
 
 
 def _summary(ranks: np.ndarray, among: np.ndarray, song: np.ndarray, rng: np.random.Generator) -> Retrieval:
-    """Means of ranks (draws, Q) with intervals over draws and songs; among (Q,) candidates, song (Q,) rising."""
+    """Means of ranks (draws, Q) with intervals over draws and songs; among (Q,) candidates, song (Q,) ascending."""
     starts = np.flatnonzero(np.diff(song, prepend=-1))
     sizes = np.diff(np.append(starts, len(song)))
     chosen = rng.integers(0, len(starts), (len(ranks), len(starts)))

@@ -1,4 +1,4 @@
-"""Pitch-class entropy over note tables: PCHE as the paper reports it, and the H1, H4 of MusDr under their own names.
+"""Pitch-class entropy of notes: PCHE as the paper defines it, and H1 and H4 of MusDr under their own names.
 
 Shape legend: N notes, W windows. Windows and times are in sixteenth steps.
 """
@@ -20,12 +20,12 @@ def entropy(counts: np.ndarray) -> float | None:
 
 
 def pitch_class_entropy(pitch: np.ndarray) -> float | None:
-    """Entropy of the 12 pitch classes of MIDI pitches (N,): each note counts once, however long. None without notes."""
+    """Entropy of the 12 pitch classes of MIDI pitches (N,) in bits; durations do not matter. None without notes."""
     return entropy(np.bincount(np.asarray(pitch, np.int64) % PITCH_CLASSES, minlength=PITCH_CLASSES))
 
 
 def from_first_bar(notes: Notes) -> Notes:
-    """The piece without the silent bars before its first note: a count-in has neither harmony nor groove."""
+    """The piece without the empty bars before its first note, which have neither harmony nor groove."""
     return notes.shifted(-(int(notes.onset.min()) // STEPS_PER_BAR) * STEPS_PER_BAR) if len(notes) else notes
 
 
@@ -49,10 +49,10 @@ def _mean_entropy(notes: Notes, starts: np.ndarray, length: int) -> float | None
 def pche(notes: Notes, window: int = STEPS_PER_SEGMENT) -> float | None:
     """Pitch-class histogram entropy of a piece, in bits (0 .. log2 12); the paper's windowing on the exact grid.
 
-    Non-overlapping windows of 32 beats (`window` steps) from the bar of the first note, mean over windows. The last
-    partial window is dropped (a started bar counts whole); a piece shorter than one window is one window, so that a
-    short clip has a number too. Windows without notes are left out; None where there is no note at all. Source: Wu &
-    Yang 2020 (the histogram), the evaluation of Diff-BGM's release (the windows).
+    Mean over non-overlapping windows of 32 beats (`window` steps) from the bar of the first note. A partial last window
+    is dropped (a partial last bar counts as a whole bar); a piece shorter than one window is one window, so that short
+    clips have a value too. Windows without notes are left out; None without any note. Source: Wu & Yang 2020 (the
+    histogram), the evaluation of Diff-BGM's release (the windows).
     """
     if not len(notes):
         return None
@@ -64,9 +64,9 @@ def pche(notes: Notes, window: int = STEPS_PER_SEGMENT) -> float | None:
 def musdr_h(notes: Notes, bars: int) -> float | None:
     """H1 or H4 of MusDr: pitch-class entropy over every run of `bars` consecutive bars (hop one bar), mean over runs.
 
-    From the bar of the first note. A piece of fewer bars is one run; runs without notes are left out; None without
-    notes. Not to be mixed with `pche`. Source: Wu & Yang, "The Jazz Transformer on the Front Line", ISMIR 2020,
-    section 4.1.
+    The runs start with the bar of the first note. A piece of fewer bars is one run; runs without notes are left out;
+    None without notes. It is not comparable with `pche`. Source: Wu & Yang, "The Jazz Transformer on the Front Line",
+    ISMIR 2020, section 4.1.
     """
     if not len(notes):
         return None
@@ -76,5 +76,5 @@ def musdr_h(notes: Notes, bars: int) -> float | None:
 
 
 def _bars(notes: Notes) -> int:
-    """Bars up to the last sounding step, a started bar counted whole."""
+    """The number of bars up to the last sounding step, a partial one included."""
     return -(-notes.end // STEPS_PER_BAR)

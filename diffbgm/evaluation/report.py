@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: songs.csv, metrics.json, table.md and table.csv."""
+"""The result files of an evaluation: songs.csv, metrics.json, table.md and table.csv."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from diffbgm.evaluation.retrieval import Estimate, Retrieval
 from diffbgm.files import atomic, writing
 
 RESAMPLES = 2000
-Summary = dict[str, Any]  # of one metric: mean, ci95, n, and chance, p, reason where they apply
+Summary = dict[str, Any]  # of one metric: mean, ci95 and n; chance, p and reason where they apply
 
 
 def bootstrap(values: np.ndarray, rng: np.random.Generator) -> list[float] | None:
@@ -28,14 +28,14 @@ def bootstrap(values: np.ndarray, rng: np.random.Generator) -> list[float] | Non
 
 
 def mean_of(values: Iterable[float | None], seed: int = 0) -> Summary:
-    """Mean of the values that exist (not None, finite), its 95 % bootstrap interval and n; null where none exists."""
+    """Mean of the finite values, its 95 % bootstrap interval and their number n; mean and interval None without any."""
     kept = np.array([value for value in values if value is not None and np.isfinite(value)], np.float64)
     mean = float(kept.mean()) if len(kept) else None
     return {"mean": mean, "ci95": bootstrap(kept, np.random.default_rng(seed)), "n": len(kept)}
 
 
 def mean_text(summary: Summary | None, digits: int = 3) -> str:
-    """A mean with its interval, such as "0.700 [0.693, 0.705]"; a dash where there is none."""
+    """A mean with its interval, such as "0.700 [0.693, 0.705]"; a dash if there is none."""
     if summary is None or summary["mean"] is None:
         return "–"
     bounds = summary["ci95"]
@@ -44,7 +44,7 @@ def mean_text(summary: Summary | None, digits: int = 3) -> str:
 
 
 def summarise(rows: Sequence[Row], seed: int) -> dict[str, Summary]:
-    """Mean, interval and n of every column that was measured; null with the commonest reason where no song has it."""
+    """Mean, interval and n of every measured column; None with the most common reason if no song has a value."""
     known = [row for row in rows if row.error is None]
     summaries: dict[str, Summary] = {}
     for name in [column for group in GROUPS.values() for column in group]:
@@ -64,13 +64,13 @@ def unknown(reason: str) -> Summary:
 
 
 def with_chance(summary: Summary, songs: Sequence[Aligned]) -> Summary:
-    """An alignment metric with the mean of the turned pictures and the permutation test's p."""
+    """An alignment metric with its chance level (the mean over rotated pictures) and the p-value."""
     turned = np.mean([song.turned.mean() for song in songs])
     return {**summary, "chance": float(turned), "p": p_value(list(songs))}
 
 
 def retrieval_summaries(found: Retrieval, name: str, mean_rank: str) -> dict[str, Summary]:
-    """Precision at each K as `name` with K in the place of {}, and the mean rank, each with its chance line."""
+    """Precision at each K (named `name` with {} replaced by K) and the mean rank, each with its chance level."""
     numbers: dict[str, Estimate] = {name.format(k): estimate for k, estimate in found.precision.items()}
     return {
         column: {
@@ -90,8 +90,8 @@ class Evaluation:
 
     rows: list[Row]
     metrics: dict[str, Summary]
-    reference: dict[str, Summary] | None  # the same metrics of the reference, if there is one
-    notes: tuple[str, ...]  # sentences for the reader: what was left out, and why
+    reference: dict[str, Summary] | None  # the metrics of the reference, if there is one
+    notes: tuple[str, ...]  # remarks for the reader: what was left out, and why
 
     @property
     def failed(self) -> list[Row]:
@@ -103,18 +103,18 @@ class Evaluation:
 
 
 def write_songs(evaluation: Evaluation, path: Path) -> None:
-    """songs.csv: a row a song, a column a metric; an empty cell where there is no number, the reason last."""
+    """Write songs.csv: a row per song, a column per metric, empty where there is no number, and the reasons last."""
     _write_csv([_HEADING, *map(_song_cells, evaluation.rows)], path)
 
 
 class GrowingSongs:
-    """songs.csv while a run is measured: a song's line is on disk as soon as it is finished, in whatever order."""
+    """songs.csv during a run: each song's row is written as soon as it is measured, in any order."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.begun = path, False
 
     def add(self, row: Row) -> None:
-        if not self.begun:  # until now the file of an evaluation before stays
+        if not self.begun:  # keep the file of an earlier evaluation until the first song is measured
             _write_csv([_HEADING], self.path)
             self.begun = True
         with writing(self.path), open(self.path, "ab") as file:
@@ -132,7 +132,7 @@ def _song_cells(row: Row) -> list[Any]:
 
 
 def write_metrics(evaluation: Evaluation, path: Path) -> None:
-    """metrics.json: the metrics of all songs, what failed, and the reference's."""
+    """Write metrics.json: the metrics over all songs and of the reference, what failed, and remarks."""
     content = {
         "songs": evaluation.evaluated,
         "metrics": evaluation.metrics,
@@ -145,10 +145,10 @@ def write_metrics(evaluation: Evaluation, path: Path) -> None:
 
 
 def table_rows(table: Mapping[str, Any], runs: Mapping[str, Evaluation]) -> list[list[str]]:
-    """Header and rows of a comparison: the published rows, each with our run of the same key under it, then the others.
+    """Header and rows of a comparison: the published rows, each followed by our run of the same key, then other runs.
 
-    A reference that all runs share is one row.
-    `table` is a config of configs/table: columns (metric -> heading), real and rows (key, label, source, values).
+    `table` is a config of configs/table: columns (metric -> heading), real and rows (key, label, source, values). A
+    reference that all runs share appears once.
     """
     columns = dict(table["columns"])
     lines = [["method", *columns.values()]]
@@ -170,7 +170,7 @@ def table_rows(table: Mapping[str, Any], runs: Mapping[str, Evaluation]) -> list
 
 
 def write_table(table: Mapping[str, Any], runs: Mapping[str, Evaluation], folder: Path) -> str:
-    """table.md and table.csv in `folder`; returns the text of table.md."""
+    """Write table.md and table.csv into `folder`. Returns the text of table.md."""
     lines = table_rows(table, runs)
     divider = ["---"] * len(lines[0])
     body = _markdown([lines[0], divider, *lines[1:]])
@@ -184,7 +184,7 @@ def write_table(table: Mapping[str, Any], runs: Mapping[str, Evaluation], folder
 
 
 def _details(evaluation: Evaluation) -> str:
-    """Every metric of a run with its interval, n, chance, p and the reference's number, as a Markdown table."""
+    """Every metric of a run with its interval, n, chance, p and the reference's value, as a Markdown table."""
     lines = [["metric", "mean [95 %]", "n", "chance", "p", "reference [95 %]"], ["---"] * 6]
     for name, summary in evaluation.metrics.items():
         if summary["mean"] is None:
@@ -221,7 +221,7 @@ def _interval(summary: Summary | None) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A value as text that no spreadsheet takes for a formula."""
+    """A value that no spreadsheet interprets as a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 

@@ -1,11 +1,11 @@
-"""P@K of segments: is a generated 8-bar segment closer to the music it was made for than to other music?
+"""P@K of segments: is a generated 8-bar segment closer to its own reference than to other music?
 
-Each generated segment is ranked against reference segments by the cosine of their musicnn embeddings. It compares
-music with music; no video is involved. The paper's P@K has another unit, single 3-second rows: `patches.py`.
+Each generated segment ranks reference segments by the cosine similarity of their musicnn embeddings. The metric
+compares music with music; no video is involved. The paper's P@K is over single 3-second rows instead: `patches.py`.
 
-* drawn: 60 candidates, the segment's own reference and 59 drawn from the first 500, as the release draws its rows; the
+* drawn: 60 candidates, the segment's own reference and 59 drawn from the first 500, as the release draws its rows. The
   draws are seeded and give an interval.
-* strict: every reference segment is a candidate except the other segments of the same song.
+* strict: all reference segments are candidates except the other segments of the same song.
 
 Shape legend: Q generated segments (queries), R reference segments, D embedding width.
 """
@@ -25,12 +25,12 @@ from diffbgm.music.notes import STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import decode, encode
 
 RANKS = (1, 5, 10, 20)
-CANDIDATES, POOL = 60, 500  # of the release
+CANDIDATES, POOL = 60, 500  # as in the release
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval and what chance gives."""
+    """A number with its 95 % interval and its chance level."""
 
     value: float
     low: float
@@ -40,18 +40,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Precision at K in percent, mean rank (1 is best), over how many queries and against how many candidates."""
+    """Precision at K in percent, mean rank (1 is best), and the numbers of queries and candidates."""
 
     precision: Mapping[int, Estimate]
     mean_rank: Estimate
     queries: int
-    candidates: float  # mean number a query is ranked among
+    candidates: float  # mean number of candidates per query
 
 
 def segments(notes: Notes) -> dict[int, Notes]:
-    """The full 8-bar segments of a piece that hold notes, by index from step 0; a piece of one partial segment is one.
+    """The full 8-bar segments of a piece that hold notes, by index from step 0; a shorter piece counts as one segment.
 
-    Every segment goes through the piano roll, so that velocities and overlaps do not tell generated from real.
+    Every segment is encoded to a piano roll and back, so that velocities and overlaps do not reveal generated music.
     """
     count = max(1, notes.end // STEPS_PER_SEGMENT)
     parts = {i: notes.window(i * STEPS_PER_SEGMENT, (i + 1) * STEPS_PER_SEGMENT) for i in range(count)}
@@ -80,10 +80,10 @@ def retrieve(
     soundfont: str | Path | None = None,
     progress: Callable[[Iterable[Segment], int, str], Iterable[Segment]] = lambda items, total, name: items,
 ) -> tuple[Retrieval, Retrieval | None]:
-    """Both protocols. A generated segment belongs to the reference segment of the same song and index.
+    """Both protocols, (drawn, strict). A generated segment is paired with the reference of the same song and index.
 
-    The candidates are the first 500 reference segments and all of the songs that were generated. The strict protocol is
-    None where these are of one song. Raises InputError where no segment has a partner, or there is one candidate only.
+    The candidates are the first 500 reference segments and all segments of the paired songs. The strict protocol is
+    None if they are all of one song. Raises InputError if no segment has a partner or there is only one candidate.
     """
     partners = {(segment.song, segment.index) for segment in reference}
     queries = [segment for segment in generated if (segment.song, segment.index) in partners]
@@ -91,8 +91,8 @@ def retrieve(
     candidates = [segment for i, segment in enumerate(reference) if i < POOL or segment.song in songs]
     if not queries or len(candidates) < 2:
         raise InputError(
-            f"of {len(generated)} generated segments {len(queries)} have a partner among {len(candidates)} reference "
-            "segments; retrieval needs a partner of the same name and place, and a second candidate"
+            f"{len(queries)} of {len(generated)} generated segments have a partner among {len(candidates)} reference "
+            "segments; retrieval needs a partner of the same song and index, and a second candidate"
         )
     column = {(segment.song, segment.index): i for i, segment in enumerate(candidates)}
     own = np.array([column[segment.song, segment.index] for segment in queries])
@@ -106,7 +106,7 @@ def retrieve(
 
 
 def embed_segment(network: musicnn.MusiCNN, notes: Notes, soundfont: str | Path | None = None) -> np.ndarray:
-    """The embedding (D,) of a segment played on the piano at 120 BPM, unit length."""
+    """The embedding (D,) of a segment played on the piano at 120 BPM, normalised to unit length."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "segment.mid"
         write_midi(notes, path)
@@ -123,9 +123,9 @@ def drawn(
     pool: int = POOL,
     draws: int = 1000,
 ) -> Retrieval:
-    """Drawn candidates over similarity (Q, R), where own (Q,) is the column of each query's own reference.
+    """The protocol with drawn candidates, on similarity (Q, R); own (Q,) is the column of each query's own reference.
 
-    The interval is a bootstrap over draws of candidates and of queries. Ties are broken at random. Needs R >= 2.
+    The interval is a bootstrap over draws of candidates and queries. Ties are broken at random. Needs R >= 2.
     """
     mine = similarity[np.arange(len(similarity)), own]
     ranks, among = drawn_ranks(mine, similarity[:, :pool], own, rng, candidates, draws)
@@ -142,12 +142,12 @@ def drawn_ranks(
     draws: int,
     own_first: np.ndarray | bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks (draws, Q) of each query's own reference, and how many candidates (Q,) it is ranked among.
+    """Ranks (draws, Q) of each query's own reference, and the number of candidates (Q,).
 
-    `mine` (Q,): similarity to the own reference; `others` (Q, P): to the pool, of which column own (Q,) is the own one
-    (where own >= P it is not in the pool). A query meets its own reference and `candidates` - 1 others of the pool. How
-    many of those beat the own one is hypergeometric, so each draw is one number a query. Ties are broken at random, or
-    in favour of the own reference where `own_first` (Q,).
+    `mine` (Q,) is the similarity to the own reference and `others` (Q, P) that to the pool, in which the own reference
+    is column own (Q,) (own >= P: not in the pool). A query is compared with its own reference and `candidates` - 1
+    others from the pool. How many of those are more similar is hypergeometric, so a draw needs one number per query.
+    Ties are broken at random, or in favour of the own reference where `own_first` (Q,) is true.
     """
     not_own = own[:, None] != np.arange(others.shape[1])
     better = ((others > mine[:, None]) & not_own).sum(axis=1)
@@ -164,9 +164,10 @@ def drawn_ranks(
 def strict(
     similarity: np.ndarray, own: np.ndarray, song: np.ndarray, rng: np.random.Generator, draws: int = 1000
 ) -> Retrieval:
-    """All reference segments as candidates, other segments of the same song left out; song (R,) names each's song.
+    """All reference segments as candidates except others of the same song; song (R,) is the song of each.
 
-    The interval is a bootstrap over queries; ties count as half. Needs references of two songs or more.
+    `similarity` (Q, R) and own (Q,) are as in `drawn`. The interval is a bootstrap over queries; ties count as half.
+    Needs references of at least two songs.
     """
     queries = len(similarity)
     mine = similarity[np.arange(queries), own]
@@ -179,7 +180,7 @@ def strict(
 
 
 def _summary(ranks: np.ndarray, resampled: np.ndarray, candidates: np.ndarray) -> Retrieval:
-    """Means of ranks (draws, Q), with intervals from resampled ones; candidates (Q,) with the own one counted."""
+    """Means of ranks (draws, Q) with intervals from resampled ranks; candidates (Q,) include the own reference."""
 
     def estimate(values: np.ndarray, spread: np.ndarray, chance: np.ndarray, scale: float) -> Estimate:
         low, high = np.quantile(spread.mean(axis=1), (0.025, 0.975))

@@ -1,9 +1,9 @@
 """Volume, accents, and the variance of the distances between accents (ADV, supplement of Diff-BGM, equation 2).
 
-The supplement gives the formula; the accent detector, the norm of the distances, the threshold under which they are
-deleted and the number of segments are left open and are settings here (`AdvSettings`).
+The supplement gives the formula but leaves open the accent detector, the norm of the distances, the threshold below
+which they are deleted and the number of segments; the last three are settings (`AdvSettings`).
 
-Shape legend: N notes, S steps, A accents. Times are in sixteenth steps, so that tempo does not enter.
+Shape legend: N notes, S steps, A accents. Times are in sixteenth steps, so that the tempo does not matter.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from diffbgm.fields import field
 from diffbgm.music.notes import STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 
 DECAY = float(STEPS_PER_BEAT)  # steps in which the energy of a struck string falls to 1/e, about a piano's at 120 BPM
-PROMINENCE = 0.5  # standard deviations above its segment's mean that a rise needs to be an accent
+PROMINENCE = 0.5  # an accent rises more than this many standard deviations above its segment's mean rise
 NORMS: dict[str, Callable[[np.ndarray], float]] = {"max": np.max, "sum": np.sum, "mean": np.mean}
 
 
 @dataclass(frozen=True)
 class AdvSettings:
-    """What the supplement leaves open."""
+    """Settings that the supplement leaves open."""
 
     norm: str = field("max", choices=tuple(NORMS), help="what the distances are divided by")
     shortest: float = field(0.5, low=0, high=1, help="distances under this share of the mean distance are deleted")
@@ -34,10 +34,10 @@ USUAL = AdvSettings()
 
 
 def volume(notes: Notes, steps: int | None = None) -> np.ndarray:
-    """Volume at each step, (S,) float: root of the summed energy of what sounds.
+    """Volume at each step, (S,) float: the square root of the summed energy of the sounding notes.
 
-    A note enters with energy (velocity / 127)^2 and dies away exponentially until it is released. S is the piece's end
-    unless given. Zeros where nothing sounds.
+    A note starts with energy (velocity / 127)^2, which decays exponentially until the note is released. `steps` is S,
+    by default the end of the piece. Silent steps are 0.
     """
     steps = notes.end if steps is None else steps
     age = np.arange(notes.duration.sum()) - np.repeat(notes.duration.cumsum() - notes.duration, notes.duration)
@@ -50,9 +50,9 @@ def volume(notes: Notes, steps: int | None = None) -> np.ndarray:
 def accents(curve: np.ndarray, segments: int | None = None) -> np.ndarray:
     """Steps (A,) of the marked accents of a volume curve (S,), increasing.
 
-    The curve is split into `segments` equal parts (8 bars each by default). A step is an accent where the volume rises
-    by more than the mean of the rises of its part plus half their standard deviation, and no neighbour rises more.
-    Ours: the supplement only says that accents are detected in n equal segments of the volume curve.
+    The curve is split into `segments` equal parts (8 bars each by default). A step is an accent if its rise in volume
+    exceeds the mean rise of its part by half a standard deviation and neither neighbour rises more. This rule is ours:
+    the supplement only says that accents are detected in n equal segments of the volume curve.
     """
     if not len(curve):
         return np.zeros(0, np.int64)
@@ -66,11 +66,12 @@ def accents(curve: np.ndarray, segments: int | None = None) -> np.ndarray:
 
 
 def accent_distance_variance(times: np.ndarray, settings: AdvSettings = USUAL) -> float | None:
-    """ADV of accent times (A,), in [0, 1), by the letter of equation 2; small is rhythmic. None for fewer than three.
+    """ADV of accent times (A,), in [0, 1), exactly as equation 2 states it; a small value means regular accents.
 
     With D the distances between neighbours in sixteenth steps and l the number of accents,
     L = l var(D / norm(D), short ones deleted) / max(D) and ADV = 2 (sigmoid(L) - 1/2). max(D) is the longest distance
-    itself, so the number depends on the unit of D: sixteenth steps here, which keeps tempo out of it.
+    before normalisation, so the value depends on the unit of D; sixteenth steps make it independent of tempo. None for
+    fewer than three accents.
     """
     if len(times) < 3:
         return None
@@ -80,9 +81,9 @@ def accent_distance_variance(times: np.ndarray, settings: AdvSettings = USUAL) -
 
 
 def relative_variance(times: np.ndarray, settings: AdvSettings = USUAL) -> float | None:
-    """The same with the maximum of the normalised, thresholded distances (sum 1) in the place of max(D).
+    """ADV with max(D) replaced by the maximum of the normalised, thresholded distances (sum 1).
 
-    Free of units, hence the same for a piece in sixteenths and in seconds; not the paper's number. None for fewer than
+    It has no unit, so sixteenths and seconds give the same value; it is not the paper's number. None for fewer than
     three accents.
     """
     if len(times) < 3:
@@ -92,17 +93,17 @@ def relative_variance(times: np.ndarray, settings: AdvSettings = USUAL) -> float
 
 
 def _kept(distances: np.ndarray, settings: AdvSettings) -> np.ndarray:
-    """Distances divided by their norm, those under the threshold deleted."""
+    """Distances divided by their norm, without those below the threshold."""
     normalised = distances / NORMS[settings.norm](distances)
     return normalised[normalised >= settings.shortest * normalised.mean()]
 
 
 def adv_columns(notes: Notes, settings: AdvSettings = USUAL) -> dict[str, float | None]:
-    """`adv` and `adv_relative` of a piece, of the accents of its volume curve."""
+    """`adv` and `adv_relative` of a piece, from the accents of its volume curve."""
     times = accents(volume(notes), settings.segments)
     return {"adv": accent_distance_variance(times, settings), "adv_relative": relative_variance(times, settings)}
 
 
 def adv(notes: Notes, settings: AdvSettings = USUAL) -> float | None:
-    """ADV of a piece: of the accents of its volume curve. None where it has fewer than three."""
+    """ADV of a piece, from the accents of its volume curve. None for fewer than three accents."""
     return accent_distance_variance(accents(volume(notes), settings.segments), settings)

@@ -1,4 +1,4 @@
-"""The two retrieval metrics of a run: which music they read, what they leave behind, and what a reader must be told.
+"""The two retrieval metrics of a run: the music they read, their columns, and their remarks for the reader.
 
 * retrieval: P@K by the release's unit, 3-second rows of whole songs (`p_at_k`, `mean_rank`); patches.py
 * segments: 8-bar segments (`segment_p_k`, `segment_mean_rank`, and the same with `_strict`); retrieval.py
@@ -27,18 +27,18 @@ Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 @dataclass(frozen=True)
 class Searching:
-    """With what music is embedded and ranked."""
+    """How music is embedded and ranked."""
 
-    musicnn: Path
+    musicnn: Path  # weights of the tagger
     soundfont: str | None = None
-    cache: Path | None = None  # where rows of songs are kept
-    repeated: bool = False
+    cache: Path | None = None  # folder for the rows of songs; None stores nothing
+    repeated: bool = False  # as in `patch_retrieval`
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Found:
-    """Columns and sentences for the reader."""
+    """Metrics and remarks for the reader."""
 
     metrics: dict[str, Summary]
     notes: tuple[str, ...] = ()
@@ -46,17 +46,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Search:
-    """A retrieval metric. `run` raises InputError where it cannot be computed."""
+    """A retrieval metric. `run` raises InputError if it cannot be computed."""
 
     columns: tuple[str, ...]
     run: Callable[[Sequence[SongFile], Sequence[SongFile], Searching, Progress], Found]
 
 
 def search_rows(songs: Sequence[SongFile], reference: Sequence[SongFile], how: Searching, progress: Progress) -> Found:
-    """P@K of 3-second rows; songs without a partner of their name take no part."""
+    """P@K of 3-second rows; songs without a partner of the same name are left out."""
     both = {song.name for song in songs} & {song.name for song in reference}
     if not both:
-        raise InputError("generated and reference songs have no name in common; name partners alike")
+        raise InputError("generated and reference songs have no name in common; give pairs the same name")
     (generated, deaf), (real, lost) = (
         read_rows([song for song in part if song.name in both], how, progress, label)
         for part, label in ((songs, "rows"), (reference, "rows, reference"))
@@ -69,7 +69,7 @@ def search_rows(songs: Sequence[SongFile], reference: Sequence[SongFile], how: S
 def read_rows(
     songs: Sequence[SongFile], how: Searching, progress: Progress, label: str
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tagger's rows of songs by name, from the cache where they are there, and why some have none."""
+    """The tagger's rows by song, from the cache if they are stored, and the reason for each song that has none."""
     network = load_musicnn(how.musicnn)
     cache = NumberCache(how.cache)
     identity = (
@@ -92,7 +92,7 @@ def read_rows(
 def search_segments(
     songs: Sequence[SongFile], reference: Sequence[SongFile], how: Searching, progress: Progress
 ) -> Found:
-    """P@K of 8-bar segments, against drawn candidates and against all."""
+    """P@K of 8-bar segments, among drawn candidates and among all."""
     network = load_musicnn(how.musicnn)
     names = {song.name for song in reference}
     generated = segments_of((song.name, song.score.notes) for song in songs if song.name in names)
@@ -106,7 +106,7 @@ def search_segments(
 
 
 def _first(reference: Sequence[SongFile], partners: set[str]) -> Iterator[tuple[str, Notes]]:
-    """The reference songs that make up the first 500 segments, and the partners; unreadable ones are passed over."""
+    """The reference songs that make up the first 500 segments, and the partners; unreadable ones are skipped."""
     count = 0
     for song in reference:
         if count >= POOL and song.name not in partners:
@@ -123,8 +123,8 @@ def _too_few(found: Retrieval, unit: str) -> tuple[str, ...]:
     if found.candidates >= CANDIDATES:
         return ()
     return (
-        f"P@K of {unit} had {found.candidates:.0f} candidates where the paper has {CANDIDATES}: it can only be "
-        "compared with its own chance line",
+        f"P@K of {unit} had {found.candidates:.0f} candidates where the paper has {CANDIDATES}: compare it only with "
+        "its own chance level",
     )
 
 

@@ -1,4 +1,4 @@
-"""The numbers of one 8-bar segment: what training samples are watched by.
+"""The metrics of one 8-bar segment, by which training monitors its samples.
 
 Shape legend: S steps, P pitches. A roll is (2, S, P): onset and sustain.
 """
@@ -14,19 +14,19 @@ from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 
 @dataclass(frozen=True)
 class SegmentNumbers:
-    """None where a number cannot be computed: a segment without notes has no entropy, one bar has no groove."""
+    """A number is None if it cannot be computed: a segment without notes has no entropy, one bar has no groove."""
 
     pche: float | None
-    gps: float | None  # over all bars, none dropped: a segment ends on its bar line
-    onsets: int  # notes that start
+    gps: float | None  # over all bars, since a segment ends on a bar line
+    onsets: int
     notes_per_beat: float
-    polyphony: float | None  # mean number of notes sounding over the steps that sound
+    polyphony: float | None  # mean number of sounding notes over the steps that are not silent
     lowest: int | None
     highest: int | None
 
 
 def segment_numbers(notes: Notes, steps: int) -> SegmentNumbers:
-    """Exact PCHE and GPS, and how much is played, for a segment of `steps` sixteenth steps."""
+    """Exact PCHE and GPS, density and range of a segment of `steps` sixteenth steps."""
     sounding = np.zeros(steps + 1, np.int64)
     np.add.at(sounding, np.minimum(notes.onset, steps), 1)
     np.add.at(sounding, np.minimum(notes.onset + notes.duration, steps), -1)

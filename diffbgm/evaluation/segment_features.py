@@ -1,7 +1,7 @@
-"""Features of one 8-bar segment that a musician would name: what `overlap.py` compares two sets of music by.
+"""Musical features of one 8-bar segment, by which `overlap.py` compares two sets of music.
 
-Each is one number of one segment. Together they ask how much is played, where in the beat, how long, how high, whether
-it stays in a key and in chords, how the top line moves and whether bars come back. Velocity and tempo are left out.
+Each is one number per segment. Together they describe density, place in the beat, durations, register, key and chords,
+the movement of the top line, and the repetition of bars. Velocity and tempo are left out.
 
 Shape legend: N notes, S = 128 steps, H = 16 half bars, M = 8 bars, A steps on which a note starts.
 """
@@ -14,9 +14,9 @@ from diffbgm.music.notes import BARS_PER_SEGMENT, PITCHES, STEPS_PER_BAR, STEPS_
 from diffbgm.music.pianoroll import ONSET, decode, encode
 
 HALF_BAR = STEPS_PER_BAR // 2
-LONG = 2 * STEPS_PER_BEAT  # steps from which a note is long
-WIDEST = 61  # semitones from which two notes that sound together are no pair
-LEAP = 7  # semitones from which a melodic interval is a leap
+LONG = 2 * STEPS_PER_BEAT  # a note of at least this many steps is long
+WIDEST = 61  # two simultaneous notes at least this many semitones apart are not counted as a pair
+LEAP = 7  # a melodic interval of at least this many semitones is a leap
 TRIADS = np.array(
     [[(k - root) % 12 in tones for k in range(12)] for tones in ((0, 4, 7), (0, 3, 7)) for root in range(12)]
 )
@@ -24,40 +24,40 @@ SCALES = np.array([[(k - tonic) % 12 in (0, 2, 4, 5, 7, 9, 11) for k in range(12
 HARSH = (1, 2, 6, 10, 11)  # intervals modulo 12: seconds, sevenths and the tritone
 
 FEATURES = {
-    "notes_per_beat": "notes that start, over 32 beats",
-    "attacks_per_beat": "steps on which a note starts, over 32 beats",
-    "notes_per_attack": "notes that start together, mean",
-    "uneven_density": "standard deviation of notes per beat over its mean",
+    "notes_per_beat": "notes per beat",
+    "attacks_per_beat": "steps per beat on which a note starts",
+    "notes_per_attack": "mean number of notes that start together",
+    "uneven_density": "standard deviation of notes per beat, divided by the mean",
     "on_beats": "share of onsets on the first sixteenth of a beat",
     "on_odd_sixteenths": "share of onsets on the second and fourth sixteenth of a beat",
-    "polyphony": "notes that sound at once, mean over the steps that sound",
-    "silent_steps": "share of steps on which nothing sounds",
-    "mean_duration": "duration of a note in steps, mean",
+    "polyphony": "mean number of sounding notes over the steps that are not silent",
+    "silent_steps": "share of silent steps",
+    "mean_duration": "mean duration of a note in steps",
     "short_notes": "share of notes of one step",
     "long_notes": "share of notes of eight steps or more",
-    "mean_pitch": "MIDI pitch, mean over notes",
+    "mean_pitch": "mean MIDI pitch of the notes",
     "pitch_spread": "standard deviation of the pitch",
-    "pitch_range": "highest less lowest pitch",
-    "pitch_class_entropy": "bits, over notes",
+    "pitch_range": "highest minus lowest pitch",
+    "pitch_class_entropy": "entropy of the pitch classes of the notes in bits",
     "in_scale": "share of sounding time inside the best of the twelve diatonic scales",
     "in_triad": "share of sounding time inside the best major or minor triad of each half bar",
-    "harmonic_change": "1 less the cosine of the pitch classes of neighbouring half bars, mean",
-    "harsh_pairs": "share of pairs that sound together a second, a seventh or a tritone apart",
-    "octave_pairs": "share of pairs that sound together one or more octaves apart",
-    "top_steps": "share of one and two semitones among the intervals of the highest notes that start",
-    "top_repeats": "share of repeated pitches among them",
-    "top_leaps": "share of intervals of seven semitones and more among them",
-    "bar_rhythm_again": "onsets that a bar shares with its most similar earlier bar (Jaccard), mean over bars 2 to 8",
-    "bar_notes_again": "the same of onsets with their pitches",
+    "harmonic_change": "1 minus the cosine similarity of the pitch classes of neighbouring half bars, mean",
+    "harsh_pairs": "share of simultaneous pairs that are a second, a seventh or a tritone apart",
+    "octave_pairs": "share of simultaneous pairs that are one or more octaves apart",
+    "top_steps": "share of intervals of one and two semitones in the top line",
+    "top_repeats": "share of repeated pitches in the top line",
+    "top_leaps": "share of intervals of seven semitones or more in the top line",
+    "bar_rhythm_again": "Jaccard index of a bar's onsets and those of the most similar earlier bar, mean from bar 2 on",
+    "bar_notes_again": "the same for onsets with their pitches",
     "groove": "grooving pattern similarity of the bars",
 }
 
 
 def windows(notes: Notes) -> list[Notes]:
-    """The 8-bar segments of a piece, from the bar of its first note on; a last one that is not full is left out.
+    """The 8-bar segments of a piece, starting with the bar of its first note; a partial last one is left out.
 
-    A started bar counts whole. Every segment goes through the piano roll, so that velocities, tracks and overlaps do
-    not tell one kind of music from another.
+    A partial last bar counts as a whole bar. Every segment is encoded to a piano roll and back, so that velocities,
+    tracks and overlaps do not reveal where the music is from.
     """
     notes = from_first_bar(notes)
     count = -(-notes.end // STEPS_PER_BAR) // BARS_PER_SEGMENT
@@ -66,7 +66,7 @@ def windows(notes: Notes) -> list[Notes]:
 
 
 def segment_features(notes: Notes) -> np.ndarray:
-    """The `FEATURES` of a segment in their order, (26,) float; nan where there are no notes (or no pairs) to count."""
+    """The `FEATURES` of a segment in their order, (26,) float; NaN where there are no notes or pairs to count."""
     roll = encode(notes, STEPS_PER_SEGMENT)
     if not roll[ONSET].any():
         return np.array(
@@ -128,7 +128,7 @@ def _harmony(roll: np.ndarray) -> dict[str, float]:
 
 
 def _top_line(notes: Notes) -> dict[str, float]:
-    """Of the highest note on each step on which any starts."""
+    """Features of the top line: the highest note that starts on each step."""
     highest = np.zeros(STEPS_PER_SEGMENT, np.int64)
     np.maximum.at(highest, notes.onset, notes.pitch + 1)
     interval = np.abs(np.diff(highest[highest > 0]))
@@ -150,7 +150,7 @@ def _repetition(roll: np.ndarray, notes: Notes) -> dict[str, float]:
 
 
 def _found_again(bars: np.ndarray) -> float:
-    """Mean over bars (M, K) with onsets, the first one apart, of the largest Jaccard overlap with an earlier one."""
+    """The largest Jaccard index of a bar (M, K) with an earlier one, mean over the bars with onsets from bar 2 on."""
     cells = bars.astype(np.float64)
     common = cells @ cells.T
     count = cells.sum(axis=1)

@@ -1,4 +1,4 @@
-"""Which songs a folder holds and how each is read: any folder of MIDI files, or POP909 as published."""
+"""Find and read the songs of a folder: any folder of MIDI files, or POP909 as published."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,27 +11,27 @@ from diffbgm.music.midi import Score, read_midi
 
 @dataclass(frozen=True)
 class SongFile:
-    """A MIDI file and the name it goes by: the file's name without ending."""
+    """A MIDI file and its song name: the file name without its ending, unless several files share it."""
 
     name: str
     path: Path
 
     @cached_property
     def score(self) -> Score:
-        """The notes on the beats of `beat_midi.txt` where the file has one beside it (POP909), else on its own beats.
+        """The notes on the beats of the `beat_midi.txt` in the same folder (POP909) or else on the file's own beats.
 
-        Raises InputError where it cannot be read or has no pitched notes.
+        Raises InputError if it cannot be read or has no pitched notes.
         """
         table = self.path.with_name("beat_midi.txt")
         return read_midi(self.path, beat_times=beat_table(table)[:, 0] if table.is_file() else None)
 
 
 def find_songs(folder: str | Path) -> list[SongFile]:
-    """The `*.mid` and `*.midi` of a folder, sorted by name: POP909's `NNN/NNN.mid`, or else at any depth.
+    """The `*.mid` and `*.midi` files of a folder, sorted by name: POP909's `NNN/NNN.mid`, or else files at any depth.
 
-    A song goes by its file's name, and where several files have that name by its path with dots for slashes. Hidden
-    files and folders are passed over, and so is what else lies in POP909's song folders. Raises InputError where there
-    is no such folder or no MIDI file in it.
+    A song is named after its file or, if several files share the name, after its path with dots for slashes. Hidden
+    files and folders are skipped, and so are the other files in POP909's song folders. Raises InputError if there is no
+    such folder or no MIDI file in it.
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -1,11 +1,11 @@
-"""Structureness indicator (SI): how strongly a piece repeats itself, from the fitness scape plot of its sound.
+"""Structureness indicator (SI): how strongly a piece repeats itself, from the fitness scape plot of its audio.
 
 Source: Wu & Yang, "The Jazz Transformer on the Front Line", ISMIR 2020 (MusDr); the fitness measure is by Müller, Jiang
-and Grosche, 2013. The signal processing is libfmp's; the settings are MusDr's. libfmp and librosa load inside the
-functions: they take seconds, and only this metric needs them.
+and Grosche, 2013. The signal processing is libfmp's; the settings are MusDr's. libfmp and librosa are imported inside
+the functions, because they take seconds to load and only this metric needs them.
 
-Shape legend: n samples, F frames at 2 Hz. A scape plot (F, F) has the fitness of the segment that starts at frame s and
-lasts l + 1 frames in row l, column s.
+Shape legend: n samples, F frames at 2 Hz. Row l, column s of a scape plot (F, F) is the fitness of the segment that
+starts at frame s and lasts l + 1 frames.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from diffbgm.music.notes import Notes
 SAMPLE_RATE = 22050
 CHROMA_HOP = 2205  # samples: 10 Hz
 SMOOTHING, DOWNSAMPLING = 21, 5  # frames at 10 Hz
-FRAME_RATE = 2.0  # Hz, after both
+FRAME_RATE = 2.0  # Hz, after downsampling
 PATH_LENGTH = 16  # frames at 2 Hz along which repetitions are smoothed
 BANDS = {"si_3_8": (3, 8), "si_8_15": (8, 15), "si_15": (15, None), "si_3": (3, None)}  # seconds
 MEAN_OF = ("si_3_8", "si_8_15", "si_15")
@@ -33,10 +33,10 @@ COLUMNS = ("si_mean", *BANDS)
 
 
 def self_similarity(audio: np.ndarray) -> np.ndarray | None:
-    """Enhanced self-similarity matrix (F, F) of mono sound (n,) at 22,050 Hz, its diagonal 1 and all else at most 1.
+    """Enhanced self-similarity matrix (F, F) of mono audio (n,) at 22,050 Hz, at most 1 and 1 on its diagonal.
 
-    Transposition- and tempo-invariant, thresholded to the strongest quarter of its cells, the rest at penalty -2.
-    None for silence and for sound shorter than a second.
+    It is invariant to transposition and tempo, and thresholded: cells below the strongest quarter get the penalty -2.
+    None for silence and for audio shorter than a second.
     """
     if len(audio) < SAMPLE_RATE or not audio.any():
         return None
@@ -59,13 +59,13 @@ def self_similarity(audio: np.ndarray) -> np.ndarray | None:
         cells = features.T @ np.roll(features, shift, axis=0)
         for direction in (0, 1):
             similarity = np.maximum(similarity, along_paths(cells, PATH_LENGTH, tempi, direction))
-    with contextlib.redirect_stdout(io.StringIO()):  # libfmp prints its remarks on a matrix of equal cells
+    with contextlib.redirect_stdout(io.StringIO()):  # libfmp prints a remark for a matrix of equal cells
         kept = libfmp.c4.threshold_matrix(similarity, thresh=0.25, strategy="relative", scale=True, penalty=-2)
     return libfmp.c4.normalization_properties_ssm(kept)
 
 
 def _plain(function: Callable[..., Any]) -> Any:
-    """A function of libfmp without numba, which compiles for seconds and gains nothing on its array expressions."""
+    """A libfmp function without numba, which takes seconds to compile and gains nothing on array expressions."""
     return getattr(function, "py_func", function)
 
 
@@ -79,7 +79,7 @@ def scape_plot(similarity: np.ndarray) -> np.ndarray:
 def structureness(fitness: np.ndarray, shortest: float, longest: float | None = None) -> float | None:
     """The highest fitness of any segment that lasts `shortest` to `longest` seconds, in [0, 1].
 
-    Rows int(2 shortest) - 1 up to, not including, int(2 longest). None for a piece shorter than `shortest`.
+    Reads rows int(2 shortest) - 1 to int(2 longest) - 1 of `fitness` (F, F). None for a piece shorter than `shortest`.
     """
     rows = fitness[int(FRAME_RATE * shortest) - 1 : None if longest is None else int(FRAME_RATE * longest)]
     return float(rows.max()) if rows.size else None
@@ -88,9 +88,9 @@ def structureness(fitness: np.ndarray, shortest: float, longest: float | None = 
 def si_columns(fitness: np.ndarray | None) -> dict[str, float | None]:
     """SI of a piece as `COLUMNS`: the bands 3-8 s, 8-15 s, 15 s and up, any length from 3 s, and `si_mean`.
 
-    `si_mean` is the mean of the three bands that do not overlap. It stands under the paper's single SI by inference:
-    neither paper nor release says how the bands become one number, and of the reductions tried this is the only one
-    near the paper's value on the same songs (docs/evaluation.md). None where a band is None.
+    `si_mean`, the mean of the three bands that do not overlap, is compared with the paper's single SI. That is an
+    inference: neither the paper nor the release says how the bands become one number, and of the reductions tried this
+    is the only one near the paper's value on the same songs (docs/evaluation.md). None if one of the bands is None.
     """
     bands = {name: None if fitness is None else structureness(fitness, *band) for name, band in BANDS.items()}
     parts = [value for name in MEAN_OF if (value := bands[name]) is not None]
@@ -98,13 +98,13 @@ def si_columns(fitness: np.ndarray | None) -> dict[str, float | None]:
 
 
 def fitness_of_midi(midi_path: str | Path, soundfont: str | Path | None = None) -> np.ndarray | None:
-    """The scape plot (F, F) of a MIDI file played through a soundfont. None where it is silent or under a second."""
+    """The scape plot (F, F) of a MIDI file played with a soundfont. None if it is silent or shorter than a second."""
     similarity = self_similarity(render(midi_path, soundfont=soundfont, sample_rate=SAMPLE_RATE).mean(axis=1))
     return None if similarity is None else scape_plot(similarity)
 
 
 def fitness_of_notes(notes: Notes) -> np.ndarray | None:
-    """The scape plot (F, F) of notes played at 120 BPM. None where they are silent or last under a second."""
+    """The scape plot (F, F) of notes played at 120 BPM. None if they are silent or last less than a second."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "notes.mid"
         write_midi(notes, path)

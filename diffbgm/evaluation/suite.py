@@ -1,4 +1,4 @@
-"""A folder of music, evaluated: every metric that is possible with what was given, what was left out, and why."""
+"""Evaluate a folder of music: every metric that the given inputs allow, what was left out, and why."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
@@ -24,43 +24,43 @@ from diffbgm.music.notes import Notes
 from diffbgm.video.features import Extractor
 from diffbgm.video.folder import find_sources
 
-Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]  # what comes by, how many there will be, of what
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]  # (items, total, label) -> the same items
 METRICS = (*GROUPS, *JUDGES, *SEARCHES)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is measured with."""
+    """Inputs and settings of an evaluation."""
 
-    metrics: Sequence[str] | None = None  # groups of `METRICS` that are asked for; None: all that are possible
-    reference: Path | None = None  # real music: its own numbers, and partners by name for retrieval
-    reference_sample: int = 60  # songs of the reference that the slow metrics are computed for
-    videos: Path | None = None  # partners by name for alignment
-    extractor: Extractor | None = None  # with named columns; for alignment
-    cache: Path = Path(".cache/features")
-    training: Path | None = None  # what could have been copied from
-    musicnn: Path = WEIGHTS  # of the retrieval metric's tagger
-    repeated_rows: bool = False  # retrieval: every row of a song is its first one, as the original extractor has it
+    metrics: Sequence[str] | None = None  # groups from `METRICS`; None: all that the inputs allow
+    reference: Path | None = None  # real music, paired by name for retrieval
+    reference_sample: int = 60  # number of reference songs for the slow metrics
+    videos: Path | None = None  # paired with the songs by name for alignment
+    extractor: Extractor | None = None  # for alignment; needs named columns
+    cache: Path = Path(".cache/features")  # folder for the features of videos
+    training: Path | None = None  # music to check for copies
+    musicnn: Path = WEIGHTS  # weights of the tagger for retrieval
+    repeated_rows: bool = False  # retrieval: every row of a song equals its first, as in the original extractor
     soundfont: str | None = None
     adv: AdvSettings = USUAL
-    numbers: Path | None = None  # where the slow numbers of files are kept; None: nowhere
+    numbers: Path | None = None  # folder for the slow metrics of files; None stores nothing
     workers: int = 1
     seed: int = 0
 
     @property
     def measuring(self) -> Measuring:
-        """What measuring a song takes of it."""
+        """The options that measuring a single song needs."""
         return Measuring(self.soundfont, self.numbers, self.adv)
 
 
 @dataclass
 class Findings:
-    """Rows, summaries and remarks, as they come in."""
+    """Rows, summaries and remarks collected during a run."""
 
     rows: list[Row]
     metrics: dict[str, Summary] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)  # what was asked for by name and could not be computed
+    missing: list[str] = field(default_factory=list)  # what was requested and could not be computed
 
 
 def evaluate_run(
@@ -70,11 +70,11 @@ def evaluate_run(
     real: dict[str, Summary] | None = None,
     finished: Callable[[Row], None] = lambda row: None,
 ) -> tuple[Evaluation, list[str]]:
-    """Evaluate a folder of MIDI files; returns the results and what of it was asked for and could not be computed.
+    """Evaluate a folder of MIDI files. Returns the results, and what was requested and could not be computed.
 
-    `real`: the reference's own numbers where they are known from a run before; None computes them. `finished` is told
-    of each song as soon as its own numbers are there, in whatever order.
-    Raises InputError where the folder, the reference or the training music holds nothing, or a metric is unknown.
+    `real` holds the metrics of the reference if an earlier run has them; None computes them. `finished` is called with
+    each song's row as soon as the song is measured, in any order. Raises InputError if the folder, the reference or the
+    training music holds no songs, or a metric is unknown.
     """
     groups, left_out, reason = groups_of_songs(options)
     songs = find_songs(generated)
@@ -84,7 +84,7 @@ def evaluate_run(
     findings.missing += [f"{row.song} ({row.error})" for row in rows if row.error is not None]
     findings.missing += [f"{group} of {row.song} ({why})" for row in rows for group, why in row.failed.items()]
     if odd := [f"{row.song} ({row.meter} quarter notes a bar)" for row in rows if row.meter is not None]:
-        findings.notes.append(f"not in 4/4, measured in bars of four quarter notes all the same: {_names(odd)}")
+        findings.notes.append(f"not in 4/4, but measured in bars of four quarter notes: {_names(odd)}")
     readable = [song for song, row in zip(songs, rows, strict=True) if row.error is None]
     findings.metrics.update(summarise(rows, options.seed))
     for group in left_out:
@@ -103,7 +103,7 @@ def evaluate_run(
 
 
 def groups_of_songs(options: Options) -> tuple[list[str], tuple[str, ...], str | None]:
-    """The groups that every song is measured for, those that are left out, and why. InputError for unknown ones."""
+    """The groups to measure for every song, those left out, and why. Raises InputError for an unknown group."""
     if unheard := sorted(set(options.metrics or ()) - set(METRICS)):
         raise InputError(f"there is no metric group {', '.join(unheard)}; choose from {', '.join(METRICS)}")
     reason = lacking("eval") if options.metrics is None else None
@@ -120,7 +120,7 @@ def measured(
     label: str,
     finished: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
-    """The songs' rows by name; `finished` is told of each as soon as it is there."""
+    """The rows of songs, sorted by name; `finished` is called with each as soon as it is measured."""
     rows = []
     with contextlib.closing(measure_songs(songs, groups, options.workers, options.measuring)) as found:
         for row in progress(found, len(songs), label):
@@ -130,7 +130,7 @@ def measured(
 
 
 def wanted(options: Options, group: str, given: object) -> bool:
-    """Whether a group is to be computed: asked for by name, or everything is and what it needs was given."""
+    """Whether to compute a group: it was requested, or nothing was and the input it needs is `given`."""
     return group in options.metrics if options.metrics is not None else given is not None
 
 
@@ -162,7 +162,7 @@ def _alignment(findings: Findings, songs: Sequence[SongFile], options: Options, 
             if value is not None:
                 found[name].append(value)
     if without:
-        findings.notes.append(f"no video of that name for {_names(without)}")
+        findings.notes.append(f"no video has the name of {_names(without)}")
     summaries = summarise(findings.rows, options.seed)
     for name, songs_found in found.items():
         if songs_found:
@@ -197,7 +197,7 @@ def _copies(findings: Findings, songs: Sequence[SongFile], options: Options, pro
 def _judges(
     findings: Findings, songs: Sequence[SongFile], reference: Sequence[SongFile], options: Options, progress: Progress
 ) -> None:
-    """Generated against real music as a whole: the songs' own partners, or, where none has one, a sample of them."""
+    """Compare generated with real music as sets: the partners of the songs or, if there are none, a sample."""
     asked = [group for group in JUDGES if wanted(options, group, options.reference)]
     if not asked:
         return
@@ -235,7 +235,7 @@ def _read(songs: Sequence[SongFile], what: str, progress: Progress) -> dict[str,
 def _retrieval(
     findings: Findings, songs: Sequence[SongFile], reference: Sequence[SongFile], options: Options, progress: Progress
 ) -> None:
-    """P@K and mean rank against the reference songs of the same names, by rows and by segments."""
+    """P@K and mean rank against the reference songs of the same names, over rows and over segments."""
     asked = [name for name in SEARCHES if wanted(options, name, options.reference)]
     if not asked:
         return
@@ -263,7 +263,7 @@ def _retrieval(
 def _reference(
     findings: Findings, reference: Sequence[SongFile], groups: Sequence[str], options: Options, progress: Progress
 ) -> dict[str, Summary] | None:
-    """The reference's own numbers: the slow ones of a seeded sample of songs, the others of all."""
+    """The metrics of the reference: the slow ones over a seeded sample of its songs, the others over all."""
     if not reference:
         return None
     fast = [group for group in groups if group not in SLOW]
@@ -279,12 +279,12 @@ def _reference(
 
 
 def sampled(reference: Sequence[SongFile], options: Options) -> list[SongFile]:
-    """Songs drawn from the reference with the run's seed, in their order."""
+    """`options.reference_sample` songs drawn from the reference with the run's seed, in their order."""
     order = np.random.default_rng(options.seed).permutation(len(reference))[: options.reference_sample]
     return [reference[i] for i in np.sort(order)]
 
 
 def _names(names: Sequence[str]) -> str:
-    """Some names in a sentence."""
+    """The first five names as text, and how many more there are."""
     shown = ", ".join(names[:5])
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -1,12 +1,12 @@
-"""Two-sample test by a classifier: can a small network that has heard half of the songs tell generated music from real?
+"""Classifier two-sample test: can a small network trained on half of the songs tell generated music from real music?
 
-0.5 is chance, 1 is always. Source: Lopez-Paz & Oquab, "Revisiting classifier two-sample tests", ICLR 2017. The songs of
-both kinds are split into two halves by name (a generated piece and the song whose condition it was given fall into the
-same half); a network is trained on one half and tested on the other, and the other way round, so that every segment is
-judged once by a network that knows no other segment of its song. It sees onsets and sustains of eight bars, nothing of
-velocity, tempo or place in the piece, and in training every bar as a beginning, moved by up to six semitones.
+An accuracy of 0.5 is chance, 1 is perfect. Source: Lopez-Paz & Oquab, "Revisiting classifier two-sample tests", ICLR
+2017. The songs of both kinds are split into two halves by name, so that a generated piece and the song that its
+condition is from fall into the same half. A network is trained on each half and tested on the other: every segment is
+judged once, by a network that was trained on no segment of its song. It sees the onsets and sustains of eight bars, but
+not velocity, tempo or place in the piece. Training segments start at any bar and are transposed by up to six semitones.
 
-Shape legend: n segments, B of a batch, S = 128 steps, P pitches that are shown.
+Shape legend: n segments, B batch, L steps of a song, S = 128 steps, P pitches that the network sees.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,19 +20,19 @@ from diffbgm.errors import InputError
 from diffbgm.music.notes import STEPS_PER_BAR, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.pianoroll import encode
 
-FEWEST_SONGS = 8  # with a full segment, of each kind
-LOWEST, HIGHEST = 24, 104  # pitches that are shown
-MOVED = 6  # semitones up and down in training
+FEWEST_SONGS = 8  # of each kind, with at least one full segment
+LOWEST, HIGHEST = 24, 104  # MIDI pitches that the network sees
+MOVED = 6  # largest transposition in training, in semitones
 WIDTH = 16
 STEPS, BATCH, RATE, DECAY = 200, 32, 4e-3, 0.05
 RESAMPLES = 2000
 
-Songs = Mapping[str, Sequence[Notes]]  # 8-bar segments by name, in their order
+Songs = Mapping[str, Sequence[Notes]]  # 8-bar segments by song, in order
 
 
 @dataclass(frozen=True)
 class TwoSample:
-    """Accuracy (mean of that on generated and on real segments) with its 95 % interval over songs."""
+    """Balanced accuracy (mean over generated and real segments) with its 95 % interval over songs."""
 
     accuracy: float
     low: float
@@ -41,7 +41,7 @@ class TwoSample:
 
 
 class Judge(nn.Module):
-    """Rolls (B, 2, S, P) -> how much they look generated (B,), a logit. The first layer sees a beat and an octave."""
+    """Rolls (B, 2, S, P) -> logit (B,) of being generated. The first layer sees a beat and an octave."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -64,15 +64,15 @@ class Judge(nn.Module):
 
 
 def two_sample(generated: Songs, real: Songs, seed: int) -> TwoSample:
-    """Accuracy on the songs' 8-bar segments. InputError where either kind has fewer than eight songs with one.
+    """Accuracy on the 8-bar segments of the songs. Raises InputError for fewer than eight songs of either kind.
 
-    The same seed gives the same number on the same machine; about a minute on one core for 48 songs of each kind.
+    The same seed gives the same result on the same machine. 48 songs of each kind take about a minute on one core.
     """
     kinds = [{name: _joined(parts) for name, parts in songs.items() if len(parts)} for songs in (real, generated)]
     if min(map(len, kinds)) < FEWEST_SONGS:
         raise InputError(
-            f"{len(kinds[1])} generated and {len(kinds[0])} real songs are eight bars long or more; "
-            f"a classifier needs {FEWEST_SONGS} of each"
+            f"{len(kinds[1])} generated and {len(kinds[0])} real songs have at least eight bars; "
+            f"the classifier needs {FEWEST_SONGS} of each"
         )
     halves = _halves(kinds, seed)
     right: list[dict[str, list[bool]]] = [{}, {}]  # by kind and song
@@ -89,25 +89,25 @@ def two_sample(generated: Songs, real: Songs, seed: int) -> TwoSample:
 
 
 def _joined(segments: Sequence[Notes]) -> Tensor:
-    """The segments of a song end to end, (2, L, 128) uint8."""
+    """The segments of a song joined in time, (2, L, 128) uint8."""
     rolls = [encode(part, STEPS_PER_SEGMENT).astype(np.uint8) for part in segments]
     return torch.from_numpy(np.concatenate(rolls, axis=1))
 
 
 def _halves(kinds: Sequence[Mapping[str, Tensor]], seed: int) -> list[set[str]]:
-    """Names in two halves: of those in both kinds and of those in one alone, every second is in the first."""
+    """Split the names into halves, each with half of those in both kinds and half of those in only one kind."""
     names = np.random.default_rng(seed).permutation(sorted({*kinds[0], *kinds[1]})).tolist()
     names.sort(key=lambda name: (name in kinds[0], name in kinds[1]))
     return [set(names[0::2]), set(names[1::2])]
 
 
 def _windows(songs: Sequence[Tensor], hop: int) -> Tensor:
-    """Every eight bars of songs (2, L, 128), one beginning every `hop` steps, (n, 2, S, 128)."""
+    """All eight-bar windows of songs (2, L, 128), one every `hop` steps: (n, 2, S, 128)."""
     return torch.cat([song.unfold(1, STEPS_PER_SEGMENT, hop).permute(1, 0, 3, 2) for song in songs])
 
 
 def _trained(kinds: Sequence[Sequence[Tensor]], seed: int) -> Judge:
-    """A judge that knows pieces of both kinds, as many of each in every batch."""
+    """A judge trained on songs of both kinds (real, generated), equally many of each in every batch."""
     rolls = [_windows(songs, STEPS_PER_BAR) for songs in kinds]
     label = torch.arange(len(kinds)).repeat_interleave(BATCH // len(kinds)).float()
     rng = np.random.default_rng(seed)
@@ -129,18 +129,18 @@ def _trained(kinds: Sequence[Sequence[Tensor]], seed: int) -> Judge:
 
 
 def _shown(rolls: Tensor, by: int = 0) -> Tensor:
-    """What a judge sees of rolls (..., 128), `by` semitones lower."""
+    """The pitches that a judge sees of rolls (..., 128), transposed down by `by` semitones."""
     return rolls[..., LOWEST + by : HIGHEST + by].float()
 
 
 @torch.no_grad()
 def _judged(judge: Judge, song: Tensor, generated: bool) -> list[bool]:
-    """Whether each segment of a song is classified correctly."""
+    """Whether the judge classifies each segment of a song correctly."""
     return [bool(found) for found in (judge(_shown(_windows([song], STEPS_PER_SEGMENT))) > 0) == generated]
 
 
 def _resampled(songs: Sequence[Sequence[bool]], rng: np.random.Generator) -> np.ndarray:
-    """Share of right answers over resampled songs, (RESAMPLES,)."""
+    """The accuracy over resampled songs, (RESAMPLES,)."""
     counts = np.array([(sum(answers), len(answers)) for answers in songs])
     drawn = counts[rng.integers(0, len(counts), (RESAMPLES, len(counts)))].sum(axis=1)
     return drawn[:, 0] / drawn[:, 1]
