@@ -4,7 +4,7 @@ Where the roll is known, so is the eps in x_t: handing that to the sampler in pl
 known cells, whichever sampler it is and without breaking the history of a multi-step one. What the network is shown
 there is q(x_t | x_0 = known) with fresh noise at every step (Lugmayr et al. 2022, RePaint, eq. 8a). Fresh matters: with
 the noise that a deterministic sampler carries along, the rest of the roll hardly listens to the known part
-(scripts/bench_seams.py).
+(benchmarks/seams.py).
 
 Shape legend: B batch (rows), ... the shape of one sample (2, S, P).
 """

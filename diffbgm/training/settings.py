@@ -68,7 +68,6 @@ class DataSettings:
     transpose: tuple[int, int] = field(low=-24, high=24, rising=True, help="semitones by which training music moves")
     perturb: bool = field(help="noise on self-paired conditions in training")
     window: int | str = field(choices=(4, 8, 16, 32, "dynamic"), help="beats an attention window spans")
-    limit: int | None = field(None, low=1, high=MOST, help="at most this many training segments")
 
 
 def check_run(config: Mapping[str, Any]) -> None:
