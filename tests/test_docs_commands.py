@@ -13,7 +13,7 @@ from diffbgm.app.cli import CONFIGS, _fixed, configure
 from diffbgm.app.evaluate import EvaluateSettings
 from diffbgm.app.main import COMMANDS
 from diffbgm.app.sample import FolderSettings
-from diffbgm.app.settings_text import read_command
+from diffbgm.app.settings_text import EXAMPLES, read_command
 from diffbgm.errors import InputError
 from diffbgm.fields import check
 from diffbgm.generation.settings import sample_settings
@@ -52,6 +52,7 @@ def commands(text: str) -> list[str]:
 
 
 FOUND = [(page.relative_to(ROOT).as_posix(), line) for page in PAGES for line in commands(page.read_text("utf-8"))]
+FOUND += [("--help", line) for lines in EXAMPLES.values() for line in lines]
 
 
 def parsed(line: str) -> tuple[str, list[str]]:
