@@ -238,7 +238,7 @@ def test_the_releases_split_is_taken_where_it_lies_and_missed_aloud(
     (tree / "train_split_pnt" / "pop909_new.pickle").unlink()
     with pytest.raises(InputError, match="polyffusion"):
         Bgm909(tree, "release").songs()
-    assert "Polyffusion's split is taken" in caplog.text
+    assert "using Polyffusion's split instead" in caplog.text
 
 
 def test_the_releases_songs_are_the_first_50_without_index_29(tree: Path) -> None:
