@@ -239,7 +239,7 @@ def test_all_three_published_models_are_imported(
     assert (composer.settings.guidance, composer.longform, composer.tempo) == (5.0, "independent", 120.0)
     tokens = torch.zeros(1, 32, 32), torch.ones(1, 32, 32)
     assert bool(checkpoint.network.conditioner.selector(*tokens, torch.tensor([900])).any()) == (selector == "video")
-    with pytest.raises(InputError, match="none of the published models"):
+    with pytest.raises(InputError, match="not one of the published models"):
         import_release(source, target, "concat", 16)
 
 
