@@ -6,7 +6,7 @@ BENCH := $(BIN)/python -m benchmarks
 BUDGET ?= smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz attack check docs browser bench reproduce lock clean
+.PHONY: help setup demo test fuzz attack check docs browser bench reproduce space lock clean
 
 help:            ## show this list
 	@grep -E "^[a-z]+:.*##" $(MAKEFILE_LIST) | sed -E "s/:[^#]*## /\t/" | expand -t 12
@@ -23,11 +23,14 @@ setup: .venv/installed  ## install everything into .venv (3-5 minutes, 7 GB)
 
 data/demo/installed: .venv/installed diffbgm/app/assets.yaml
 	$(BIN)/diffbgm fetch demo
-# without it the built-in soundfont plays, which the command says in one sentence
-	@$(BIN)/diffbgm fetch soundfont || true
 	touch $@
 
-demo: data/demo/installed  ## music for the demo videos, in outputs/demo/ (open outputs/demo/index.html)
+# without it the built-in soundfont plays, which the command says in one sentence; the next `make demo` tries again
+data/demo/soundfont: .venv/installed diffbgm/app/assets.yaml
+	@mkdir -p $(@D)
+	@$(BIN)/diffbgm fetch soundfont && touch $@ || true
+
+demo: data/demo/installed data/demo/soundfont  ## music for the demo videos, in outputs/demo/ (open outputs/demo/index.html)
 	$(BIN)/python sample.py videos=data/demo out=outputs/demo overwrite=true
 
 test: setup      ## the whole test suite
@@ -71,6 +74,12 @@ bench: data/demo/installed  ## the benchmark tables of docs/log.md
 reproduce: setup  ## the ablations of Tables S1 and S2: BUDGET=smoke (the default), small or full
 	$(BIN)/python scripts/reproduce.py -m budget=$(BUDGET)
 	$(BIN)/python scripts/reproduce.py budget=$(BUDGET)
+
+space:           ## the folder to push to a Hugging Face Space, in outputs/space/
+	rm -rf outputs/space
+	mkdir -p outputs/space
+	cp -rL app/README.md app/app.py app/requirements.txt diffbgm configs pretrained outputs/space
+	rm -f outputs/space/pretrained/candidate.safetensors
 
 lock: setup      ## requirements.lock: the versions that are installed in .venv now
 	@echo "# The set that the tests were run with, as constraints: pip install -c requirements.lock '.[all]'" > requirements.lock

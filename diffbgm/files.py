@@ -14,7 +14,7 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ LARGEST_TEXT = 1 << 40  # bytes of a file of ours whose beginning is looked at
 BEGINNING = 1 << 16  # characters
 STALE = 24 * 3600  # seconds after which what another machine left unfinished counts as left behind
 JOURNAL = "journal"  # in a staging folder: its files are being moved
+GONE = "-"  # in a journal before the ending of a file that has no successor
 _MARK = re.compile(r"^\..*?([0-9a-f]{6})-(\d+)-[0-9a-f]{8}(\..*)?$")
 
 
@@ -153,13 +154,18 @@ class Staging:
     def __truediv__(self, suffix: str) -> Path:
         return self.folder / f"staged.{suffix}"
 
+    def endings(self) -> list[str]:
+        """Those of the files that were made so far, sorted."""
+        return sorted(file.name.removeprefix("staged.") for file in self.folder.glob("staged.*"))
+
 
 @contextmanager
-def staged(out: str | Path, name: str) -> Iterator[Staging]:
+def staged(out: str | Path, name: str, old: Collection[str] = ()) -> Iterator[Staging]:
     """Yield a `Staging`; move what was made in it to out/NAME.* as a whole, or after an exception remove it all.
 
-    The json comes last: it is the mark of a whole set. A set that lay there before is replaced, file by file, and put
-    back where the move cannot be finished. Raises InputError where `out` cannot be written.
+    The json comes last: it is the mark of a complete set. `old`: the endings of an earlier set, which is removed as the
+    new one is moved in, and put back where the move cannot be finished. Raises InputError where `out` cannot be
+    written, and where a file that is not of the old set would be replaced.
     """
     out = Path(out)
     folder = (out / name).parent
@@ -169,26 +175,28 @@ def staged(out: str | Path, name: str) -> Iterator[Staging]:
     try:
         with writing(folder / Path(name).name):
             yield staging
-            _move(staging.folder, folder, Path(name).name)
+            _move(staging.folder, folder, Path(name).name, old)
     finally:
         shutil.rmtree(staging.folder, ignore_errors=True)
 
 
-def _move(staging: Path, folder: Path, name: str) -> None:
-    """Move staged.* to folder/NAME.*, or leave the folder as it was."""
-    endings = sorted(
-        (file.name.removeprefix("staged.") for file in staging.iterdir()), key=lambda end: (end == "json", end)
-    )
-    for ending in endings:
-        if (target := folder / f"{name}.{ending}").is_dir():
+def _move(staging: Path, folder: Path, name: str, old: Collection[str]) -> None:
+    """Move staged.* to folder/NAME.* in place of the old set, or leave the folder as it was."""
+    new = sorted(Staging(staging).endings(), key=lambda ending: ending == "json")
+    for ending in new:
+        target = folder / f"{name}.{ending}"
+        if target.is_dir():
             raise InputError(f"{target} is a folder, where a result belongs; move it away or choose another out=")
-    (staging / JOURNAL).write_bytes(os.fsencode("\n".join([name, *endings])))
+        if ending not in old and os.path.lexists(target):
+            raise InputError(f"{target} is not ours, and would be replaced; move it away or choose another out=")
+    gone = [ending for ending in old if ending not in new]
+    (staging / JOURNAL).write_bytes(os.fsencode("\n".join([name, *new, *(GONE + ending for ending in gone)])))
     try:
-        for ending in reversed(endings):
+        for ending in [*reversed(new), *gone]:
             target = folder / f"{name}.{ending}"
-            if target.exists():
+            if os.path.lexists(target) and not target.is_dir():
                 os.replace(target, staging / f"old.{ending}")
-        for ending in endings:
+        for ending in new:
             os.replace(staging / f"staged.{ending}", folder / f"{name}.{ending}")
     except BaseException:
         _move_back(staging, folder)
@@ -200,10 +208,11 @@ def _move_back(staging: Path, folder: Path) -> None:
     """Undo a move that was begun."""
     name, *endings = os.fsdecode((staging / JOURNAL).read_bytes()).split("\n")
     for ending in endings:
-        target, old, new = folder / f"{name}.{ending}", staging / f"old.{ending}", staging / f"staged.{ending}"
-        if not new.exists():
+        plain = ending.removeprefix(GONE)
+        target, old, new = folder / f"{name}.{plain}", staging / f"old.{plain}", staging / f"staged.{plain}"
+        if not os.path.lexists(new) and plain == ending:
             target.unlink(missing_ok=True)
-        if old.exists():
+        if os.path.lexists(old):
             os.replace(old, target)
 
 

@@ -20,7 +20,7 @@ COMMANDS = {
     "diffbgm prepare": "prepare",
     "diffbgm prepare-bgm909": "prepare_bgm909",
     "diffbgm card": "card",
-    "python scripts/bench_samplers.py": "bench_samplers",
+    "diffbgm index": "index",
     "python scripts/reproduce.py": "reproduce",
 }
 

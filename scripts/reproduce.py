@@ -20,6 +20,7 @@ from diffbgm.app.evaluate import evaluate
 from diffbgm.app.songs import sample_songs
 from diffbgm.app.train import train
 from diffbgm.errors import InputError
+from diffbgm.extras import lacking
 from diffbgm.models.checkpoint import load_checkpoint
 
 TABLES = {"s1": "feature_selector", "s2": "window_size"}  # folder of the results, option of `table`
@@ -54,6 +55,8 @@ def find_data(choices: Sequence[str]) -> str:
 def follow(cfg: DictConfig, data: str, folder: Path) -> int:
     """Train a variant, or go on training it, and compose for the held-out songs; the exit code."""
     print(f"{cfg.variant} on {data}, budget {cfg.budget.name}", flush=True)
+    if reason := lacking("eval"):
+        print(f"warning: the columns of P@K, SI and the paper's protocol will be empty: {reason}", file=sys.stderr)
     return train(training(cfg.budget, cfg.variant, data, folder)) or sample_songs(
         sampling(cfg.budget, cfg.variant, data, folder)
     )

@@ -17,9 +17,13 @@ def write_video(
     rotation: int = 0,
     faststart: bool = False,
     codec: str = "libx264",
+    live: bool = False,
 ) -> Path:
-    """Encode RGB pictures (H, W, 3) at `fps`, or at `times` (seconds); `sound` seconds of a 440 Hz tone beside them."""
-    options = {"movflags": "+faststart"} if faststart else {}
+    """Encode RGB pictures (H, W, 3) at `fps`, or at `times` (seconds); `sound` seconds of a 440 Hz tone beside them.
+
+    `live`: a Matroska or WebM file as browsers record it, whose headers state no duration.
+    """
+    options = {"movflags": "+faststart"} if faststart else {"live": "1"} if live else {}
     with av.open(str(path), "w", options=options) as container:
         rate = Fraction(fps).limit_denominator(1001)
         video = container.add_stream(codec, rate=rate)

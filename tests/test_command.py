@@ -1,6 +1,7 @@
 """Commands that make a take again: what differs from the defaults, in words that the command line reads back."""
 
 import shlex
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from omegaconf import OmegaConf
 
 from diffbgm.app.cli import configure
 from diffbgm.app.command import beside, changed_settings, keep_and_redo, make_again
+from diffbgm.diffusion.samplers import Sampler, default_sampler
+from diffbgm.fields import check
 
 
 def plain(overrides: list[str]) -> dict:
@@ -53,3 +56,29 @@ def test_some_bars_are_kept_and_the_rest_has_another_seed():
 def test_how_a_run_is_made_is_left_out():
     assert changed_settings(plain(["videos=a", "out=b", "device=cpu", "cache=c", "precision=fp32"])) == {}
     assert beside(Path("a/b"), "redo") == Path("a/b-redo")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "words"),
+    [
+        (default_sampler("dpm"), ["sampler=dpm"]),
+        (replace(default_sampler("dpm"), steps=3, sde=False), ["sampler=dpm", "sampler.steps=3", "sampler.sde=false"]),
+        (replace(default_sampler("ddim"), eta=0.0), ["sampler=ddim", "sampler.eta=0"]),
+        (default_sampler("ddpm"), ["sampler=ddpm"]),
+        (default_sampler("release"), ["sampler=release"]),
+        (replace(default_sampler("dpm"), start=500), ["sampler=dpm", "+sampler.start=500"]),
+    ],
+)
+def test_a_take_that_python_made_has_its_checkpoint_and_sampler_in_the_command(sampler: Sampler, words: list[str]):
+    report = {
+        "name": "music",
+        "video": "clip.mp4",
+        "settings": {"seed": 3, "guidance": 2.0},
+        "checkpoint": {"path": "mine.safetensors", "sha256": ""},
+        "sampler": asdict(sampler),
+    }
+    given = shlex.split(make_again(report, Path("made")))[4:]
+    assert given == ["seed=3", "compose.guidance=2", "checkpoint=mine.safetensors", *words]
+    again = plain(["videos=a", "out=b", *given])
+    chosen = {key: value for key, value in again["sampler"].items() if key != "_target_"}
+    assert check(Sampler, chosen) == sampler

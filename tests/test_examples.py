@@ -54,7 +54,7 @@ def test_train_your_own(folder):
     small = [word for word in SETTINGS if not word.startswith(("experiment", "data.count"))]
     overrides = ["model=tiny", "trainer.precision=fp32", "trainer.warmup=1", "trainer.previews=1", "seed=1", *small]
     AcceleratorState._reset_state(reset_partial_state=True)
-    found = run_cells("train_your_own", {"steps": 3, "overrides": overrides})
+    found = run_cells("train_your_own", {"steps": 3, "more": overrides})
     assert [row["step"] for row in found["log"]] == [1, 2, 3]
     assert np.isfinite(found["log"][-1]["loss"])
     assert (folder / "music.mid").stat().st_size

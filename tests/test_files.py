@@ -55,6 +55,19 @@ def test_staged_files_come_together_or_not_at_all(tmp_path):
     assert {item.name for item in tmp_path.iterdir()} == {"a.b.mid", "a.b.states.npz"}
 
 
+def test_a_set_replaces_its_own_old_files_and_no_others(tmp_path):
+    for name in ("a.mid", "a.flute.wav", "a.piano.wav"):
+        (tmp_path / name).write_text("old")
+    with pytest.raises(InputError, match=r"a\.flute\.wav is not ours"), staged(tmp_path, "a", ["mid"]) as staging:
+        (staging / "mid").write_text("new")
+        (staging / "flute.wav").write_text("new")
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"old"}
+    with staged(tmp_path, "a", ["mid", "flute.wav"]) as staging:
+        (staging / "mid").write_text("new")
+        assert staging.endings() == ["mid"]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.mid": "new", "a.piano.wav": "old"}
+
+
 def test_sha256_is_the_standard_one(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -182,6 +182,16 @@ def test_what_is_too_large_for_one_file_is_said_and_the_others_are_written(folde
     assert (folder / f"{name}.html").is_file()
 
 
+def test_a_user_s_file_is_not_replaced_by_a_page(folder: Path, tmp_path: Path):
+    (folder / "clip.html").write_text("the user's own")
+    assert "clip.html is not ours" in write_single_pages([report("clip")], folder)[0]
+    (tmp_path / "index-2.html").write_text("the user's own")
+    with pytest.raises(InputError, match=r"index-2.html is not ours, and would be replaced"):
+        made(tmp_path, *(report(f"clip{k:03}") for k in range(51)))
+    assert (folder / "clip.html").read_text() == (tmp_path / "index-2.html").read_text() == "the user's own"
+    assert not (tmp_path / "index.html").exists()
+
+
 def test_large_folders_have_pages_of_fifty_and_load_nothing_beforehand(tmp_path: Path):
     reports = [report(f"clip{k:03}") for k in range(120)]
     (tmp_path / "index-9.html").write_text('<meta name="generator" content="diffbgm">of a larger run')

@@ -7,15 +7,18 @@ import sys
 
 import pytest
 
-from diffbgm.app.progress import FolderProgress, begin
+from diffbgm.app.main import COMMANDS
+from diffbgm.app.progress import LOADED, QUIET, FolderProgress, begin, say
 
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch):
-    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    for name in ("TQDM_DISABLE", QUIET):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(logging, "basicConfig", lambda **given: None)
     yield
-    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    for name in ("TQDM_DISABLE", QUIET):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +34,13 @@ def test_how_much_is_said(capsys, words, rest, said):
     assert begin("sample", words) == rest
     assert capsys.readouterr().err == ("diffbgm sample: loading torch and the checkpoint ...\n" if said else "")
     assert ("TQDM_DISABLE" in os.environ) == (not said)
+    say("3 videos have music")
+    assert capsys.readouterr().out == ("3 videos have music\n" if said else "")
+
+
+def test_every_command_that_loads_something_says_so_at_first():
+    quick = {"index", "import", "export", "fetch", "doctor", "completion"}
+    assert {command.name for command in COMMANDS} == set(LOADED) | quick
 
 
 def test_each_stage_tells_its_count_and_time(caplog):

@@ -8,7 +8,7 @@ import pytest
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import Aligned
-from diffbgm.evaluation.figures import States, adv_figure, scape_figure, volume_figure
+from diffbgm.evaluation.figures import States, adv_figure, draw_figures, scape_figure, volume_figure
 from diffbgm.evaluation.measure import Row
 from diffbgm.evaluation.report import (
     Evaluation,
@@ -23,6 +23,7 @@ from diffbgm.evaluation.report import (
     write_table,
 )
 from diffbgm.evaluation.retrieval import drawn
+from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
 from diffbgm.music.pianoroll import encode
 
@@ -151,6 +152,28 @@ def test_states_are_read_from_noise_to_music(tmp_path):
     noisy, same = loaded.curves()
     assert (noisy > 1).all()  # of standard normal cells, three in ten lie above 0.5
     assert same.tolist() == music.tolist()
+
+
+def test_states_next_to_some_timesteps_are_taken_once():
+    t = np.array([999, 900, 400, 75, 0])
+    rolls = np.zeros((5, 2, 16, 128))
+    assert States("clip", t, rolls, rolls).nearest((1000, 400, 0)).t.tolist() == [999, 400, 0]
+    assert States("clip", t[:1], rolls[:1], rolls[:1]).nearest((1000, 400, 0)).t.tolist() == [999]
+
+
+def test_a_run_without_states_or_with_damaged_ones_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("diffbgm.evaluation.figures._save", lambda figure, path: path.touch())
+    music = Evaluation([], {}, None, ())
+    write_midi(Notes(*np.array([[0], [60], [4], [80], [0]])), tmp_path / "a.mid")
+    assert draw_figures(tmp_path, music, tmp_path, 4) == []
+    (tmp_path / "a.states.npz").write_bytes(b"PK")
+    assert len(draw_figures(tmp_path, music, tmp_path, 4)) == 1
+    assert not list(tmp_path.glob("*.png"))
+    states(tmp_path)
+    draw_figures(tmp_path, music, tmp_path, 4)
+    assert {path.name for path in tmp_path.glob("*.png")} == {
+        "volume_clip.png", "volume_clip_x0.png", "adv.png", "adv_x0.png"
+    }  # fmt: skip
 
 
 def test_states_of_another_form_are_one_sentence(tmp_path):

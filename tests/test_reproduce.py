@@ -71,6 +71,17 @@ def test_the_data_are_the_first_that_are_here(tmp_path: Path, monkeypatch, capsy
     assert find_data(["bgm909", "pop909"]) == "bgm909"
 
 
+def test_columns_that_will_be_empty_are_said_before_training(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr("diffbgm.extras.find_spec", lambda package: None)
+    for step in ("train", "sample_songs"):
+        monkeypatch.setattr(f"scripts.reproduce.{step}", lambda cfg: 0)
+    given = ["budget=smoke", "budget.data=[generated]", "variant=window_4", f"out={tmp_path}"]
+    assert reproduce(configure("reproduce", given)) == 0
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: the columns of P@K, SI and the paper's protocol will be empty: libfmp is not")
+    assert warning.count("\n") == 1
+
+
 def test_tables_before_there_is_music_are_one_sentence(tmp_path: Path):
     with pytest.raises(InputError, match="there is no music in .*; first: python scripts/reproduce.py -m budget=smoke"):
         reproduce(configure("reproduce", [f"out={tmp_path}", "budget.data=[generated]"]))

@@ -3,16 +3,17 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from diffbgm.app import record, sample
+from diffbgm.app import record, results, sample
 from diffbgm.app.cli import run
-from diffbgm.app.record import ENDINGS, Ledger, differences, read_report, reports_in, write_summary
+from diffbgm.app.record import ENDINGS, Ledger, claimed, differences, read_report, reports_in, write_summary
 from diffbgm.app.sample import FolderRun, index
 from diffbgm.app.stop import Stopped, stoppable, unexpected
 from diffbgm.errors import InputError
@@ -36,7 +37,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
 
     def write(takes: Any, name: str, out: Path, stage: Any, made_from: dict[str, Any]) -> None:
-        with staged(out, name) as staging:
+        with staged(out, name, claimed(read_report(out / f"{name}.json"))) as staging:
             for ending in ENDINGS[:-1]:
                 (staging / ending).write_bytes(os.fsencode(f"{name}.{ending}"))
             report = {"name": name, "versions": {"diffbgm": "1"}, "made_from": made_from}
@@ -139,6 +140,51 @@ def test_files_are_made_while_the_next_video_is_composed(tmp_path: Path, quick: 
     assert sorted(failure["name"] for failure in job.failed) == ["b", "c"]
 
 
+def test_the_next_video_is_read_while_one_is_composed(tmp_path: Path, quick: list[str]) -> None:
+    """Composing waits for the reading of the next video to begin; a video that cannot be read is its own failure."""
+    videos = folder(tmp_path / "v", "a.mp4", "b.mp4", "c.mp4")
+    read = {stem: Event() for stem in "abc"}
+    composed: list[str] = []
+
+    class Reading(Pipeline):
+        def features(self, video: Path, advance: Any) -> None:
+            advance(1)
+            read[video.stem].set()
+            if video.stem == "b":
+                raise InputError("no picture")
+
+        def make(self, videos: list[Path], *rest: object) -> list[list[str]]:
+            (stem,) = [video.stem for video in videos]
+            composed.append(stem)
+            assert read[{"a": "b", "b": "c", "c": "c"}[stem]].wait(5)
+            return super().make(videos, *rest)
+
+    job = go(videos, tmp_path / "out", Reading({"b": InputError("no picture")}), beside=True)
+    assert job.done == quick == ["a", "c"]
+    assert composed == ["a", "b", "c"]
+    assert [failure["name"] for failure in job.failed] == ["b"]
+
+
+def test_a_run_that_ends_does_not_wait_for_the_video_being_read(tmp_path: Path, quick: list[str]) -> None:
+    videos = folder(tmp_path / "v", "a.mp4", "b.mp4")
+    begun, frames = Event(), []
+
+    class Endless(Pipeline):
+        def features(self, video: Path, advance: Any) -> None:
+            while video.stem == "b":
+                frames.append(1)
+                begun.set()
+                advance(1)
+
+        def make(self, videos: list[Path], *rest: object) -> list[list[str]]:
+            assert begun.wait(5)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(videos, tmp_path / "out", Endless(), beside=True)
+    assert frames
+
+
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), Stopped(signal.SIGTERM), SystemExit(3)])
 def test_the_user_ends_the_run(tmp_path: Path, quick: list[str], fault: BaseException) -> None:
     videos = folder(tmp_path / "v", "a.mp4", "b.mp4", "c.mp4")
@@ -158,6 +204,31 @@ def test_signals_end_the_run_with_their_code(number: signal.Signals) -> None:
             pass
     assert caught.value.code == 128 + number
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_writes_summary_and_page(
+    tmp_path: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any, number: signal.Signals
+) -> None:
+    """The signal comes while the second of three videos is composed."""
+    videos, out = folder(tmp_path / "v", "a.mp4", "b.mp4", "c.mp4"), tmp_path / "out"
+
+    class Signalled(Pipeline):
+        about: ClassVar = {"device": "cpu", "checkpoint": {"sha256": "c" * 8}}
+
+        def make(self, videos: list[Path], *rest: object) -> list[list[str]]:
+            if videos[0].stem == "b":
+                os.kill(os.getpid(), number)
+                time.sleep(5)
+            return super().make(videos, *rest)
+
+    shown: list[str] = []
+    monkeypatch.setattr(sample, "build_pipeline", lambda cfg: (Signalled(), Settings()))
+    monkeypatch.setattr(sample, "write_page", lambda reports, *_: shown.extend(r["name"] for r in reports))
+    words = [f"videos={videos}", f"out={out}", f"cache={tmp_path / 'cache'}"]
+    assert run(sample.sample, "sample", words) == 128 + number
+    assert "stopped: 2 of 3 videos are left; the same command goes on" in capsys.readouterr().err
+    assert json.loads((out / "summary.json").read_text())["ok"] == shown == quick == ["a"]
 
 
 def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,6 +271,69 @@ def test_a_file_that_no_json_of_ours_claims_is_never_replaced(tmp_path: Path, qu
         assert f"a.{ending} is not ours" in job.failed[0]["error"]
         assert (out / f"a.{ending}").read_text() == f"a.{ending}"
     assert quick == ["b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("report", "endings"),
+    [
+        (None, []),
+        ({}, [*ENDINGS, "states.npz"]),
+        ({"stems": ["flute-lead", "../../x", 3]}, [*ENDINGS, "states.npz", "flute-lead.wav", "3.wav"]),
+        ({"files": ["mid", "piano.wav", "../b.mid", "txt", "x/y.wav", "json"]}, ["mid", "piano.wav", "json"]),
+        ({"files": "mid"}, [*ENDINGS, "states.npz"]),
+    ],
+)
+def test_a_json_claims_only_what_a_result_can_have(report: dict[str, Any] | None, endings: list[str]) -> None:
+    assert claimed(report) == endings
+
+
+def with_stems(monkeypatch: pytest.MonkeyPatch, *stems: str) -> None:
+    """Write real sets whose sound has these stems."""
+
+    def make(music: str, staging: Any, stage: Any) -> dict[str, Any]:
+        for ending in [*ENDINGS[:-1], *(f"{stem}.wav" for stem in stems)]:
+            (staging / ending).write_text(music)
+        return {"versions": {"diffbgm": "1"}}
+
+    monkeypatch.setattr(results, "_write", make)
+
+
+def test_stems_are_part_of_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's file in the place of a stem stays; stems of an earlier run go; a missing stem is made again."""
+    videos, out = folder(tmp_path / "v", "a.mp4"), folder(tmp_path / "out", "a.flute.wav", "a.notes.wav")
+    with_stems(monkeypatch, "flute", "piano")
+    for overwrite in (False, True):
+        assert "a.flute.wav is not ours" in go(videos, out, Pipeline(), overwrite).failed[0]["error"]
+    assert contents(out) == {"a.flute.wav": b"a.flute.wav", "a.notes.wav": b"a.notes.wav"}
+    (out / "a.flute.wav").unlink()
+    assert go(videos, out, Pipeline()).done == ["a"]
+    assert (out / "a.flute.wav").read_text() == "a take"
+    (out / "a.piano.wav").unlink()
+    go(videos, out, Pipeline())
+    assert (out / "a.piano.wav").is_file(), "made again"
+    with_stems(monkeypatch, "violin")
+    go(videos, out, Pipeline(), overwrite=True)
+    assert sorted(path.name for path in out.glob("a.*.wav")) == ["a.notes.wav", "a.violin.wav"]
+
+
+def test_files_of_fewer_takes_and_old_pages_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    videos, out = folder(tmp_path / "v", "a.mp4"), tmp_path / "out"
+    with_stems(monkeypatch, "piano")
+
+    class Twice(Settings):
+        variations = 2
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "make", lambda self, videos, *_: [["one", "two"]] * len(videos))
+        patch.setitem(go.__globals__, "Settings", Twice)
+        go(videos, out, Pipeline())
+    assert (out / "a.take2.piano.wav").is_file()
+    (out / "a.html").write_text('<meta name="generator" content="diffbgm">')
+    go(videos, out, Pipeline(), overwrite=True)
+    assert sorted(contents(out)) == sorted(f"a.{ending}" for ending in [*ENDINGS, "piano.wav"])
+    (out / "a.html").write_text("the user's")
+    go(videos, out, Pipeline(), overwrite=True)
+    assert (out / "a.html").read_text() == "the user's"
 
 
 @pytest.mark.parametrize("own", ["a.json", "index.html", "summary.json"])

@@ -2,8 +2,10 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ from make_video import flat, ramp, write_sound, write_video
 from tiny_checkpoint import save_tiny_checkpoint
 
 from diffbgm.app.example import write_example
-from diffbgm.app.gradio_app import AppSettings, build, launch, main, read_settings
-from diffbgm.app.studio import LIFETIME, Bounds, Studio, downloads, framed, read_reports
+from diffbgm.app.gradio_app import AppSettings, build, example_videos, launch, main, read_settings
+from diffbgm.app.studio import LIFETIME, Bounds, LeftError, Studio, downloads, framed, read_reports
 from diffbgm.errors import InputError
 from diffbgm.generation.pipeline import Pipeline
 from diffbgm.music.midi import read_midi
@@ -69,7 +71,10 @@ def test_takes_are_made_shown_and_redone(studio: Studio, video: Path):
 
 
 def test_a_video_is_looked_at(studio: Studio, video: Path):
-    text = studio.look(video)
+    shares: list[float] = []
+    text = studio.look(video, lambda share, what: shares.append(share))
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert len(shares) >= 48, "one for each picture"
     assert "in 4.0 s</p>" in text
     assert text.count("<polyline") == 2
     assert "scene in" in text
@@ -87,7 +92,7 @@ def test_a_video_is_looked_at(studio: Studio, video: Path):
 def test_wishes_out_of_bounds_are_sentences_and_leave_nothing(studio: Studio, video: Path, wishes, sentence: str):
     with pytest.raises(InputError, match=sentence):
         studio.compose(video, wishes, silent)
-    assert not list(studio.place.iterdir())
+    assert not list(studio.results.iterdir())
 
 
 def test_uploads_out_of_bounds_are_refused_before_any_work(studio: Studio, tmp_path: Path):
@@ -95,12 +100,15 @@ def test_uploads_out_of_bounds_are_refused_before_any_work(studio: Studio, tmp_p
     write_sound(tmp_path / "sound.mp4")
     write_video(tmp_path / "large.mp4", [flat(0, (400, 100))] * 2)
     write_video(tmp_path / "long.mp4", [flat(0)] * 62, fps=1)
+    write_video(tmp_path / "live.mkv", [flat(0)] * 62, fps=1, live=True)
+    assert probe(tmp_path / "live.mkv").duration == 0, "its headers state nothing"
     (tmp_path / "heavy.mp4").write_bytes(b"0" * (2 << 20))
     for name, sentence in {
         "text.mp4": "^text.mp4 is not a video that can be read",
         "sound.mp4": "sound but no picture",
         "large.mp4": "400 x 100 pixels, and 200 a side are the limit",
-        "long.mp4": "lasts 1 minutes, and 1 are the limit",
+        "long.mp4": "longer than 1 minutes, the limit here; cut it",
+        "live.mkv": "longer than 1 minutes, the limit here; cut it",
         "heavy.mp4": "2 MB, and 1 are the limit",
     }.items():
         with pytest.raises(InputError, match=sentence):
@@ -110,16 +118,76 @@ def test_uploads_out_of_bounds_are_refused_before_any_work(studio: Studio, tmp_p
 
 
 def test_results_are_a_visitors_own_and_go_after_an_hour(studio: Studio, tmp_path: Path):
-    old, new = studio.place / "old", studio.place / "new"
-    old.mkdir()
-    new.mkdir()
-    os.utime(old, (0, new.stat().st_mtime - LIFETIME - 1))
+    old, new, features = studio.results / "old", studio.results / "new", studio.place / "features"
+    for folder in (old, new, features):
+        folder.mkdir()
+    examples = [Path(name) for name in example_videos(studio.place)]
+    for path in (old, features, *(path.parent for path in examples if studio.place in path.parents)):
+        os.utime(path, (0, new.stat().st_mtime - LIFETIME - 1))
     studio.sweep()
-    assert [folder.name for folder in studio.place.iterdir()] == ["new"]
+    assert [folder.name for folder in studio.results.iterdir()] == ["new"]
+    assert features.is_dir()
+    assert examples[0].is_file()
     assert studio.own(new) == new
-    for other in (tmp_path, studio.place / "gone", new / "..", studio.place):
+    for other in (tmp_path, studio.results / "gone", new / "..", studio.place, features):
         with pytest.raises(InputError, match="no longer there"):
             studio.own(other)
+
+
+def test_work_stops_where_its_visitor_leaves_and_nothing_stays(studio: Studio, video: Path):
+    """The browser goes away while its piece is composed; somebody else's work goes on."""
+    seen: list[str] = []
+
+    def tell(share: float, what: str) -> None:
+        seen.append(what)
+        if what == "composing":
+            studio.leave("anna")
+
+    with studio.work_for("bert", silent) as other, studio.work_for("anna", tell) as mine:
+        with pytest.raises(LeftError, match="the page was closed"):
+            studio.compose(video, {}, mine)
+        other(0.5, "composing")
+    assert seen.count("composing") == 1, "no step after the one in which the visitor left"
+    assert not list(studio.results.iterdir())
+    with studio.work_for("anna", silent) as again:
+        again(0.0, "looking")  # they are back
+
+
+def test_results_that_are_being_written_go_where_the_visitor_leaves(studio: Studio, video: Path):
+    def tell(share: float, what: str) -> None:
+        if what == "playing":
+            studio.leave("anna")
+
+    with studio.work_for("anna", tell) as mine, pytest.raises(LeftError):
+        studio.compose(video, {}, mine)
+    assert not list(studio.results.iterdir())
+
+
+@pytest.mark.slow
+def test_two_visitors_at_once_have_results_of_their_own(studio: Studio, video: Path, tmp_path: Path):
+    other = write_video(tmp_path / "other.mp4", ramp(24), fps=12)
+    both = Barrier(2, timeout=60)
+
+    def visit(visitor: str, clip: Path, seed: int) -> Path:
+        met = False
+
+        def tell(share: float, what: str) -> None:
+            nonlocal met
+            if not met and what == "composing":
+                met = True
+                both.wait()  # each has begun before the other ends
+
+        with studio.work_for(visitor, tell) as heard:
+            return studio.compose(clip, {"seed": seed, "tempo": 120}, heard)
+
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(visit, ("anna", "bert"), (video, other), (1, 2)))
+    assert len(set(folders)) == len(list(studio.results.iterdir())) == 2
+    for folder, clip, seed in zip(folders, (video, other), (1, 2), strict=True):
+        [report] = read_reports(folder)
+        assert (report["video"], report["seed"]) == (str(clip), seed)
+        assert report["duration"] == pytest.approx(probe(clip).duration, abs=0.1)
+        assert len(downloads(folder)) == 4
 
 
 def test_the_example_is_a_video_of_three_shots(tmp_path: Path):

@@ -51,7 +51,25 @@ def _config_of(report: Mapping[str, Any]) -> Mapping[str, Any]:
     asked = {field.name for field in fields(ComposeSettings)}
     settings = report.get("settings", {})
     compose = {name: value for name, value in settings.items() if name in asked}
-    return {name: value for name, value in settings.items() if name not in asked} | {"compose": compose}
+    config = {name: value for name, value in settings.items() if name not in asked} | {"compose": compose}
+    if "checkpoint" in report:
+        config["checkpoint"] = report["checkpoint"]["path"]
+    return config | (sampler_words(report["sampler"]) if "sampler" in report else {})
+
+
+def sampler_words(sampler: Mapping[str, Any]) -> dict[str, Any]:
+    """The option of the group sampler that is nearest to a `Sampler` in effect, and the settings that differ."""
+    sampler = {name: list(value) if isinstance(value, tuple) else value for name, value in sampler.items()}
+    open_ones = dict.fromkeys(sampler) | {"eta": 0.0, "sde": False}  # what an option leaves out
+    options = {name: option for name, option in _options("sampler") if option.get("name") == sampler["name"]}
+    known = {name: open_ones | option for name, option in options.items()}
+
+    def changes(name: str) -> dict[str, Any]:
+        return {key: value for key, value in sampler.items() if known[name][key] != value}
+
+    nearest = min(options, key=lambda name: len(changes(name)))
+    added = {key: "" if key in options[nearest] else "+" for key in sampler}
+    return {"sampler": nearest} | {f"{added[key]}sampler.{key}": value for key, value in changes(nearest).items()}
 
 
 def beside(out: Path, word: str) -> Path:
@@ -82,13 +100,19 @@ def _option(group: str, value: Mapping[str, Any], usual: Any) -> Iterator[tuple[
     if isinstance(usual, Mapping) and _kind(usual) == _kind(value):
         yield from _changes(value, usual, f"{group}.")
         return
-    for file in sorted((CONFIGS / group).glob("*.yaml")):
-        option: Any = OmegaConf.to_container(OmegaConf.load(file))
+    for name, option in _options(group):
         if isinstance(option, Mapping) and _kind(option) == _kind(value):
-            yield group, file.stem
+            yield group, name
             known = {key: item for key, item in value.items() if key in option}  # nested groups have their own files
             yield from _changes(known, option, f"{group}.")
             return
+
+
+@lru_cache
+def _options(group: str) -> list[tuple[str, Any]]:
+    """Name and content of each option of a config group, read once for all the takes of a page."""
+    files = sorted((CONFIGS / group).glob("*.yaml"))
+    return [(file.stem, OmegaConf.to_container(OmegaConf.load(file))) for file in files]
 
 
 def _kind(node: Mapping[str, Any]) -> tuple[Any, Any]:

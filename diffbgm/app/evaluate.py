@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from diffbgm.app.progress import say
 from diffbgm.app.shards import configured_shard, share
 from diffbgm.app.stop import Stopped, stoppable
 from diffbgm.evaluation.ahead import measure_ahead
@@ -75,7 +76,7 @@ def evaluate(cfg: DictConfig) -> int:
 def _ahead(runs: Mapping[str, Path], options: Options, index: int, count: int) -> int:
     """Compute and keep what is slow for the songs of one shard."""
     own, failed = measure_ahead(list(runs.values()), options, lambda songs: share(songs, index, count), _bar)
-    print(f"{own} songs of shard {index} of {count} are measured; the same command with shards=1 writes the report")
+    say(f"{own} songs of shard {index} of {count} are measured; the same command with shards=1 writes the report")
     for what in failed:
         print(f"error: not evaluated: {what}", file=sys.stderr)
     return 1 if failed else 0
@@ -99,7 +100,7 @@ def _report(asked: EvaluateSettings, table: Mapping[str, Any], runs: Mapping[str
         lacking += draw_figures(folder, evaluation, place, asked.figures, asked.soundfont, options.adv)
         missing += [lack if len(runs) == 1 else f"{name}: {lack}" for lack in lacking]
         results[name] = evaluation
-    print(write_table(table, results, out))
+    say(write_table(table, results, out))
     for lack in missing:
         print(f"error: not evaluated: {lack}", file=sys.stderr)
     return 1 if missing else 0

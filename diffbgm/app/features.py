@@ -20,6 +20,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from diffbgm.app.progress import say
 from diffbgm.app.shards import configured_shard, share
 from diffbgm.app.stop import unexpected
 from diffbgm.errors import InputError
@@ -57,7 +58,7 @@ def extract_features(cfg: DictConfig) -> int:
     failed = sum(not extract_one(source.path, extractor, out) for source in bar)
     part = "" if count == 1 else f" of shard {index} of {count}"
     done = f"{len(sources) - failed} of {len(sources)} videos{part} have features in {out}"
-    print(done + f", see {FAILED}" * bool(failed))
+    say(done + f", see {FAILED}" * bool(failed))
     return 1 if failed else 0
 
 

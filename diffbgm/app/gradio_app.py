@@ -8,14 +8,14 @@ It listens on this machine alone unless told otherwise. `app/` holds what a Hugg
 import atexit
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from diffbgm.app.studio import Bounds, Studio, downloads, framed, known_wishes
+from diffbgm.app.studio import Bounds, Studio, Tell, downloads, framed, known_wishes
 from diffbgm.errors import InputError
 from diffbgm.extras import extra
 from diffbgm.fields import check, field
@@ -24,6 +24,8 @@ from diffbgm.generation.settings import SampleSettings
 if TYPE_CHECKING:
     import gradio
 
+T = TypeVar("T")
+Shown = tuple[str, list[str], str]  # the page of the takes, their files, their folder
 FILES = "/gradio_api/file="  # where Gradio serves the files that it is allowed to
 WAITING = 20  # visitors in the queue
 NOTES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
@@ -108,35 +110,6 @@ def build(studio: Studio) -> "gradio.Blocks":
     with extra("app"):
         import gradio as gr
 
-    def told(function: Any, *arguments: Any) -> Any:
-        """Call it; mistakes of the visitor's become a message."""
-        try:
-            return function(*arguments)
-        except InputError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-
-    def look(video: str) -> str:
-        return told(studio.look, video)
-
-    def shown(folder: Path) -> tuple[str, list[str], str]:
-        return framed(folder, FILES), downloads(folder), str(folder)
-
-    def compose(video: str, *values: Any, progress: Any = gr.Progress()) -> tuple[str, list[str], str]:  # noqa: B008
-        wishes = dict(zip(names, values, strict=True))
-        return shown(told(studio.compose, video, wishes, lambda share, what: progress(share, desc=what)))
-
-    def redo(
-        folder: str,
-        take: int,
-        first: int,
-        last: int,
-        progress: Any = gr.Progress(),  # noqa: B008
-    ) -> tuple[str, list[str], str]:
-        if not folder:
-            raise gr.Error("there is nothing to keep yet; compose first", print_exception=False)
-        tell = lambda share, what: progress(share, desc=what)  # noqa: E731
-        return shown(told(studio.redo, Path(folder), int(take), int(first), int(last), tell))
-
     with gr.Blocks(title="diffbgm", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown("# Music for your video\nDrop a video, look at what is read from it, and compose.")
         with gr.Row():
@@ -148,24 +121,85 @@ def build(studio: Studio) -> "gradio.Blocks":
                 button = gr.Button("Compose", variant="primary")
         frame = gr.HTML(label="Takes")
         with gr.Row():
-            files = gr.Files(label="Downloads: video, MIDI, sound, picture", interactive=False)
+            files = gr.Files(label="Downloads: video, MIDI, sound, stems, picture", interactive=False)
             with gr.Column():
-                gr.Markdown("Keep some bars and compose the rest anew:")
-                with gr.Row():
-                    kept = [
-                        gr.Number(value, label=label, precision=0, minimum=1)
-                        for label, value in (("take", 1), ("from bar", 1), ("to bar", 4))
-                    ]
-                again = gr.Button("Redo the rest")
+                kept, again = _keeping(gr)
         place = gr.Textbox("", visible=False, label="result")
         if examples := example_videos(studio.place):
             gr.Examples(examples, inputs=video, label="Examples")
-        outputs = [frame, files, place]
-        video.change(look, video, seen, api_name="look")
-        button.click(compose, [video, *controls], outputs, api_name="compose")
-        again.click(redo, [place, *kept], outputs, api_name="redo")
+        outputs, answers = [frame, files, place], _answers(studio, names)
+        video.change(answers.look, video, seen, api_name="look")
+        one = {"concurrency_limit": 1, "concurrency_id": "composing"}  # composing takes the whole machine
+        button.click(answers.compose, [video, *controls], outputs, api_name="compose", **one)
+        again.click(answers.redo, [place, *kept], outputs, api_name="redo", **one)
+        page.unload(answers.leave)
     page.studio = studio
     return page
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the page calls."""
+
+    look: Callable[..., str]
+    compose: Callable[..., Shown]
+    redo: Callable[..., Shown]
+    leave: Callable[..., None]  # Gradio calls it where a browser has closed its connection
+
+
+def _answers(studio: Studio, names: Sequence[str]) -> Answers:
+    """The studio's answers to the page's events. Gradio fills in the first two arguments of each by what they are."""
+    import gradio as gr
+
+    def answered(request: Any, progress: Any, work: Callable[[Tell], T]) -> T:
+        """The result of some work for a visitor; their mistakes become messages."""
+        try:
+            with studio.work_for(request.session_hash, lambda share, what: progress(share, desc=what)) as tell:
+                return work(tell)
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def shown(folder: Path) -> Shown:
+        return framed(folder, FILES), downloads(folder), str(folder)
+
+    def look(request: gr.Request, progress: Any = gr.Progress(), video: str | None = None) -> str:  # noqa: B008
+        return answered(request, progress, lambda tell: "" if video is None else studio.look(video, tell))
+
+    def compose(
+        request: gr.Request,
+        progress: Any = gr.Progress(),  # noqa: B008
+        video: str | None = None,
+        *values: Any,
+    ) -> Shown:
+        wishes = dict(zip(names, values, strict=True))
+        return shown(answered(request, progress, lambda tell: studio.compose(video, wishes, tell)))
+
+    def redo(
+        request: gr.Request,
+        progress: Any = gr.Progress(),  # noqa: B008
+        folder: str = "",
+        *bars: float,
+    ) -> Shown:
+        if not folder:
+            raise gr.Error("there is nothing to keep yet; compose first", print_exception=False)
+        take, first, last = (int(number or 1) for number in bars)
+        return shown(answered(request, progress, lambda tell: studio.redo(Path(folder), take, first, last, tell)))
+
+    def leave(request: gr.Request) -> None:
+        studio.leave(request.session_hash)
+
+    return Answers(look, compose, redo, leave)
+
+
+def _keeping(gr: Any) -> tuple[list[Any], Any]:
+    """Fields for a take and its bars to keep, and the button that composes the rest."""
+    gr.Markdown("Keep some bars and compose the rest anew:")
+    with gr.Row():
+        fields = [
+            gr.Number(value, label=label, precision=0, minimum=1)
+            for label, value in (("take", 1), ("from bar", 1), ("to bar", 4))
+        ]
+    return fields, gr.Button("Redo the rest")
 
 
 def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
@@ -181,6 +215,7 @@ def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
         "chords": lambda: gr.Textbox("", label="Chords, one a bar", placeholder="C G Am F"),
         "intensity": lambda: gr.Slider(0, 2, usual.intensity, step=0.1, label="Intensity: how much the motion counts"),
         "instruments": lambda: gr.Textbox("", label="Instruments", placeholder="flute+piano"),
+        "stems": lambda: gr.Checkbox(False, label="Stems: a sound file of each part, too"),
         "dynamics": lambda: gr.Slider(0, 1, usual.dynamics, step=0.1, label="Dynamics"),
         "ending": lambda: gr.Radio(["fade", "resolve", "cut"], value=usual.ending, label="Ending"),
         "mix": lambda: gr.Radio(["replace", "duck", "keep"], value=usual.mix, label="The video's own sound"),

@@ -6,6 +6,7 @@ video with everything in it and can be sent to somebody. Both need no network an
 
 import base64
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from diffbgm.app.command import keep_and_redo, make_again
 from diffbgm.app.piece_data import take_data
 from diffbgm.app.poster import data_uri, poster
+from diffbgm.app.record import is_page
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
 
@@ -93,6 +95,8 @@ def write_page(reports: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[st
     groups = _grouped(reports)
     parts = [groups[first : first + PER_PAGE] for first in range(0, len(groups), PER_PAGE)] or [[]]
     names = [path.name if k == 0 else f"{path.stem}-{k + 1}{path.suffix}" for k in range(len(parts))]
+    for name in names:
+        _check_replaceable(path.with_name(name))
     for number, (name, part) in enumerate(zip(names, parts, strict=True)):
         pieces = [_entry(group, path.parent) for group in part]
         text = _render(
@@ -100,7 +104,7 @@ def write_page(reports: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[st
         )
         _write(path.with_name(name), text)
     for old in path.parent.glob(f"{path.stem}-*{path.suffix}"):
-        if re.fullmatch(rf"{re.escape(path.stem)}-\d+", old.stem) and old.name not in names and _is_ours(old):
+        if re.fullmatch(rf"{re.escape(path.stem)}-\d+", old.stem) and old.name not in names and is_page(old):
             old.unlink()
 
 
@@ -120,6 +124,7 @@ def write_single_page(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     reports: those of the takes, whose files lie beside `path`. InputError where the takes are too large for a page.
     """
+    _check_replaceable(path)
     names = [f"{report['name']}{ending}" for report in reports for ending in _KINDS]
     size = sum((path.parent / name).stat().st_size for name in names)
     if size > LARGEST:
@@ -221,9 +226,9 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _is_ours(path: Path) -> bool:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return '<meta name="generator" content="diffbgm' in file.read(1000)
+def _check_replaceable(path: Path) -> None:
+    if os.path.lexists(path) and not is_page(path):
+        raise InputError(f"{path} is not ours, and would be replaced; move it away or choose another out=")
 
 
 def _base64(path: Path) -> str:

@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from diffbgm.app.progress import say
 from diffbgm.app.shards import configured_shard, shard_of
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.prepare import prepare, read_ahead
@@ -29,14 +30,14 @@ def prepare_data(config: DictConfig) -> None:
     if count > 1:
         own, left = read_ahead(source, folder, lambda song: shard_of(song, count) == index, workers, _bar)
         if left:
-            print(f"{own} songs of shard {index} of {count} are read; the last shard makes the cache ({left} are left)")
+            say(f"{own} songs of shard {index} of {count} are read; the last shard makes the cache ({left} are left)")
             return
     path = prepare(source, folder, workers, _bar)
     cache = Cache.open(path)
     size = sum(file.stat().st_size for file in path.iterdir()) / 1e6
     parts = ", ".join(f"{len(cache.segments(part))} {part}" for part in cache.manifest["splits"])
-    print(f"{path}: {len(cache.songs)} songs, {parts} segments, {size:.1f} MB, {time.perf_counter() - start:.1f} s")
-    print(f"{len(cache.skipped)} songs skipped, with reasons in {path / 'skipped.txt'}")
+    say(f"{path}: {len(cache.songs)} songs, {parts} segments, {size:.1f} MB, {time.perf_counter() - start:.1f} s")
+    say(f"{len(cache.skipped)} songs skipped, with reasons in {path / 'skipped.txt'}")
 
 
 def _bar(items: Iterable[Any], total: int) -> Iterable[Any]:

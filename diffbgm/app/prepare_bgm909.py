@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from diffbgm.app.progress import say
 from diffbgm.datasets.bgm909 import files_of
 from diffbgm.datasets.pop909 import Pop909
 from diffbgm.datasets.release_layout import write_features, write_song
@@ -51,7 +52,7 @@ def prepare_bgm909(cfg: DictConfig) -> int:
     lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in failed]
     with atomic(out / "failed.jsonl") as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
-    print(f"{len(videos) - len(failed)} of {len(videos)} songs are in {out}" + ", see failed.jsonl" * bool(failed))
+    say(f"{len(videos) - len(failed)} of {len(videos)} songs are in {out}" + ", see failed.jsonl" * bool(failed))
     return 1 if failed else 0
 
 

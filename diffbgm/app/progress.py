@@ -1,7 +1,7 @@
 """What a command says while it works: a first line at once, a bar for each stage with real counts, one for all videos.
 
 Light to import, so that the first line comes before torch does. Everything goes to stderr, and bars are drawn on
-terminals only. `quiet=true` leaves out the first line, the bars and all remarks but errors; `-v` tells of each stage.
+terminals only. `quiet=true` leaves everything out but errors, the closing line on stdout too; `-v` tells of each stage.
 """
 
 import contextlib
@@ -19,8 +19,14 @@ LOADED = {
     "sample": "torch and the checkpoint",
     "train": "torch and the data",
     "evaluate": "the metrics (compiled the first time, which takes a while)",
+    "features": "torch and the extractor",
+    "songs": "torch and the checkpoint",
+    "prepare": "the data",
+    "prepare-bgm909": "torch and the extractor",
+    "card": "torch, the checkpoint and the metrics",
     "app": "torch, the checkpoint and Gradio",
 }
+QUIET = "DIFFBGM_QUIET"  # set by quiet=true; in the environment, so that launched jobs have it too
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +38,7 @@ def begin(command: str, words: Sequence[str]) -> list[str]:
     rest = [word for word in words if word not in ("-v", "--verbose") and not word.startswith("quiet=")]
     asked = [word.partition("=")[2].lower() for word in words if word.startswith("quiet=")]
     if asked and asked[-1] in ("true", "1", "yes"):
-        os.environ["TQDM_DISABLE"] = "1"
+        os.environ["TQDM_DISABLE"] = os.environ[QUIET] = "1"
         logging.basicConfig(level=logging.ERROR, format="%(message)s")
         return rest
     if {"-v", "--verbose"} & set(words):
@@ -40,6 +46,12 @@ def begin(command: str, words: Sequence[str]) -> list[str]:
     if command in LOADED:
         print(f"diffbgm {command}: loading {LOADED[command]} ...", file=sys.stderr, flush=True)
     return rest
+
+
+def say(text: str) -> None:
+    """Print a command's closing line, unless it is to be quiet."""
+    if not os.environ.get(QUIET):
+        print(text)
 
 
 class FolderProgress:

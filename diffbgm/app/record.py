@@ -16,7 +16,9 @@ from diffbgm.errors import InputError
 from diffbgm.files import locked, regular, sha256, write_json, writing
 
 ENDINGS = ("mid", "wav", "mp4", "png", "json")
-OTHER_ENDINGS = ("states.npz", "html")
+STATES = "states.npz"
+PAGE = "html"
+PART = re.compile(r"[\w+-]+\.wav")  # a stem
 OF_THE_RUN = frozenset(  # settings of where and how a run is made, not of what is made
     "videos out cache device compile page checkpoint hydra shards shard overwrite batch workers".split()
 )
@@ -42,6 +44,21 @@ def read_report(path: Path) -> dict[str, Any] | None:
     except UNREADABLE:
         return None
     return report if ours else None
+
+
+def claimed(report: Mapping[str, Any] | None) -> list[str]:
+    """The endings of the files that a NAME.json says are its own, but for its page; [] without one.
+
+    The list comes from a file, so only endings that a result can have count. Versions before the list had the same
+    files and, with stems, one for each instrument.
+    """
+    if report is None:
+        return []
+    found = report.get("files")
+    if not isinstance(found, list):
+        stems = report.get("stems")
+        found = [*ENDINGS, STATES, *(f"{part}.wav" for part in (stems if isinstance(stems, list) else []))]
+    return [end for end in map(str, found) if end in (*ENDINGS, STATES) or PART.fullmatch(end)]
 
 
 def reports_in(out: Path) -> Iterator[dict[str, Any]]:
@@ -82,7 +99,7 @@ class Ledger:
 
     def check(self, names: Iterable[str]) -> None:
         """InputError where results made from other settings lie in `out`, or a file of the run's own is the user's."""
-        for own, is_ours in (("index.html", _is_page), ("summary.json", _is_summary)):
+        for own, is_ours in (("index.html", is_page), ("summary.json", _is_summary)):
             path = self.out / own
             self._check_target(path)
             if path.exists() and not is_ours(path):
@@ -107,29 +124,37 @@ class Ledger:
         titles = [name, *(f"{name}.take{take}" for take in range(2, takes + 1))]
         reports = [read_report(self.out / f"{title}.json") for title in titles]
         for title, report in zip(titles, reports, strict=True):
-            for ending in (*ENDINGS, *OTHER_ENDINGS):
+            for ending in {*ENDINGS, STATES, PAGE, *claimed(report)}:
                 target = self.out / f"{title}.{ending}"
                 self._check_target(target)
-                if report is None and (target.exists() or target.is_symlink()):
+                if report is None and os.path.lexists(target):
                     raise InputError(
                         f"{target} is not ours, and would be replaced; move it away or choose another out="
                     )
         if self.overwrite or None in reports:
             return False
-        whole = all((self.out / f"{title}.{ending}").is_file() for title in titles for ending in ENDINGS)
-        if not whole:
+        files = [
+            f"{title}.{ending}"
+            for title, report in zip(titles, reports, strict=True)
+            for ending in {*ENDINGS, *(claimed(report) if "files" in (report or {}) else ())}
+        ]
+        if not all((self.out / file).is_file() for file in files):
             return False
         if any(report is not None and report["made_from"]["video"] != video for report in reports):
             raise InputError(f"the music in {self.out} is for another video called {name}; add overwrite=true")
         return True
 
-    def forget_takes(self, name: str, takes: int) -> None:
-        """Remove what is left of a run with more takes."""
+    def forget(self, name: str, takes: int) -> None:
+        """Remove what is left of an earlier run with more takes, and its page of the video."""
         place = self.out / name
+        page = place.with_name(f"{place.name}.{PAGE}")
+        if is_page(page):
+            with writing(page):
+                page.unlink()
         for path in place.parent.glob(f"{glob_escape(place.name)}.take*.json"):
             number = re.fullmatch(r"\.take(\d+)\.json", path.name.removeprefix(place.name))
-            if number and int(number[1]) > takes and read_report(path) is not None:
-                for ending in (*ENDINGS, *OTHER_ENDINGS):
+            if number and int(number[1]) > takes:
+                for ending in claimed(read_report(path)):
                     with writing(path):
                         path.with_name(f"{path.name.removesuffix('.json')}.{ending}").unlink(missing_ok=True)
 
@@ -181,7 +206,8 @@ def _is_summary(path: Path) -> bool:
     return bool(_read_summary(path))
 
 
-def _is_page(path: Path) -> bool:
+def is_page(path: Path) -> bool:
+    """Whether a page of ours lies there."""
     try:
         with open(regular(path, LARGEST_JSON), "rb") as file:
             return b'<meta name="generator" content="diffbgm' in file.read(2000)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from diffbgm.app.record import claimed, read_report
 from diffbgm.files import Staging, json_bytes, staged
 from diffbgm.generation.music import Music
 from diffbgm.generation.progress import Stage
@@ -42,9 +43,11 @@ def write_takes(
     with ExitStack() as stack:
         for place, music in enumerate(takes):
             title = name if place == 0 else f"{name}.take{place + 1}"
-            staging = stack.enter_context(staged(out, title))
+            old = claimed(read_report(Path(out, f"{title}.json")))
+            staging = stack.enter_context(staged(out, title, old))
             record = {} if made_from is None else {"made_from": dict(made_from)}
-            reports.append({"name": title, **_write(music, staging, stage), **record})
+            found = _write(music, staging, stage)
+            reports.append({"name": title, **found, "files": [*staging.endings(), "json"], **record})
             (staging / "json").write_bytes(json_bytes(reports[-1]))
     return reports
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from hydra.utils import instantiate
@@ -18,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from diffbgm.app.page import PAGES, write_page, write_single_pages
-from diffbgm.app.progress import FolderProgress
+from diffbgm.app.progress import FolderProgress, say
 from diffbgm.app.record import Ledger, made_from, reports_in, write_summary
 from diffbgm.app.results import warm_up, write_takes
 from diffbgm.app.shards import configured_shard, share
@@ -98,8 +99,9 @@ def sample(cfg: DictConfig) -> int:
     summary = write_summary(out, run.failed, [source.name for source in sources], time.perf_counter() - begin)
     part = "" if shard[1] == 1 else f" of shard {shard[0]} of {shard[1]}"
     if shard[1] == 1 or len(summary["ok"]) + len(summary["failed"]) >= len(everything):
-        index(out, summary, folder.page)
-    print(f"{len(run.done)} of {len(sources)} videos{part} have music; open {_shown(out / 'index.html')}")
+        problem = index(out, summary, folder.page)
+        code = code or problem
+    say(f"{len(run.done)} of {len(sources)} videos{part} have music; open {_shown(out / 'index.html')}")
     return code or (1 if run.failed else 0)
 
 
@@ -111,22 +113,24 @@ def index_folder(cfg: DictConfig) -> int:
         raise InputError(f"there is no folder {out}; give out=FOLDER with results in it")
     Ledger(out, [], {}, overwrite=True).check([])
     summary = write_summary(writable_folder(out), [], [], 0.0)
-    index(out, summary, cfg.page)
-    print(f"{len(summary['ok'])} videos have music; open {_shown(out / 'index.html')}")
-    return 1 if summary["failed"] else 0
+    code = index(out, summary, cfg.page)
+    say(f"{len(summary['ok'])} videos have music; open {_shown(out / 'index.html')}")
+    return code or (1 if summary["failed"] else 0)
 
 
-def index(out: Path, summary: dict[str, Any], page: str = "folder") -> None:
-    """Write the page of what lies in `out`. A page that cannot be made is reported: the music is there in any case."""
+def index(out: Path, summary: dict[str, Any], page: str = "folder") -> int:
+    """Write the page of what lies in `out`; returns 1 where a page cannot be made, which is reported, else 0."""
     try:
         reports = list(reports_in(out))
         write_page(reports, summary["failed"], out / "index.html")
-        for problem in write_single_pages(reports, out) if page == "single" else []:
-            print(f"error: {problem}", file=sys.stderr)
+        problems = write_single_pages(reports, out) if page == "single" else []
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        problems = [str(error)]
     except Exception as error:
-        print(f"error: {unexpected(error, 'the page')}", file=sys.stderr)
+        problems = [unexpected(error, "the page")]
+    for problem in problems:
+        print(f"error: {_shown(problem)}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 class FolderRun:
@@ -135,9 +139,11 @@ class FolderRun:
     def __init__(
         self, pipeline: Pipeline, settings: SampleSettings, ledger: Ledger, cache: Path, beside: bool = False
     ) -> None:
-        """`beside`: sound and files of a video are made by a thread while the next one is composed (on a GPU)."""
+        """`beside`: while one video is composed (on a GPU), a thread reads the next one and another writes the last."""
         self.pipeline, self.settings, self.ledger, self.cache = pipeline, settings, ledger, cache
         self.writer = ThreadPoolExecutor(1) if beside else None
+        self.reader = ThreadPoolExecutor(1) if beside else None
+        self.ended = Event()
         self.being_written: tuple[Source, Future[None]] | None = None
         self.done: list[str] = []
         self.failed: list[dict[str, str]] = []
@@ -146,13 +152,17 @@ class FolderRun:
     def videos(self, sources: Sequence[Source], batch: int) -> None:
         """Make what is not there yet."""
         self.progress = FolderProgress(len(sources))
-        with contextlib.closing(self.progress), self.writer or contextlib.nullcontext():
+        empty = contextlib.nullcontext()
+        with contextlib.closing(self.progress), self.writer or empty, self.reader or empty:
             try:
-                self._all(sources, batch)
+                for waiting in self._read_ahead(self._to_make(sources, batch)):
+                    self._together(waiting)
             finally:
+                self.ended.set()
                 self._settle()
 
-    def _all(self, sources: Sequence[Source], batch: int) -> None:
+    def _to_make(self, sources: Sequence[Source], batch: int) -> Iterator[Sequence[tuple[Source, str]]]:
+        """The videos without a finished result and the hashes of their files, `batch` at a time."""
         waiting: list[tuple[Source, str]] = []
         for source in sources:
             with self._own_try(source):
@@ -162,9 +172,37 @@ class FolderRun:
                     continue
                 waiting.append((source, digest))
             if len(waiting) >= batch:
-                self._together(waiting)
+                yield waiting
                 waiting = []
-        self._together(waiting)
+        if waiting:
+            yield waiting
+
+    def _read_ahead(self, batches: Iterator[Sequence[tuple[Source, str]]]) -> Iterator[Sequence[tuple[Source, str]]]:
+        """The same batches, each once its features are in the cache; the next one is read in the meantime."""
+        if self.reader is None:
+            yield from batches
+            return
+        before: tuple[Sequence[tuple[Source, str]], Future[None]] | None = None
+        for waiting in batches:
+            reading = self.reader.submit(self._read, waiting)
+            if before is not None:
+                before[1].result()
+                yield before[0]
+            before = waiting, reading
+        if before is not None:
+            before[1].result()
+            yield before[0]
+
+    def _read(self, waiting: Sequence[tuple[Source, str]]) -> None:
+        """Leave the features of these videos in the cache. What fails is tried again, and reported, by its own try."""
+
+        def advance(_: int) -> None:
+            if self.ended.is_set():
+                raise InterruptedError
+
+        for source, _ in waiting:
+            with contextlib.suppress(BaseException):
+                self.pipeline.features(source.path, advance)
 
     def _together(self, waiting: Sequence[tuple[Source, str]]) -> None:
         """Compose for several videos at once; where that fails for one of them, for each alone."""
@@ -192,7 +230,7 @@ class FolderRun:
 
     def _write(self, takes: Sequence[Music], source: Source, digest: str, stage: Stage) -> None:
         write_takes(takes, source.name, self.ledger.out, stage, self.ledger.made_from | {"video": digest})
-        self.ledger.forget_takes(source.name, self.settings.variations)
+        self.ledger.forget(source.name, self.settings.variations)
 
     def _settle(self) -> None:
         """Wait until the video that is being written has its files, or has failed."""

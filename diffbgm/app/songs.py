@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from diffbgm.app.progress import say
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import Piece, pieces
 from diffbgm.datasets.prepare import prepare
@@ -75,7 +76,7 @@ def sample_songs(cfg: DictConfig) -> int:
         write_midi(composed(composer, piece, (cfg.seed, index)), generated / f"{piece.song}.mid")
         beats += len(piece.features.valid)
     seconds = time.perf_counter() - begin
-    print(f"{len(chosen)} songs in {out}, {beats} beats of them now, in {seconds:.0f} s")
+    say(f"{len(chosen)} songs in {out}, {beats} beats of them now, in {seconds:.0f} s")
     return 0
 
 

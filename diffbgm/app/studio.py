@@ -1,7 +1,8 @@
 """What the app does, without its interface: a visit's uploads, takes and page, within limits, in a folder of its own.
 
 A studio serves several visitors at once. Each upload is checked before anything is computed; each result lies in a
-folder with a name that cannot be guessed, and folders that have not been touched for an hour are removed.
+folder of its own with a name that cannot be guessed, and results that nobody has touched for an hour are removed. The
+work for a visitor who has left stops at its next step and leaves nothing behind.
 """
 
 import html
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from threading import Event, Lock
 from typing import Any
 from urllib.parse import quote
 
@@ -27,12 +29,16 @@ from diffbgm.fields import check
 from diffbgm.generation.pipeline import Pipeline
 from diffbgm.generation.settings import SampleSettings
 from diffbgm.generation.takes import check_wishes
-from diffbgm.video.decode import probe
+from diffbgm.video.decode import lasts_longer, probe
 from diffbgm.video.features import Advance, VideoFeatures
 
 LIFETIME = 3600.0  # seconds that a result is kept for
 NAME = "music"  # of the files of a result
 Tell = Callable[[float, str], None]  # tell(share done, what is being done)
+
+
+class LeftError(InputError):
+    """Nobody waits for this work any more."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,39 @@ class Studio:
     def __init__(self, pipeline: Pipeline, bounds: Bounds | None = None) -> None:
         self.pipeline, self.bounds = pipeline, bounds or Bounds()
         self.place = Path(tempfile.mkdtemp(prefix="diffbgm-app-"))
+        self.results = self.place / "results"  # each in a folder of its own; examples and features lie beside it
+        self.results.mkdir()
+        self._working: set[tuple[str, Event]] = set()  # visitor, and the end of a piece of work for them
+        self._lock = Lock()
 
     def close(self) -> None:
         """Remove everything that was uploaded here or made."""
         shutil.rmtree(self.place, ignore_errors=True)
+
+    @contextmanager
+    def work_for(self, visitor: str, tell: Tell) -> Iterator[Tell]:
+        """`tell` for a piece of work, which ends it by a LeftError once the visitor has left."""
+        left = Event()
+        with self._lock:
+            self._working.add((visitor, left))
+
+        def heard(share: float, what: str) -> None:
+            if left.is_set():
+                raise LeftError("stopped, because the page was closed; compose again")
+            tell(share, what)
+
+        try:
+            yield heard
+        finally:
+            with self._lock:
+                self._working.discard((visitor, left))
+
+    def leave(self, visitor: str) -> None:
+        """Stop what is being done for a visitor. What is finished stays for its hour, in case they come back."""
+        with self._lock:
+            for name, left in self._working:
+                if name == visitor:
+                    left.set()
 
     def admit(self, video: str | Path | None) -> Path:
         """The upload, if it is a video within the bounds; InputError where it is not."""
@@ -68,21 +103,24 @@ class Studio:
             info = probe(path)
         except InputError as error:
             raise InputError(str(error).replace(str(path), path.name)) from error
-        if info.duration > 60 * bounds.minutes:
-            raise InputError(
-                f"this video lasts {info.duration / 60:.0f} minutes, and {bounds.minutes:g} are the limit; cut it, or "
-                "use the command diffbgm sample, which has none"
-            )
         if max(info.width, info.height) > bounds.side:
             raise InputError(
                 f"this video has {info.width} x {info.height} pixels, and {bounds.side} a side are the limit; "
                 "scale it down"
             )
+        if info.duration > 60 * bounds.minutes or lasts_longer(path, 60 * bounds.minutes):
+            raise InputError(
+                f"this video is longer than {bounds.minutes:g} minutes, the limit here; cut it, or use the command "
+                "diffbgm sample, which has none"
+            )
         return path
 
-    def look(self, video: str | Path | None) -> str:
+    def look(self, video: str | Path | None, tell: Tell) -> str:
         """HTML: what is read from a video, its shots, motion and light."""
-        return looked_at(self.pipeline.features(self.admit(video)))
+        path = self.admit(video)
+        info = probe(path)
+        with _stages(tell, LOOKING)("features", round(info.duration * info.fps)) as advance:
+            return looked_at(self.pipeline.features(path, advance))
 
     def compose(self, video: str | Path | None, wishes: Mapping[str, Any], tell: Tell) -> Path:
         """Make takes for a video; returns their folder. `wishes`: settings by name, None or "" for the default."""
@@ -93,11 +131,11 @@ class Studio:
             raise InputError(f"{settings.variations} takes are more than {self.bounds.takes}, the limit; ask for fewer")
         check_wishes(settings)
         self.sweep()
-        folder = self.place / secrets.token_hex(16)
+        stage = _stages(tell)
+        [takes] = self.pipeline.make([path], settings, None, stage)
+        folder = self.results / secrets.token_hex(16)
         folder.mkdir()
         try:
-            stage = _stages(tell)
-            [takes] = self.pipeline.make([path], settings, None, stage)
             write_takes(takes, NAME, folder, stage)
             shutil.copyfile(path, folder / f"upload{path.suffix}")
             (folder / "wishes.json").write_text(json.dumps(given))
@@ -126,7 +164,7 @@ class Studio:
     def own(self, folder: Path) -> Path:
         """The folder, if it is a result of this studio that is still there."""
         folder = Path(folder)
-        if folder.parent != self.place or not folder.is_dir():
+        if folder.parent != self.results or not folder.is_dir():
             raise InputError("this result is no longer there; compose again")
         os.utime(folder)
         return folder
@@ -134,7 +172,7 @@ class Studio:
     def sweep(self, now: float | None = None) -> None:
         """Remove the results that nobody has touched for `LIFETIME`."""
         now = time.time() if now is None else now
-        for folder in self.place.iterdir():
+        for folder in self.results.iterdir():
             if now - folder.stat().st_mtime > LIFETIME:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -187,9 +225,12 @@ def _curve(name: str, values: np.ndarray, width: int = 600, height: int = 48) ->
     )
 
 
-def _stages(tell: Tell) -> Callable[[str, int], Any]:
+LOOKING = {"features": (0.0, 1.0)}  # first share and length of each stage
+COMPOSING = {"features": (0.0, 0.3), "compose": (0.3, 0.5), "sound": (0.8, 0.08), "mux": (0.88, 0.08)}
+
+
+def _stages(tell: Tell, shares: Mapping[str, tuple[float, float]] = COMPOSING) -> Callable[[str, int], Any]:
     """Progress of a pipeline's stages as one share that never falls, whatever number of takes there is."""
-    shares = {"features": (0.0, 0.3), "compose": (0.3, 0.5), "sound": (0.8, 0.08), "mux": (0.88, 0.08)}
     words = {"features": "looking", "compose": "composing", "sound": "playing", "mux": "putting it under the video"}
 
     reached = 0.0

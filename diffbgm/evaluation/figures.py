@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 INK, ACCENT, REAL = "#1f3b57", "#c8452f", "#3f7d4e"
 SWITCH = 200  # the timestep at which the conditions change
+PANELS = (1000, 400, 0)  # timesteps of Figure S3
 SHOWN = {"x": "", "x0": "_x0"}  # array that is drawn -> suffix of the file names
 
 
@@ -59,6 +60,11 @@ class States:
         order = np.argsort(-t)
         return cls(path.name.removesuffix(".states.npz"), t[order], x[order], x0[order])
 
+    def nearest(self, wishes: Sequence[int]) -> "States":
+        """The states nearest to some timesteps, each once."""
+        places = sorted({int(np.abs(self.t - wish).argmin()) for wish in wishes})
+        return States(self.name, self.t[places], self.x[places], self.x0[places])
+
     def curves(self, which: str = "x") -> list[np.ndarray]:
         """The volume curve (S,) at each timestep, of the notes where x (or "x0") exceeds the threshold of 0.5."""
         return [volume(decode_parts(roll), roll.shape[1]) for roll in getattr(self, which)]
@@ -74,9 +80,10 @@ def draw_figures(
 ) -> list[str]:
     """Draw the figures of a run into the folder `out`.
 
-    volume_NAME.png and scape_NAME.png are drawn for the first `songs` songs, adv.png for all of them;
-    volume_NAME_x0.png and adv_x0.png show the predicted rolls. Without saved states only the scape plots are drawn.
-    Returns one sentence for each file of states that could not be read.
+    volume_NAME.png and scape_NAME.png are drawn for the first `songs` songs, adv.png for all of them. volume_NAME.png
+    has a panel for each saved state nearest to t = 1000, 400 and 0; adv.png uses every saved state. volume_NAME_x0.png
+    and adv_x0.png show the predicted rolls. Without saved states only the scape plots are drawn. Returns one sentence
+    for each file of states that could not be read.
     """
     lacking = []
     pieces = []
@@ -87,7 +94,7 @@ def draw_figures(
             lacking.append(str(error))
     for which, suffix in SHOWN.items():
         for states in pieces[:songs]:
-            volume_figure(states, out / f"volume_{_file(states.name)}{suffix}.png", which, adv)
+            volume_figure(states.nearest(PANELS), out / f"volume_{_file(states.name)}{suffix}.png", which, adv)
         if pieces:
             known = (evaluation.reference or {}).get("adv", {}).get("mean")
             adv_figure(pieces, {} if known is None else {"real": known}, out / f"adv{suffix}.png", which, adv)

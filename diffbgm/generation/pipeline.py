@@ -12,7 +12,7 @@ Shape legend: N beats of a piece, L = 4 N steps, S shots, P pitches.
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -189,7 +189,7 @@ class Pipeline:
                 "sections": tuple((part.beat, part.letter) for part in composer.sections_of(seen)),
                 "tempo_score": chosen.score,
                 "seconds": clock.seconds,
-                "about": self.about,
+                "about": {**self.about, "sampler": asdict(composer.sampler)},
             }
             music.append([finished(take, key, common) for take in own])
         return music

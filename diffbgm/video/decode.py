@@ -99,6 +99,26 @@ def probe(path: str | Path) -> VideoInfo:
         )
 
 
+def lasts_longer(path: str | Path, seconds: float) -> bool:
+    """Whether a video's pictures go on for more than this, by the times of its packets rather than by its headers.
+
+    Nothing is decoded, and nothing is read beyond the limit. Raises InputError for anything but a readable video.
+    """
+    with _open(path) as container:
+        stream = _picture_stream(container, path)
+        base, usual = stream.time_base or Fraction(1, 1000), float(1 / (stream.average_rate or DEFAULT_FPS))
+        first, last = math.inf, 0.0
+        for number, packet in enumerate(_packets(container, stream)):
+            if packet.size == 0:  # the end
+                break
+            start = number * usual if packet.pts is None else float(packet.pts * base)
+            first = min(first, start)
+            last = max(last, start + (float(packet.duration * base) if packet.duration else usual))
+            if last - first > seconds:
+                return True
+    return False
+
+
 def decoded(path: str | Path) -> Iterator[Frame]:
     """Every picture of a video in the order shown, their intervals joined without gaps from 0 to the end.
 
@@ -202,8 +222,8 @@ def _picture_stream(container: av.container.InputContainer, path: str | Path) ->
     raise InputError(f"{path} has {kind}; give a video file")
 
 
-def _pictures(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """Pictures from here on; packets that cannot be decoded are passed over, a broken end ends the stream."""
+def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[Any]:
+    """The stream's packets from here on; a broken end ends it."""
     packets = container.demux(stream)
     while True:
         try:
@@ -212,6 +232,12 @@ def _pictures(container: av.container.InputContainer, stream: av.VideoStream) ->
             return
         if packet is None:
             return
+        yield packet
+
+
+def _pictures(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Pictures from here on; packets that cannot be decoded are passed over."""
+    for packet in _packets(container, stream):
         try:
             pictures = packet.decode()
         except (av.FFmpegError, OSError):
