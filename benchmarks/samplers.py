@@ -38,9 +38,9 @@ from diffbgm.evaluation.segment import segment_numbers
 from diffbgm.evaluation.structure import fitness_of_notes, si_columns
 from diffbgm.files import atomic
 from diffbgm.generation.composer import Composer
-from diffbgm.generation.loading import autocast_dtype, device_named
+from diffbgm.generation.loading import autocast_dtype, device_named, open_checkpoint
 from diffbgm.generation.settings import compose_settings
-from diffbgm.models.checkpoint import Checkpoint, load_checkpoint
+from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.density import note_density, spearman
@@ -64,7 +64,7 @@ COMPARED = ("pche", "gps", "onsets")  # whose intervals must overlap the paper's
 
 def bench_samplers(cfg: DictConfig) -> int:
     """Compose what is missing, measure what is missing, print."""
-    checkpoint, device = load_checkpoint(cfg.checkpoint), device_named(cfg.device)
+    checkpoint, device = open_checkpoint(cfg.checkpoint), device_named(cfg.device)
     cache = prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers)
     window = checkpoint.config.window
     loader = SegmentLoader(cache, "val", cfg.segments, limit=cfg.segments, perturb=False, window=window)

@@ -24,10 +24,9 @@ from diffbgm.datasets.prepare import prepare
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.harmony import HarmonyPlan, planned, wished
-from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
+from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
 from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
-from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.harmony import parse_chords
 from diffbgm.music.key import Key, estimate_key
 from diffbgm.music.notes import Notes
@@ -38,7 +37,7 @@ WISHED = "C G Am F"
 def measure_harmony(cfg: DictConfig) -> int:
     """Compose, listen, print."""
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
-    checkpoint, device = load_checkpoint(cfg.checkpoint), device_named(cfg.device)
+    checkpoint, device = open_checkpoint(cfg.checkpoint), device_named(cfg.device)
     composer = Composer(
         checkpoint,
         chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),

@@ -26,10 +26,9 @@ from diffbgm.errors import InputError
 from diffbgm.evaluation.report import bootstrap
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.form import Section, sections
-from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
+from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
 from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
-from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
 from diffbgm.music.pianoroll import encode
 
@@ -42,7 +41,7 @@ def measure_reprise(cfg: DictConfig) -> int:
     if not long:
         raise InputError(f"no song of the split {cfg.split} is long enough for form={cfg.form}; give fewer letters")
     chosen = [long[i] for i in np.linspace(0, len(long) - 1, min(cfg.songs, len(long))).round().astype(int)]
-    checkpoint, device = load_checkpoint(cfg.checkpoint), device_named(cfg.device)
+    checkpoint, device = open_checkpoint(cfg.checkpoint), device_named(cfg.device)
     asked = list(cfg.reprises) if checkpoint.network.reference_condition else [None]
     rows = {"the songs themselves": compared([(p.notes, sections("AB", len(p.features.valid))) for p in chosen])}
     for reprise in asked:

@@ -26,10 +26,9 @@ from diffbgm.diffusion.longform import METHODS
 from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.evaluation.structure import fitness_of_notes, si_columns
 from diffbgm.generation.composer import Composer
-from diffbgm.generation.loading import chosen_sampler, device_named
+from diffbgm.generation.loading import chosen_sampler, device_named, open_checkpoint
 from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
-from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.key import pitch_class_weights
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, Notes
 
@@ -42,7 +41,7 @@ def measure_seams(cfg: DictConfig) -> int:
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     long = [piece for piece in pieces(cache, "val", BARS) if len(piece.features.valid) == BARS * BEATS_PER_BAR]
     songs = [long[i] for i in np.linspace(0, len(long) - 1, min(cfg.segments, len(long))).round().astype(int)]
-    checkpoint = load_checkpoint(cfg.checkpoint)
+    checkpoint = open_checkpoint(cfg.checkpoint)
     found = {"real": [distances(song.notes) for song in songs]}
     for method in METHODS:
         settings = replace(compose_settings(cfg.compose), longform=method)

@@ -16,7 +16,7 @@ from diffbgm.fields import Described, described
 from diffbgm.generation.settings import ComposeSettings, SampleSettings
 from diffbgm.training.settings import DataSettings, RunSettings, TrainerSettings
 
-NOT_IN_CONFIGS = ("sampler.", "data.limit")  # groups of their own, whose keys depend on the option
+NOT_IN_CONFIGS = ("sampler.",)  # a group of its own, whose keys depend on the option
 
 
 def outside(setting: Described) -> Iterator[str]:

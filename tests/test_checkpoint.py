@@ -205,7 +205,7 @@ def changed(**places: object) -> dict[str, Any]:
         (changed(model__unet__channels=-32), "model.unet.channels=-32"),
         (changed(model__unet__channels="32"), "model.unet.channels=32"),
         (changed(model__unet__channels=True), "model.unet.channels=True"),
-        (changed(model__unet__channels=1024, model__unet__channel_multipliers=[16]), "wider than"),
+        (changed(model__unet__channels=1024, model__unet__channel_multipliers=[16]), "is more than"),
         (changed(model__unet__channel_multipliers=[1] * 7), "channel_multipliers"),
         (changed(model__unet__channel_multipliers=[]), "channel_multipliers"),
         (changed(model__unet__pack=[0, 0]), "model.unet.pack"),

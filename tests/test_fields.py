@@ -8,19 +8,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
+from diffbgm.app.card import CardSettings
 from diffbgm.app.cli import configure
 from diffbgm.app.evaluate import EvaluateSettings
 from diffbgm.app.features import FeatureSettings
+from diffbgm.app.gradio_app import AppSettings
 from diffbgm.app.sample import FolderSettings, IndexSettings
 from diffbgm.app.shards import ShardSettings
 from diffbgm.app.songs import SongSettings
+from diffbgm.datasets.generated import GeneratedSettings
+from diffbgm.datasets.midi_folder import MidiSettings
+from diffbgm.datasets.song import RootSettings
+from diffbgm.datasets.splits import SplitSettings
 from diffbgm.errors import InputError
 from diffbgm.evaluation.rhythm import AdvSettings
 from diffbgm.fields import Described, check, described, field, plain
 from diffbgm.generation.settings import SampleSettings
 from diffbgm.models.config import CheckpointConfig, SamplerConfig, SamplingConfig, ScheduleConfig
 from diffbgm.training.settings import DataSettings, RunSettings, TrainerSettings, check_run
+from diffbgm.video.captions import CaptionerSettings, EmbedderSettings
+from diffbgm.video.encoders import ClipSettings, LiteSettings
+from diffbgm.video.shots import AdaptiveSettings, TransNetSettings
 
 TABLES = {
     "trainer": TrainerSettings,
@@ -32,6 +44,9 @@ TABLES = {
 TABLES |= {"songs": SongSettings, "index": IndexSettings, "extract": FeatureSettings, "adv": AdvSettings}
 TABLES |= {"evaluate": EvaluateSettings, "folder": FolderSettings, "sample": SampleSettings, "shards": ShardSettings}
 TABLES |= {"schedule": ScheduleConfig, "checkpoint": CheckpointConfig}
+TABLES |= {"lite": LiteSettings, "clip": ClipSettings, "embedder": EmbedderSettings, "captioner": CaptionerSettings}
+TABLES |= {"adaptive": AdaptiveSettings, "transnetv2": TransNetSettings, "app": AppSettings, "root": RootSettings}
+TABLES |= {"split": SplitSettings, "generated": GeneratedSettings, "midi": MidiSettings, "card": CardSettings}
 EVERY = [(table, setting) for name, table in TABLES.items() for setting in described(table, name)]
 EVERY = [(table, setting) for table, setting in EVERY if setting.name != "sample.program"]  # names are looked up later
 NOT_VALUES = [{}, {"a": 1}, [[]], [{}], b"x", object, math.nan, math.inf, "\0", "x" * 5000, [None], [math.nan]]
@@ -146,6 +161,36 @@ def test_the_settings_of_a_run(setting: str) -> None:
         check(TrainerSettings, config.trainer, "trainer")
         check_run(config)
     assert str(caught.value).startswith(f"{setting.partition('=')[0]}=")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *((f"data=generated data.{s}") for s in ("bars=abc", "count=-3", "validation=7", "data_seed=-1")),
+        *((f"data=midi_folder data.root=x data.{s}") for s in ("validation=7", "drums=3", "split_seed=x", "split=[1]")),
+        *((f"data=bgm909 data.{s}") for s in ("songs=first", "trust_pickles=3", "root=null")),
+        *((f"features=lite features.{s}") for s in ("encoder.side=abc", "encoder.rate=-1", "shots.window=0")),
+        *((f"features=clip features.{s}") for s in ("encoder.width=0", "captioner.batch_size=0", "shots.threshold=2")),
+        "features=clip features.embedder.pooling=most",
+    ],
+)
+def test_the_settings_of_sources_and_features(words: str) -> None:
+    """They are checked where the object is built, so from Python too; the name is the one that is typed."""
+    given, data = words.split(), words.startswith("data")
+    config = configure("prepare", given) if data else configure("extract_features", [*given, "videos=v", "out=o"])
+    with pytest.raises(InstantiationException) as caught:
+        instantiate(config.data.source if data else config.features)
+    assert isinstance(caught.value.__cause__, InputError)
+    assert str(caught.value.__cause__).startswith(f"{given[-1].partition('=')[0]}=")
+
+
+def test_a_setting_of_earlier_versions_is_passed_over() -> None:
+    """`data.limit` was in every config.yaml that version 0.2.0 wrote, and nothing read it."""
+    config = OmegaConf.to_container(configure("train", ["experiment=smoke"]), resolve=True)
+    assert isinstance(config, dict)
+    config["data"]["limit"] = None
+    check_run(config)
+    assert "data.limit" not in {setting.name for setting in described(DataSettings, "data")}
 
 
 @pytest.mark.parametrize("experiment", ["smoke", "paper", "pop909_lite", "overfit_one", "window_dynamic"])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -253,3 +254,30 @@ def test_colours_reach_the_contrast_of_wcag_aa(theme: int):
     for shape in ("lead", "accompaniment", "cut", "head", "light", "loudness", "line"):
         assert contrast(colour[shape], colour["ground"]) >= 3.0, shape
     assert contrast("#ffffff", "#000000") == pytest.approx(21)
+
+
+@pytest.mark.parametrize(
+    ("more", "heard"),
+    [
+        ({}, []),
+        ({"mix": "duck"}, ["wav"]),
+        ({"stems": ["flute-lead"]}, ["flute-lead.wav"]),
+        ({"mix": "keep", "stems": ["flute-lead"]}, ["wav", "flute-lead.wav"]),
+    ],
+)
+def test_stems_and_the_music_alone_can_be_heard_in_the_player(tmp_path: Path, monkeypatch, more, heard):
+    results(tmp_path, "clip")
+    for stem in more.get("stems", []):
+        shutil.copyfile(tmp_path / "clip.wav", tmp_path / f"clip.{stem}.wav")
+    reports = [report("clip") | more]
+    write_page(reports, [], tmp_path / "index.html")
+    write_single_page(reports, tmp_path / "clip.html")
+    for name in ("index.html", "clip.html"):
+        text = (tmp_path / name).read_text()
+        assert re.findall(r'<option value="([^"]+)"', text) == (["mp4", *heard] if heard else [])
+    embedded = set(re.findall(r'data-name="([^"]+)"', (tmp_path / "clip.html").read_text()))
+    assert embedded == {"clip.mp4", "clip.mid", *(f"clip.{ending}" for ending in heard)}
+    size = sum((tmp_path / f"clip.{ending}").stat().st_size for ending in ("mp4", "mid"))
+    monkeypatch.setattr("diffbgm.app.page.LARGEST", size)  # no room for more than the film
+    write_single_page(reports, tmp_path / "clip.html")
+    assert "<option" not in (tmp_path / "clip.html").read_text()

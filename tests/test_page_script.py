@@ -11,6 +11,7 @@ node = shutil.which("node")
 pytestmark = pytest.mark.skipif(node is None, reason="Node is not installed")
 
 TAKE = {
+    "name": "clip.take2",
     "tempo": 120,  # a beat is 0.5 s, a bar 2 s
     "duration": 9.0,
     "bars": 5,
@@ -40,6 +41,8 @@ def answers():
 
 
 EXPECTED = {
+    "music.file(take, 'mp4')": "clip.take2.mp4",
+    "music.file(take, 'flute-lead.wav')": "clip.take2.flute-lead.wav",
     "music.clock(0)": "0:00",
     "music.clock(65.9)": "1:05",
     "music.barAt(take, 0)": 1,

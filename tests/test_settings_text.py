@@ -1,14 +1,18 @@
 """Settings as text: what `--help` shows of a config, and that nothing of a config is left out."""
 
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
 
 from diffbgm.app.cli import CONFIGS, configure, run
-from diffbgm.app.completion import choices, main, script
-from diffbgm.app.settings_text import REQUIRED, Setting, first_comment, help_text, read_command
+from diffbgm.app.completion import OTHERS, choices, main, script
+from diffbgm.app.fetch import ASSETS
+from diffbgm.app.gradio_app import AppSettings
+from diffbgm.app.main import COMMANDS
+from diffbgm.app.settings_text import EXAMPLES, REQUIRED, Setting, first_comment, help_text, read_command
 from diffbgm.errors import InputError
 
 
@@ -120,15 +124,34 @@ ask diffbgm sam
 ask diffbgm sample endi
 ask diffbgm sample sampler=dd
 ask diffbgm evaluate reference_
+ask diffbgm sample mix = du
+ask diffbgm sample mix =
+ask diffbgm sample sampler = dd
+ask diffbgm app sha
+ask diffbgm fetch so
+cd "$1" && ask diffbgm sample videos = my_
 """
     )
-    done = subprocess.run(["bash", str(tmp_path / "complete.sh")], capture_output=True, text=True, check=True)
+    (tmp_path / "my_videos").mkdir()
+    words = ["bash", str(tmp_path / "complete.sh"), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "sample",
         "ending= ending=fade ending=cut ending=resolve",
         "sampler=ddim sampler=ddpm",
         "reference_sample=",
+        "duck",
+        "replace duck keep",
+        "ddim ddpm",
+        "share= share=true",
+        "soundfont",
+        "my_videos",
     ]
+
+
+def test_words_of_commands_without_a_config_are_those_they_have():
+    assert {word.partition("=")[0] for word in OTHERS["app"]} == {field.name for field in fields(AppSettings)}
+    assert OTHERS["fetch"] == sorted({asset.group for asset in ASSETS})
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
@@ -141,3 +164,11 @@ def test_shells(capsys, shell: str):
 def test_other_shells_have_no_completion(arguments: list[str]):
     with pytest.raises(InputError, match="bash or zsh"):
         main(arguments, CONFIGS)
+
+
+@pytest.mark.parametrize("name", [command.config for command in COMMANDS if command.config])
+def test_help_begins_with_the_usage_and_has_examples(name: str):
+    text = help_text(name, CONFIGS)
+    assert text.startswith(("usage: diffbgm ", "usage: python "))
+    assert len(EXAMPLES[name]) >= 2
+    assert "\nExamples:\n  diffbgm " in text

@@ -100,3 +100,11 @@ def vorbis(sound: np.ndarray, rate: int) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, sound, rate, format="OGG", subtype="VORBIS")
     return buffer.getvalue()
+
+
+def test_more_zones_than_a_file_can_number_keep_their_modulators(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    font = tmp_path / "font.sf2"
+    font.write_bytes(small_soundfont(default_soundfont(), [MUSIC_BOX]))
+    plain = render_bytes(tune(MUSIC_BOX), font)
+    monkeypatch.setattr("diffbgm.music.soundfont.bands", lambda own, *_: [own] * 70_000)
+    np.testing.assert_array_equal(render_bytes(tune(MUSIC_BOX), font, [MUSIC_BOX]), plain)

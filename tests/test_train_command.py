@@ -177,8 +177,10 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, cache: Path
 
 def test_init_starts_from_the_weights_of_a_checkpoint(tmp_path: Path, cache: Path, finished: Path):
     """With a learning rate of zero the averaged weights stay what they were; an option that is new begins as fresh."""
-    source = finished / "checkpoints" / "last.safetensors"
-    still = ["trainer.steps=3", "trainer.lr=0", "trainer.weight_decay=0", f"init={source}"]
+    source, folder = finished / "checkpoints" / "last.safetensors", tmp_path / "pipe"  # a folder, as a hub has it
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(source.read_bytes())
+    still = ["trainer.steps=3", "trainer.lr=0", "trainer.weight_decay=0", f"init={folder}"]
     run(tmp_path, cache, *still, "model.unet.self_condition=true")
     before, after = (load_checkpoint(path) for path in (source, tmp_path / "checkpoints" / "last.safetensors"))
     assert after.config.training["init"] == before.sha256

@@ -4,15 +4,16 @@
 
 For held-out songs' conditions, beside the songs themselves over the same bars: the metrics of evaluate.py, retrieval by
 rows and by segments, and the longest run of bars shared with a training song. For single segments: asked against
-got notes per beat, and the validation loss in bands of t. Writes beside the checkpoint NAME.card.json (every number,
-with 95 % bootstrap intervals), NAME.card.md (the tables of the model card) and NAME.card.png (three uncurated samples,
+got notes per beat, and the validation loss in bands of t. Writes beside the checkpoint (or, where it is not given as a
+file, into `out`) NAME.card.json (every number, with 95 % bootstrap intervals), NAME.card.md
+(the tables of the model card) and NAME.card.png (three uncurated samples,
 seeds 0, 1 and 2, each for another held-out condition). A stopped run resumes with the songs that are missing in `out`.
 """
 
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ from diffbgm.evaluation.judges import JUDGES
 from diffbgm.evaluation.musicnn import WEIGHTS
 from diffbgm.evaluation.report import mean_text
 from diffbgm.evaluation.suite import Options, evaluate_run
+from diffbgm.fields import check, field
 from diffbgm.files import atomic, writable_folder
 from diffbgm.generation.composer import Composer
-from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
+from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
 from diffbgm.generation.settings import compose_settings
-from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.models.config import SAMPLING
 from diffbgm.models.denoiser import Denoiser
 from diffbgm.music.density import note_density, spearman
@@ -74,10 +75,21 @@ BANDS = ((0, 100), (100, 200), (200, 400), (400, 600), (600, 800), (800, 1000)) 
 SAMPLES_SHOWN = 3
 
 
+@dataclass(frozen=True)
+class CardSettings:
+    """The settings of configs/card.yaml beside those of the songs (app/songs.py)."""
+
+    segments: int = field(low=1, high=10**6, help="single segments, spread evenly over the held-out songs")
+    musicnn: str | None = field(
+        None, length=(1, 4096), help="another file for the tagger; null: the one in the package"
+    )
+
+
 def make_card(cfg: DictConfig) -> int:
     """Sample, measure, write."""
+    check(CardSettings, {"segments": cfg.segments, "musicnn": cfg.musicnn})
     sample_songs(cfg)
-    checkpoint, out = load_checkpoint(cfg.checkpoint), Path(cfg.out)
+    checkpoint, out = open_checkpoint(cfg.checkpoint), Path(cfg.out)
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     window, device = checkpoint.config.window, device_named(cfg.device)
     planes = checkpoint.network.planes
@@ -106,7 +118,7 @@ def make_card(cfg: DictConfig) -> int:
         "following": following(music, real),
         "loss": losses(composer, batch, cfg.seed),
     }
-    stem = Path(cfg.checkpoint).with_suffix("")
+    stem = _stem(cfg.checkpoint, out)
     with atomic(f"{stem}.card.json") as temporary:
         temporary.write_text(json.dumps(card, indent=1))
     with atomic(f"{stem}.card.md") as temporary:
@@ -115,6 +127,12 @@ def make_card(cfg: DictConfig) -> int:
         draw_samples(composer, batch, temporary)
     print(tables(card))
     return 0
+
+
+def _stem(checkpoint: str, out: Path) -> Path:
+    """Where a card goes, less its endings: beside a checkpoint that was given as a file, else into `out`."""
+    given = Path(checkpoint)
+    return Path(str(given if given.is_file() else out / given.name).removesuffix(".safetensors"))
 
 
 def songs(out: Path, cache: Cache, cfg: DictConfig) -> dict[str, Any]:

@@ -17,20 +17,30 @@ from diffbgm.errors import InputError
 from diffbgm.shipped import CONFIGS
 
 SHELLS = ("bash", "zsh")
+OTHERS = {  # words of commands without a config; their modules take seconds to import
+    "app": ["host=", "port=", "minutes=", "megabytes=", "share=", "share=true", "checkpoint=", "device="],
+    "fetch": ["demo", "soundfont", "unseen"],
+}
 
 _SCRIPT = r"""
 _diffbgm() {
-    local current="${COMP_WORDS[COMP_CWORD]}" words
-    if (( COMP_CWORD > 1 )) && [[ "${COMP_WORDS[COMP_CWORD-1]}" == "=" || "$current" == "=" ]]; then
-        [[ "$current" == "=" ]] && current=""
-        COMPREPLY=($(compgen -f -- "$current"))
-        return
+    local current="${COMP_WORDS[COMP_CWORD]}" words word key="" values=""
+    if (( COMP_CWORD > 2 )) && [[ "${COMP_WORDS[COMP_CWORD-1]}" == "=" ]]; then
+        key="${COMP_WORDS[COMP_CWORD-2]}"
+    elif (( COMP_CWORD > 1 )) && [[ "$current" == "=" ]]; then
+        key="${COMP_WORDS[COMP_CWORD-1]}" current=""
     fi
     case "${COMP_WORDS[1]}" in
 @CASES@
         *) words="@COMMANDS@" ;;
     esac
     (( COMP_CWORD == 1 )) && words="@COMMANDS@"
+    if [[ -n "$key" ]]; then
+        for word in $words; do [[ "$word" == "$key="?* ]] && values+=" ${word#*=}"; done
+        if [[ -n "$values" ]]; then COMPREPLY=($(compgen -W "$values" -- "$current"))
+        else COMPREPLY=($(compgen -f -- "$current")); fi
+        return
+    fi
     COMPREPLY=($(compgen -W "$words" -- "$current"))
     [[ "${COMPREPLY[0]}" == *= ]] && compopt -o nospace 2>/dev/null
 }
@@ -52,6 +62,7 @@ def main(arguments: Sequence[str], configs: Path = CONFIGS) -> int:
 def script(shell: str, configs: Path) -> str:
     """The completion script for bash or zsh, from the configs as they are."""
     words = {command.name: _words(configs / f"{command.config}.yaml") for command in COMMANDS if command.config}
+    words |= OTHERS
     names = " ".join(command.name for command in COMMANDS)
     text = _SCRIPT.lstrip("\n").replace("@CASES@", _cases(words)).replace("@COMMANDS@", names)
     return f"autoload -U +X bashcompinit && bashcompinit\n{text}" if shell == "zsh" else text

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from diffbgm.errors import InputError
 from diffbgm.fields import described
-from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
+from diffbgm.generation.loading import open_checkpoint
+from diffbgm.models.checkpoint import save_checkpoint
 from diffbgm.models.config import SAMPLING, SamplingConfig
 
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--note", help="machine and time, kept in the file's metadata")
     options = parser.parse_args(arguments)
     try:
-        checkpoint = load_checkpoint(options.source)
+        checkpoint = open_checkpoint(options.source)
         chosen = {name: value for name in SAMPLING if (value := getattr(options, name)) is not None}
         config = checkpoint.config.plain()
         config["sampling"] |= chosen

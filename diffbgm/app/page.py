@@ -31,7 +31,7 @@ HERE = "./"  # files lie beside the page
 PER_PAGE = 50  # videos
 FEW = 3  # up to so many videos, browsers read the start of each file at once
 LARGEST = 300 * 2**20  # bytes of video that one self-contained page holds
-_KINDS = {".mp4": "video/mp4", ".mid": "audio/midi"}
+_KINDS = {".mp4": "video/mp4", ".mid": "audio/midi", ".wav": "audio/wav"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,14 @@ class Take:
         match = re.search(r"\.take(\d+)$", self.name)
         return int(match[1]) if match else 1
 
+    def parts(self, embedded: Mapping[str, object]) -> list[tuple[str, str]]:
+        """Ending and name of the sounds to hear besides the film: where it keeps its own sound the music alone; stems.
+
+        In a self-contained page (one with something `embedded`) those that are inside it.
+        """
+        found = sounds(self.report)
+        return [part for part in found if not embedded or f"{self.name}.{part[0]}" in embedded]
+
     @property
     def description(self) -> str:
         """The roll in words, for people who do not see it."""
@@ -67,6 +75,13 @@ class Take:
         if self.data["sections"]:
             parts.append("sections " + " ".join(letter for _, letter in self.data["sections"]))
         return f"Piano roll of {self.name}: {', '.join(parts)}."
+
+
+def sounds(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Ending and name of a take's sounds that its film does not play alone."""
+    alone = [("wav", "music alone")] if report.get("mix", "replace") != "replace" else []
+    stems = [stem for stem in map(str, report.get("stems", [])) if re.fullmatch(r"[\w-]+", stem)]
+    return alone + [(f"{stem}.wav", stem.replace("-", " ")) for stem in stems]
 
 
 @dataclass(frozen=True)
@@ -125,13 +140,17 @@ def write_single_page(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
     reports: those of the takes, whose files lie beside `path`. InputError where the takes are too large for a page.
     """
     _check_replaceable(path)
-    names = [f"{report['name']}{ending}" for report in reports for ending in _KINDS]
+    names = [f"{report['name']}{ending}" for report in reports for ending in (".mp4", ".mid")]
     size = sum((path.parent / name).stat().st_size for name in names)
     if size > LARGEST:
         raise InputError(
             f"{path} would hold {size / 2**20:.0f} MB of video, more than browsers open ({LARGEST // 2**20} MB); "
             "share the folder, or make fewer variations"
         )
+    parts = [f"{report['name']}.{ending}" for report in reports for ending, _ in sounds(report)]
+    more = [name for name in parts if (path.parent / name).is_file()]
+    if size + sum((path.parent / name).stat().st_size for name in more) <= LARGEST:
+        names += more
     embedded = {name: (_KINDS[Path(name).suffix], _base64(path.parent / name)) for name in names}
     _write(path, _render([_entry(list(reports), path.parent)], (), 1, [path.name], 0, embedded))
 

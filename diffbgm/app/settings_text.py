@@ -23,6 +23,37 @@ WIDTH = 100
 _CLOSING = """Quote a value with spaces: "key=A minor". -m runs a sweep, such as seed=0,1,2; --cfg job shows a config.
 Tab completion: eval "$(diffbgm completion bash)" (or zsh)"""
 
+EXAMPLES = {  # by config
+    "sample": (
+        "diffbgm sample videos=my_videos out=my_music",
+        'diffbgm sample videos=clip.mp4 out=takes variations=4 "mood=calm, hopeful" mix=duck',
+        "diffbgm sample videos=clip.mp4 out=redo seed=1 tempo=98.5 keep=takes/clip.mid keep_bars=[1,4]",
+    ),
+    "index": ("diffbgm index out=my_music", "diffbgm index out=my_music page=single"),
+    "train": (
+        "diffbgm train experiment=smoke",
+        "diffbgm train experiment=my_midi data.root=my_midi_folder init=pretrained/diffbgm-lite.safetensors",
+    ),
+    "evaluate": (
+        "diffbgm evaluate generated=my_music out=my_numbers",
+        "diffbgm evaluate generated=my_music reference=POP909 videos=my_videos out=my_numbers metrics=[exact,rhythm]",
+    ),
+    "extract_features": (
+        "diffbgm features videos=my_videos out=features",
+        "diffbgm features videos=archive out=features features=clip shards=64 shard=7",
+    ),
+    "sample_songs": (
+        "diffbgm songs data.root=POP909 out=songs",
+        "diffbgm songs data.root=POP909 out=songs songs=8 bars=32",
+    ),
+    "prepare": ("diffbgm prepare data.root=POP909", "diffbgm prepare data=midi_folder data.root=my_midi_folder"),
+    "prepare_bgm909": (
+        "diffbgm prepare-bgm909 videos=my_videos out=bgm909",
+        "diffbgm prepare-bgm909 videos=my_videos pop909=POP909 out=bgm909 device=cpu",
+    ),
+    "card": ("diffbgm card data.root=POP909", "diffbgm card checkpoint=mine.safetensors data.root=POP909 out=card"),
+}
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -150,6 +181,8 @@ def help_text(name: str, configs: Path) -> str:
     parts += [_listed(topic) for topic in command.topics]
     if command.groups:
         parts.append("Choices (group=option):\n" + "\n".join(_choices(group) for group in command.groups))
+    if name in EXAMPLES:
+        parts.append("\n".join(["Examples:", *(f"  {example}" for example in EXAMPLES[name])]))
     parts.append(_CLOSING)
     return "\n\n".join(parts) + "\n"
 

@@ -25,10 +25,9 @@ from diffbgm.errors import InputError
 from diffbgm.fields import check, field
 from diffbgm.files import atomic, not_foreign, writable_folder
 from diffbgm.generation.composer import Composer
-from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named
+from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
 from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
-from diffbgm.models.checkpoint import load_checkpoint
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
 from diffbgm.music.pianoroll import decode, encode
@@ -58,7 +57,7 @@ def sample_songs(cfg: DictConfig) -> int:
     settings = compose_settings(cfg.compose)
     out = Path(cfg.out)
     generated, real = writable_folder(out / "generated"), writable_folder(out / "real")
-    checkpoint = load_checkpoint(cfg.checkpoint)
+    checkpoint = open_checkpoint(cfg.checkpoint)
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     chosen = pieces(cache, cfg.split, cfg.bars, cfg.songs)
     device = device_named(cfg.device)

@@ -27,7 +27,7 @@ from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 from diffbgm.fields import check
 from diffbgm.files import atomic, not_foreign
-from diffbgm.models.checkpoint import load_checkpoint
+from diffbgm.generation.loading import open_checkpoint
 from diffbgm.models.config import checkpoint_config
 from diffbgm.models.network import DiffBGM, build_network, check_objective
 from diffbgm.training import state as states
@@ -109,7 +109,7 @@ def begin(network: DiffBGM, init: str, out: Path, about: dict[str, Any]) -> str 
     newest = states.newest(out / "checkpoints")
     if newest is not None:
         return checkpoint_config(states.read_about(newest)["config"]).training.get("init")
-    source = load_checkpoint(init)
+    source = open_checkpoint(init)
     try:
         lacking = network.load_state_dict(source.network.state_dict(), strict=False)
         if lacking.unexpected_keys:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diffbgm.datasets.song import Song, VideoTrack
+from diffbgm.datasets.song import Song, VideoTrack, root_folder
 from diffbgm.datasets.splits import RELEASE_FILE, SHIPPED, Split, read_list, release_split
 from diffbgm.datasets.unpickle import load_npy, load_npz, load_torch, load_torch_arrays
 from diffbgm.errors import InputError
@@ -59,7 +59,7 @@ class Bgm909:
         trust_pickles: bool = False,
         songs: str | None = None,
     ) -> None:
-        self.root = Path(root)
+        self.root = root_folder(root)
         own = release_split((self._top(), self.root)) if split == "release" else split
         self._assumed = own is None
         self._split = Split(own or "polyffusion", split_seed, validation, trust_pickles, songs)

@@ -4,12 +4,14 @@ They serve tests, `experiment=smoke`, and anyone who wants to see a training run
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from diffbgm.datasets.song import Song, segment_starts
 from diffbgm.datasets.splits import seeded_split
+from diffbgm.fields import check, field
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, STEPS_PER_BEAT, Notes
 from diffbgm.music.parts import ACCOMPANIMENT, LEAD
 
@@ -18,12 +20,24 @@ _PROGRESSIONS = ((0, 4, 5, 3), (5, 3, 0, 4), (0, 5, 3, 4), (0, 3, 4, 0))  # scal
 _ENERGY = (0.3, 0.6, 0.9, 0.5)  # density of successive four-bar phrases, as a probability of melody notes
 
 
+@dataclass(frozen=True)
+class GeneratedSettings:
+    """What the config calls the arguments of `GeneratedSongs`."""
+
+    count: int = field(16, low=1, high=100_000, help="songs")
+    bars: int = field(16, low=1, high=10_000, help="of each song")
+    data_seed: int = field(0, low=0, high=2**63 - 1)
+    validation: float = field(0.2, low=0, high=1, help="share of the songs")
+
+
 class GeneratedSongs:
     """`count` songs of `bars` bars; song k of a seed is always the same."""
 
     name = "generated"
 
     def __init__(self, count: int = 16, bars: int = 16, seed: int = 0, validation: float = 0.2) -> None:
+        given = {"count": count, "bars": bars, "data_seed": seed, "validation": validation}
+        check(GeneratedSettings, given, "data")
         self.count, self.bars, self.seed, self.validation = count, bars, seed, validation
 
     def songs(self) -> Mapping[str, tuple[Path, ...]]:

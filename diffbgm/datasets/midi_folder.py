@@ -6,19 +6,28 @@ in another meter, have no notes, are too short or damaged are skipped, and the r
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from diffbgm.datasets.song import Song, segment_starts
+from diffbgm.datasets.song import Song, root_folder, segment_starts
 from diffbgm.datasets.splits import Split
 from diffbgm.errors import InputError
+from diffbgm.fields import check, field
 from diffbgm.music.midi import read_midi
 from diffbgm.music.parts import in_parts, parts_of
 
 logger = logging.getLogger(__name__)
 
 ENDINGS = (".mid", ".midi")
+
+
+@dataclass(frozen=True)
+class MidiSettings:
+    """What a folder of MIDI files has beside its split."""
+
+    drums: bool = field(False, help="read drum tracks as if they were pitched")
 
 
 class MidiFolder:
@@ -29,8 +38,8 @@ class MidiFolder:
     def __init__(
         self, root: str | Path, split: str = "seeded", split_seed: int = 0, validation: float = 0.1, drums: bool = False
     ) -> None:
-        self.root = Path(root)
-        self.drums = drums
+        self.root = root_folder(root)
+        self.drums = check(MidiSettings, {"drums": drums}, "data").drums
         self._split = Split(split, split_seed, validation)
 
     def songs(self) -> Mapping[str, tuple[Path, ...]]:

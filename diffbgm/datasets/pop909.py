@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffbgm.datasets.song import Song, segment_starts
+from diffbgm.datasets.song import Song, root_folder, segment_starts
 from diffbgm.datasets.splits import Split, read_excluded
 from diffbgm.errors import InputError
 from diffbgm.music.midi import read_midi
@@ -54,7 +54,7 @@ class Pop909:
     def __init__(
         self, root: str | Path, split: str = "polyffusion", split_seed: int = 0, validation: float = 0.1
     ) -> None:
-        self.root = Path(root)
+        self.root = root_folder(root)
         self._split = Split(split, split_seed, validation)
 
     def songs(self) -> Mapping[str, tuple[Path, ...]]:

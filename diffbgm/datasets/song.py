@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from diffbgm.fields import check, field
 from diffbgm.music.notes import BARS_PER_SEGMENT, BEATS_PER_BAR, Notes
 
 
@@ -75,6 +76,18 @@ class Source(Protocol):
 
     def settings(self) -> Mapping[str, object]:
         """All settings that determine the result apart from the files, as JSON values."""
+
+
+@dataclass(frozen=True)
+class RootSettings:
+    """Where a source of files looks."""
+
+    root: str = field(length=(1, 4096), help="a folder")
+
+
+def root_folder(root: str | Path) -> Path:
+    """The folder of a source. InputError for what is no path."""
+    return Path(check(RootSettings, {"root": str(root) if isinstance(root, Path) else root}, "data").root)
 
 
 def segment_starts(downbeats: np.ndarray, beats: int) -> np.ndarray:

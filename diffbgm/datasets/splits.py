@@ -13,6 +13,7 @@ from pathlib import Path
 
 from diffbgm.datasets.unpickle import load_pickle
 from diffbgm.errors import InputError
+from diffbgm.fields import check, field
 from diffbgm.files import regular
 
 LARGEST = 64 << 20  # bytes of a list file
@@ -87,6 +88,17 @@ def seeded_split(songs: Iterable[str], seed: int, validation: float) -> dict[str
 
 
 @dataclass(frozen=True)
+class SplitSettings:
+    """What the configs of data call the fields of `Split`."""
+
+    split: str = field("seeded", length=(1, 4096), help="seeded, a shipped split, a folder of lists, or a .pickle")
+    split_seed: int = field(0, low=0, high=2**63 - 1)
+    validation: float = field(0.1, low=0, high=1, help="share of the songs, for split=seeded")
+    trust_pickles: bool = field(False, help="load pickles that hold more than arrays and plain values")
+    songs: str | None = field(None, choices=("release",), help="only those that the released code infers for")
+
+
+@dataclass(frozen=True)
 class Split:
     """How the songs of a source are split.
 
@@ -104,8 +116,15 @@ class Split:
     songs: str | None = None
 
     def __post_init__(self) -> None:
-        if self.songs not in (None, "release"):
-            raise InputError(f"data.songs is {self.songs!r}; give release, or null for all songs of the split")
+        names = ("split", "split_seed", "validation", "trust_pickles", "songs")
+        values = (
+            str(self.name) if isinstance(self.name, Path) else self.name,
+            self.seed,
+            self.validation,
+            self.trust,
+            self.songs,
+        )
+        check(SplitSettings, dict(zip(names, values, strict=True)), "data")
 
     def settings(self) -> dict[str, object]:
         """The fields that determine the split, as JSON values."""

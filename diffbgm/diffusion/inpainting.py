@@ -4,7 +4,7 @@ Where the roll is known, the eps in x_t is known too. Giving it to the sampler i
 sampler to the known cells, and keeps the history of a multi-step sampler consistent. The network itself sees
 q(x_t | x_0 = known) there, with fresh noise at every step (Lugmayr et al. 2022, RePaint, eq. 8a). Fresh noise matters:
 with the noise that a deterministic sampler carries along, the rest of the roll hardly adapts to the known part
-(scripts/measure_seams.py).
+(benchmarks/seams.py).
 
 Shape legend: B batch (rows), ... the shape of one sample (2, S, P).
 """

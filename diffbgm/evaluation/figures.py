@@ -117,7 +117,7 @@ def volume_figure(states: States, path: Path, which: str = "x", adv: AdvSettings
         panel.fill_between(at, curve, color=INK, alpha=0.15, linewidth=0)
         panel.plot(at, curve, color=INK, linewidth=0.8)
         panel.plot(at[marked], curve[marked], "v", color=ACCENT, markersize=4, label="accent")
-        panel.set_ylim(0, 1.15 * max(float(curve.max(initial=0)), 1e-3))
+        panel.set_ylim(0, 1.3 * max(float(curve.max(initial=0)), 1e-3))  # room for the legend
         panel.set_xlim(0, len(curve) / STEPS_PER_BEAT)
         number = accent_distance_variance(marked, adv)
         title = f"t = {t}, {len(marked)} accents"
@@ -153,7 +153,7 @@ def adv_figure(
     axes.annotate("t = 200", (SWITCH, 1), xycoords=("data", "axes fraction"), xytext=(3, -10), fontsize=8,
                   textcoords="offset points", color="0.4")  # fmt: skip
     axes.invert_xaxis()
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.2 * max(axes.get_ylim()[1], 1e-3))  # room for the legend
     axes.set_xlabel("timestep t" if which == "x" else "timestep t (predicted clean roll)")
     axes.set_ylabel("accent-distance variance")
     axes.legend(fontsize=8, frameon=False)

@@ -10,6 +10,7 @@ import torch
 
 from diffbgm.diffusion.samplers import Sampler, build_sampler, changed_sampler, stored_sampler
 from diffbgm.errors import InputError
+from diffbgm.models.checkpoint import Checkpoint, load_checkpoint
 from diffbgm.shipped import shipped_weights, weights_path
 
 WEIGHTS = "model.safetensors"  # a checkpoint's name in a folder and on the hub
@@ -50,6 +51,11 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
         f"there is no checkpoint {name!r}; give a shipped name ({', '.join(shipped)}), a file, a folder or a hub id "
         "such as owner/name"
     )
+
+
+def open_checkpoint(name_or_path: str | Path) -> Checkpoint:
+    """A checkpoint by name, file, folder or hub id. InputError as for `find_checkpoint` and `load_checkpoint`."""
+    return load_checkpoint(find_checkpoint(name_or_path))
 
 
 def _from_hub(name: str) -> Path:

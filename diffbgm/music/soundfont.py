@@ -2,8 +2,9 @@
 
 The renderer reads a whole .sf2 for every file it renders and knows no .sf3. A piece needs a few instruments of the 128,
 so the file is mapped into memory, their presets, instruments and samples are copied into a small .sf2, and compressed
-samples are decoded on the way. What sounds is the same to the last bit (tests/test_soundfont.py). All that points
-out of the file is refused or mended: the renderer would read memory that is not its own.
+samples are decoded on the way. Modulators, which the renderer does not know, become plain zones (modulators.py); a
+font without them sounds the same to the last bit (tests/test_soundfont.py). All that points out of the file is refused
+or mended: the renderer would read memory that is not its own.
 
 Source: SoundFont Technical Specification 2.04 (Creative, 2006), section 7; .sf3 as MuseScore writes it: sample type bit
 0x10, start and end in bytes, loop points from the start of the sample.
@@ -20,6 +21,7 @@ import av
 import numpy as np
 
 from diffbgm.errors import InputError
+from diffbgm.music.modulators import Generators, Modulators, amounts_of, bands, generators, modulators_of
 
 INSTRUMENT, SAMPLE = 41, 53  # generators that end a zone: what it plays
 COMPRESSED = 0x10  # bit of a sample's type in .sf3
@@ -154,6 +156,7 @@ class _Subset:
         if not len(chosen):
             chosen = np.lexsort((presets["program"], presets["bank"]))[:1]
         self.presets = chosen
+        self.parted = programs is not None  # a copy of the whole file keeps its modulators
         self.instruments = self._referred(chosen, "phdr", "pbag", "pgen", INSTRUMENT)
         used = self._referred(self.instruments, "inst", "ibag", "igen", SAMPLE)
         if not len(used):
@@ -165,13 +168,20 @@ class _Subset:
     def data(self) -> bytes:
         """The whole file."""
         headers, pcm = self._samples()
-        pdta = self._zones(self.presets, "p", PRESET, INSTRUMENT, self.instruments)
-        pdta += self._zones(self.instruments, "i", INSTRUMENT_HEADER, SAMPLE, self.used)
+        try:
+            pdta = self._all_zones()
+        except OverflowError:  # more zones than a file can number: the modulators stay as they are
+            self.parted = False
+            pdta = self._all_zones()
         pdta += _chunk("shdr", headers.tobytes())
         info = _chunk("ifil", struct.pack("<HH", 2, 1)) + _chunk("isng", b"EMU8000\0") + _chunk("INAM", b"subset\0\0")
         body = b"sfbk" + _chunk("LIST", b"INFO" + info)
         body += _chunk("LIST", b"sdta" + _chunk("smpl", pcm)) + _chunk("LIST", b"pdta" + pdta)
         return _chunk("RIFF", body)
+
+    def _all_zones(self) -> bytes:
+        presets = self._zones(self.presets, "p", PRESET, INSTRUMENT, self.instruments)
+        return presets + self._zones(self.instruments, "i", INSTRUMENT_HEADER, SAMPLE, self.used)
 
     def _range(self, owner: int, headers: str) -> range:
         """The zones of a preset or an instrument."""
@@ -199,15 +209,25 @@ class _Subset:
         for place, owner in enumerate(owners.tolist()):
             heads[place]["bag"] = len(bags) - 1
             sound = letter == "p" or self._offsets_fit(owner)
+            above: tuple[Generators, Modulators] = ({}, {})  # of the global zone: the first, if it plays nothing
             for zone in self._range(owner, names[letter]):
                 first, last = tables[f"{letter}bag"][zone], tables[f"{letter}bag"][zone + 1]
                 part = tables[f"{letter}gen"][first["gen"] : last["gen"]]
                 part = part.copy() if sound else part[~np.isin(part["oper"], list(OFFSETS))]
                 target = part["oper"] == kind
                 part["amount"][target] = np.searchsorted(numbers, part["amount"][target])
-                gens.append(part)
-                mods.append(tables[f"{letter}mod"][first["mod"] : last["mod"]])
-                bags.append((bags[-1][0] + len(gens[-1]), bags[-1][1] + len(mods[-1])))
+                raw = tables[f"{letter}mod"][first["mod"] : last["mod"]]
+                if not self.parted:
+                    gens.append(part)
+                    mods.append(raw)
+                    bags.append((bags[-1][0] + len(part), bags[-1][1] + len(raw)))
+                    continue
+                own, moved = amounts_of(part), modulators_of(raw)
+                if kind not in own and zone == self._range(owner, names[letter])[0]:
+                    above = own, moved
+                for band in bands(own, above[0], above[1] | moved) if kind in own else [own]:
+                    gens.append(generators(band))
+                    bags.append((bags[-1][0] + len(band), 0))
         heads[-1]["bag"] = len(bags) - 1
         end_gen, end_mod = np.zeros(1, GENERATOR), np.zeros(1, MODULATOR)
         return (
@@ -223,7 +243,7 @@ class _Subset:
         inherited = dict.fromkeys(OFFSETS, 0)
         for zone in self._range(instrument, "inst"):
             part = tables["igen"][tables["ibag"]["gen"][zone] : tables["ibag"]["gen"][zone + 1]]
-            amounts = dict(zip(part["oper"].tolist(), part["amount"].astype("<i2").tolist(), strict=True))
+            amounts = amounts_of(part)
             own = {oper: amounts.get(oper, value) for oper, value in inherited.items()}
             moved = {edge: sum(own[o] * scale for o, (e, scale) in OFFSETS.items() if e == edge) for edge in EDGES}
             if SAMPLE not in amounts:

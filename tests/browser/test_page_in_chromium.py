@@ -151,3 +151,23 @@ def test_the_stems_of_the_take_that_plays_are_offered(page_with_stems, stems: Pa
         assert all(("take2" in href) is not before for href in hrefs), hrefs
         assert all((stems / href).stat().st_size > 1000 for href in hrefs)
         page_with_stems.locator(".ab").click()
+
+
+def test_stems_play_in_the_same_player_at_the_same_place(page_with_stems):
+    page = page_with_stems
+    parts = page.get_by_label("Hear")
+    assert parts.locator("option").all_inner_texts() == [
+        "the film with its music",
+        "flute lead",
+        "acoustic grand piano accompaniment",
+    ]
+    page.locator(".roll").press("PageDown")
+    before = now(page)
+    assert before > 0.5
+    for label, ending in (("flute lead", ".flute-lead.wav"), ("the film with its music", ".mp4")):
+        parts.select_option(label=label)
+        page.wait_for_function(
+            "([ending, time]) => { const video = document.querySelector('video');"
+            " return video.src.endsWith(ending) && Math.abs(video.currentTime - time) < 0.1 }",
+            arg=[ending, before],
+        )

@@ -55,6 +55,9 @@ const music = {
     return a <= b ? [a, b] : [b, a];
   },
 
+  /** The file that plays a part of a take: its film ("mp4"), its music alone, or a stem. */
+  file: (take, part) => `${take.name}.${part}`,
+
   redo: (take, first, last) => take.redo.replace("{first}", first).replace("{last}", last),
 
   /** What a screen reader says of a time. */
@@ -79,7 +82,7 @@ const music = {
 
 class Piece {
   constructor(article, takes, address) {
-    Object.assign(this, { article, takes, address, current: 0, other: takes.length > 1 ? 1 : 0, zoom: 1 });
+    Object.assign(this, { article, takes, address, current: 0, other: takes.length > 1 ? 1 : 0, zoom: 1, part: "mp4" });
     this.find = (selector) => article.querySelector(selector);
     [this.video, this.roll, this.canvas] = ["video", ".roll", "canvas"].map(this.find);
     this.seconds = 0;
@@ -95,6 +98,7 @@ class Piece {
     on(".ab", "click", () => this.choose(this.other));
     on(".in", "click", () => this.zoomBy(1.5));
     on(".out", "click", () => this.zoomBy(1 / 1.5));
+    on(".part", "change", (event) => this.hear(event.target));
     for (const radio of this.article.querySelectorAll("input[type=radio]"))
       radio.addEventListener("change", () => this.choose(Number(radio.value)));
     for (const button of this.article.querySelectorAll(".seek"))
@@ -173,19 +177,34 @@ class Piece {
     this.tick(seconds);
   }
 
-  /** Another take in the same player, at the same place, still playing where it played. */
+  /** Another take. */
   choose(index) {
     if (index === this.current) return;
-    const [time, playing] = [this.video.currentTime, !this.video.paused];
     this.other = this.current;
     this.show(index);
-    this.video.src = this.address(`${this.take.name}.mp4`);
+    this.load();
+    say(`Take ${index + 1} of ${this.takes.length}`);
+  }
+
+  /** The film, the music alone or a stem of the same take. */
+  hear(list) {
+    this.part = list.value;
+    this.load();
+    say(`Plays ${list.selectedOptions[0].textContent}`);
+  }
+
+  /** Take and part that are chosen, in the same player, at the same place, still playing where it played. */
+  load() {
+    this.resume ??= { time: this.video.currentTime, playing: !this.video.paused };
+    this.video.src = this.address(music.file(this.take, this.part));
     this.video.addEventListener("loadedmetadata", () => {
-      this.video.currentTime = time;
-      if (playing) this.toggle();
+      const before = this.resume;
+      if (!before) return; // chosen twice before anything was loaded
+      this.resume = null;
+      this.video.currentTime = before.time;
+      if (before.playing) this.toggle();
     }, { once: true });
     this.video.load();
-    say(`Take ${index + 1} of ${this.takes.length}`);
   }
 
   /** The words, links and notes of a take. */
@@ -389,7 +408,7 @@ function start() {
   document.querySelectorAll(".piece").forEach((article, k) => {
     const piece = new Piece(article, data[k], address);
     pieces.push(piece);
-    if (!piece.video.getAttribute("src")) piece.video.src = address(`${piece.take.name}.mp4`);
+    if (!piece.video.getAttribute("src")) piece.video.src = address(music.file(piece.take, piece.part));
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pieces.forEach((piece) => piece.draw()));
 }
