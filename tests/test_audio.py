@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import minimum_filter1d, uniform_filter1d
 from strategies import notes_of
 
 from diffbgm.errors import InputError
 from diffbgm.music import audio
 from diffbgm.music.audio import (
+    _moving_mean,
+    _moving_minimum,
     fit_length,
     limit,
     loudness,
@@ -249,3 +252,12 @@ def test_blending_with_silence_gives_the_other_sound(mix: str) -> None:
     np.testing.assert_array_equal(blend(silence, sound, RATE, mix), sound)
     np.testing.assert_array_equal(blend(sound, silence, RATE, mix), sound)
     assert not blend(silence, silence, RATE, mix).any()
+
+
+@pytest.mark.parametrize("samples", [1, 3, 240, 481, 5000])
+def test_the_limiters_filters_are_scipys_to_the_bit(samples: int) -> None:
+    generator = np.random.default_rng(samples)
+    gain = np.where(generator.random(samples) < 0.9, 1, generator.random(samples)).astype(np.float32)
+    lowest = minimum_filter1d(gain, 481, mode="nearest")
+    assert np.array_equal(_moving_minimum(gain, 481), lowest)
+    assert np.array_equal(_moving_mean(lowest, 481), uniform_filter1d(lowest, 481, mode="nearest"))

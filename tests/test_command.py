@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from diffbgm.app import command
 from diffbgm.app.cli import configure
 from diffbgm.app.command import beside, changed_settings, keep_and_redo, make_again
 from diffbgm.diffusion.samplers import Sampler, default_sampler
@@ -56,6 +57,10 @@ def test_some_bars_are_kept_and_the_rest_has_another_seed():
 def test_how_a_run_is_made_is_left_out():
     assert changed_settings(plain(["videos=a", "out=b", "device=cpu", "cache=c", "precision=fp32"])) == {}
     assert beside(Path("a/b"), "redo") == Path("a/b-redo")
+
+
+def test_the_defaults_read_from_the_files_are_those_that_hydra_composes() -> None:
+    assert command._defaults() == OmegaConf.to_container(configure("sample", ["videos=???", "out=???"]))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from diffbgm.app.cli import configure
 from diffbgm.generation.settings import ComposeSettings
 from diffbgm.shipped import CONFIGS
 
@@ -21,7 +20,19 @@ OF_THE_RUN = frozenset(
 
 @lru_cache
 def _defaults() -> dict[str, Any]:
-    return OmegaConf.to_container(configure("sample", ["videos=-", "out=-"]))  # type: ignore[return-value]
+    """What configs/sample.yaml says before anything is changed, read without Hydra, whose composition takes longer."""
+    defaults = _read("sample")
+    for entry in defaults.pop("defaults"):
+        if isinstance(entry, Mapping):
+            group, option = next(iter(entry.items()))
+            if option is not None and not group.startswith("override "):
+                defaults[group] = _read(f"{group}/{option}")
+    del defaults["hydra"]
+    return defaults
+
+
+def _read(name: str) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml"))  # type: ignore[return-value]
 
 
 def changed_settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def warm_up() -> None:
     """Import what the last steps of a piece need in a thread of its own, while the first ones compute."""
 
     def load() -> None:
-        for name in ("scipy.ndimage", "matplotlib.backends.backend_agg", "matplotlib.figure"):
+        for name in ("matplotlib.backends.backend_agg", "matplotlib.figure"):
             import_module(name)
 
     Thread(target=load, daemon=True).start()

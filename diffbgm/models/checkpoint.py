@@ -14,6 +14,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, regular, sha256
@@ -106,10 +107,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     config = read_config(path)
     try:
-        _check_shapes(path, config)
-        network = build_network(config.model)
+        network = _laid_out(config)
+        _check_shapes(path, network)
         weights = safetensors.torch.load_file(path)
-        network.load_state_dict({key: value.float() for key, value in weights.items()})
+        # Copies, since views of the file are aligned otherwise, which changes the last bits of what is computed.
+        network.load_state_dict({key: value.float().clone() for key, value in weights.items()}, assign=True)
     except (InputError, KeyError, RuntimeError, OSError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the weights in {path} do not fit its config ({reason}); write it again") from error
@@ -124,10 +126,27 @@ def check_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
             raise InputError(f"{path} has weights that are not finite ({key}); fetch it again, or train again")
 
 
-def _check_shapes(path: str | Path, config: CheckpointConfig) -> None:
-    """Raise InputError if the tensors in the file are not those of the network that the config describes."""
-    with torch.device("meta"):
-        expected = {key: tuple(value.shape) for key, value in build_network(config.model).state_dict().items()}
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out the initialisation of layers that are built under it."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
+
+
+def _laid_out(config: CheckpointConfig) -> DiffBGM:
+    """The network that a config describes, without memory: its parameters have shapes and no values."""
+    with torch.device("meta"), _Uninitialised():
+        return build_network(config.model)
+
+
+def _check_shapes(path: str | Path, network: DiffBGM) -> None:
+    """Raise InputError if the tensors in the file are not those of the network."""
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     with safetensors.safe_open(str(path), framework="pt") as file:
         found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     wrong = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]

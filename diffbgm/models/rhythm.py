@@ -28,7 +28,9 @@ class RhythmTransformer(nn.Module):
         self.norm = nn.GroupNorm(norm_groups, channels)
         self.proj_in = nn.Linear(2 * channels, width)
         self.place = nn.Linear(2 * len(PERIODS), width)
-        self.register_buffer("periods", torch.tensor(PERIODS, dtype=torch.float32), persistent=False)
+        # On the CPU even where a network is laid out on the meta device: no checkpoint holds this buffer.
+        periods = torch.tensor(PERIODS, dtype=torch.float32, device="cpu")
+        self.register_buffer("periods", periods, persistent=False)
         blocks = (TransformerBlock(width, heads, d_cond, mask_self_attention=False) for _ in range(layers))
         self.blocks = nn.ModuleList(blocks)
         self.proj_out = zeroed(nn.Linear(width, channels))

@@ -143,8 +143,10 @@ def _normalised(audio: np.ndarray, rate: int, lufs: float, peak_db: float) -> tu
         louder = audio * plain
         curve = _limiting(louder, rate, peak_db)
         limited = louder if curve is None else louder * curve
+        if curve is None:
+            break
         missing = lufs - loudness(limited, rate)
-        if curve is None or abs(missing) < LOUDNESS_ERROR or gain >= first + MOST_LIMITED:
+        if abs(missing) < LOUDNESS_ERROR or gain >= first + MOST_LIMITED:
             break
         gain = min(gain + missing, first + MOST_LIMITED)
     return limited, plain if curve is None else plain * curve
@@ -158,8 +160,6 @@ def limit(audio: np.ndarray, rate: int, peak_db: float = -1.0) -> np.ndarray:
 
 def _limiting(audio: np.ndarray, rate: int, peak_db: float) -> np.ndarray | None:
     """The gain (n, 1) that keeps true peaks under `peak_db` dBTP; None where none is needed."""
-    from scipy.ndimage import minimum_filter1d, uniform_filter1d
-
     ceiling = 10 ** (peak_db / 20)
     curve = None
     for _ in range(TRIES):  # a moving gain shifts the peaks between samples a little: a second pass takes the rest
@@ -171,9 +171,30 @@ def _limiting(audio: np.ndarray, rate: int, peak_db: float) -> np.ndarray | None
         gain[peak <= ceiling] = 1
         width = 2 * max(1, int(LOOKAHEAD * rate)) + 1
         # Every value the mean sees is the minimum of a window that holds this sample: the mean is low enough for it.
-        gain = uniform_filter1d(minimum_filter1d(gain, width, mode="nearest"), width, mode="nearest")[:, None]
+        gain = _moving_mean(_moving_minimum(gain, width), width)[:, None]
         curve = gain if curve is None else curve * gain
     return curve
+
+
+def _moving_minimum(values: np.ndarray, width: int) -> np.ndarray:
+    """The minimum (n,) of the `width` (odd) values around each of (n,) values, whose ends go on.
+
+    As `scipy.ndimage.minimum_filter1d` gives it, which takes longer to import than to run.
+    """
+    lowest, span = np.pad(values, width // 2, mode="edge"), 1
+    while span < width:  # minima over twice the span, as far as the width allows
+        further = min(span, width - span)
+        lowest = np.minimum(lowest[:-further], lowest[further:])
+        span += further
+    return lowest
+
+
+def _moving_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """The mean (n,) float32 of the same values, to the bit as `scipy.ndimage.uniform_filter1d` sums them."""
+    padded = np.pad(values, width // 2, mode="edge").astype(np.float64)
+    total = padded[:width].cumsum()[-1]
+    changes = padded[width:] - padded[:-width]
+    return (np.concatenate([[total], changes]).cumsum() / width).astype(np.float32)
 
 
 def true_peak_db(audio: np.ndarray) -> float:

@@ -167,7 +167,7 @@ class _Subset:
 
     def data(self) -> bytes:
         """The whole file."""
-        headers, pcm = self._samples()
+        headers, sounds = self._samples()
         try:
             pdta = self._all_zones()
         except OverflowError:  # more zones than a file can number: the modulators stay as they are
@@ -175,9 +175,15 @@ class _Subset:
             pdta = self._all_zones()
         pdta += _chunk("shdr", headers.tobytes())
         info = _chunk("ifil", struct.pack("<HH", 2, 1)) + _chunk("isng", b"EMU8000\0") + _chunk("INAM", b"subset\0\0")
-        body = b"sfbk" + _chunk("LIST", b"INFO" + info)
-        body += _chunk("LIST", b"sdta" + _chunk("smpl", pcm)) + _chunk("LIST", b"pdta" + pdta)
-        return _chunk("RIFF", body)
+        size = sum(sound.nbytes for sound in sounds)  # even, so that no chunk below needs a byte of padding
+        pieces: list[bytes | np.ndarray] = [
+            b"sfbk" + _chunk("LIST", b"INFO" + info),
+            *(_head("LIST", size + 12), b"sdta", _head("smpl", size)),
+            *sounds,
+            _chunk("LIST", b"pdta" + pdta),
+        ]
+        whole = sum(piece.nbytes if isinstance(piece, np.ndarray) else len(piece) for piece in pieces)
+        return b"".join([_head("RIFF", whole), *pieces])  # joined once: the samples may take 100 MB
 
     def _all_zones(self) -> bytes:
         presets = self._zones(self.presets, "p", PRESET, INSTRUMENT, self.instruments)
@@ -263,11 +269,12 @@ class _Subset:
         loop = int(header["loop_start"]) - base, int(header["loop_end"]) - base
         return length, loop if 0 <= loop[0] < loop[1] <= length else (0, length)
 
-    def _samples(self) -> tuple[Table, bytes]:
-        """Headers of the samples that are kept and their 16-bit sound."""
+    def _samples(self) -> tuple[Table, list[np.ndarray]]:
+        """Headers of the samples that are kept and, piece by piece, their 16-bit sound."""
         headers = np.zeros(len(self.used) + 1, SAMPLE_HEADER)
         headers[-1]["name"] = b"EOS"
-        pieces, at = [], 0
+        pieces: list[np.ndarray] = []
+        at = 0
         for place, number in enumerate(self.used.tolist()):
             old, sound = self.tables["shdr"][number], self._sound(number)
             if not 0 < old["rate"] <= FASTEST_RATE:
@@ -284,7 +291,7 @@ class _Subset:
             at += len(sound) + SILENCE
             if 2 * at > MOST_BYTES:
                 raise ValueError(f"its instruments take more than {MOST_BYTES >> 20} MB")
-        return headers, np.concatenate(pieces).tobytes() if pieces else b""
+        return headers, pieces
 
     def _sound(self, number: int) -> np.ndarray:
         """The sound (n,) int16 of one sample, at least one value long."""
@@ -297,7 +304,7 @@ class _Subset:
         if header["type"] & COMPRESSED:
             sound = _vorbis(self.samples[start:end].tobytes())
         else:
-            sound = np.frombuffer(self.samples[2 * start : 2 * end].tobytes(), "<i2")
+            sound = np.frombuffer(self.samples[2 * start : 2 * end], "<i2")
         self.sounds[number] = sound if len(sound) else np.zeros(1, "<i2")
         return self.sounds[number]
 
@@ -311,4 +318,8 @@ def _vorbis(data: bytes) -> np.ndarray:
 
 
 def _chunk(name: str, body: bytes) -> bytes:
-    return name.encode() + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+    return _head(name, len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def _head(name: str, size: int) -> bytes:
+    return name.encode() + struct.pack("<I", size)
