@@ -169,7 +169,7 @@ def test_a_tracker_that_fails_does_not_stop_the_training(tmp_path: Path, faked, 
     tracker.close()
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2]
     assert [record.getMessage() for record in caplog.records] == [
-        "faked takes no more numbers (the server is gone); log.jsonl has them all"
+        "faked has failed (the server is gone) and is not used any more; see log.jsonl"
     ]
 
 

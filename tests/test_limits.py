@@ -153,7 +153,7 @@ def test_a_byte_of_a_training_state(tmp_path: Path, at: float) -> None:
     path = states.save_state(tmp_path, 3, state(0), {"model": 1}, best=0.5)
     assert states.load_state(path, state(1))["step"] == 3
     flip(path, at)
-    with pytest.raises(InputError, match="is damaged: its content is not what was saved; delete its folder"):
+    with pytest.raises(InputError, match="is damaged: its content does not match its checksum; delete its folder"):
         states.load_state(path, state(1))
 
 

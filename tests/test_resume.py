@@ -54,7 +54,7 @@ def test_sigterm_saves_leaves_and_goes_on(tmp_path: Path, cache: Path, unbroken:
 
     monkeypatch.setattr(Trainer, "_step", interrupted)
     assert start(*settings(tmp_path, cache, STEPS)) == entry.STOPPED
-    assert "stopped by SIGTERM: step 8 is saved, the same command goes on from there" in caplog.text
+    assert "stopped by SIGTERM: step 8 is saved; the same command resumes from it" in caplog.text
     assert len(losses(tmp_path)) == 8
     monkeypatch.undo()
     run(tmp_path, cache, STEPS)

@@ -133,8 +133,8 @@ def test_nan_stops_and_leaves_the_last_good_checkpoint(tmp_path: Path, cache: Pa
     given = settings(tmp_path, cache, "trainer.steps=8", "trainer.checkpoint_every=2")
     assert start(*given) == 1
     message = capsys.readouterr().err.splitlines()[-1]
-    assert "the loss of step 5 is nan" in message
-    assert "step-00000004 is whole" in message
+    assert "the loss at step 5 is nan" in message
+    assert "step-00000004 is intact" in message
     assert states.read_about(states.newest(tmp_path / "checkpoints"))["step"] == 4
     assert load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").config.training["step"] == 4
 
@@ -171,7 +171,7 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, cache: Path
     wild = ("trainer.warmup=0", "trainer.clip=1e9", "trainer.checkpoint_every=1")
     assert start(*settings(tmp_path / "run", cache, *wild)) == 1
     error = capsys.readouterr().err
-    assert "training stops and nothing was saved yet; run again with a lower trainer.lr" in error
+    assert "training stops and nothing has been saved yet; run again with a lower trainer.lr" in error
     assert not list((tmp_path / "run" / "checkpoints").glob("**/*.safetensors"))
 
 

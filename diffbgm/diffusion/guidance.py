@@ -2,7 +2,8 @@
 
     eps = eps_unconditional + scale (eps_conditional - eps_unconditional)
 
-The formula is linear, so wrapping a network of logits guides the logits, and wrapping its eps guides eps.
+The formula applies to whatever the network predicts: it guides logits if the network gives logits, and eps if it gives
+eps.
 
 Shape legend: B batch, ... the shape of one sample.
 """
@@ -16,11 +17,10 @@ Network = Callable[..., Tensor]
 
 
 def guided(network: Network, scale: float) -> Network:
-    """denoise(x (B, ...), t (B,), *rows) -> (B, ...) that asks `network` for both halves in one batch.
+    """denoise(x (B, ...), t (B,), *rows) -> (B, ...) with guidance, from one call of `network` per step.
 
-    `network(x, t, *rows)` is called with x (2B, ...) and t (2B,), of which the first B are to be answered with the
-    condition and the last B without; at scale 1 with the B conditional ones alone. What is in `rows` is handed on as
-    it came.
+    `network(x, t, *rows)` gets x (2B, ...) and t (2B,) and must use the condition for the first B samples and the null
+    condition for the last B. At scale 1 it gets only the B conditional samples. `rows` is passed through unchanged.
     """
 
     def denoise(x: Tensor, t: Tensor, *rows: Tensor) -> Tensor:

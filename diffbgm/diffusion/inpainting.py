@@ -1,9 +1,9 @@
 """Keeping a part of the music while the rest is generated: inpainting as a wrapper around the denoiser.
 
-Where the roll is known, so is the eps in x_t: handing that to the sampler in place of the network's leads it to the
-known cells, whichever sampler it is and without breaking the history of a multi-step one. What the network is shown
-there is q(x_t | x_0 = known) with fresh noise at every step (Lugmayr et al. 2022, RePaint, eq. 8a). Fresh matters: with
-the noise that a deterministic sampler carries along, the rest of the roll hardly listens to the known part
+Where the roll is known, the eps in x_t is known too. Giving it to the sampler instead of the network's eps leads any
+sampler to the known cells, and keeps the history of a multi-step sampler consistent. The network itself sees
+q(x_t | x_0 = known) there, with fresh noise at every step (Lugmayr et al. 2022, RePaint, eq. 8a). Fresh noise matters:
+with the noise that a deterministic sampler carries along, the rest of the roll hardly adapts to the known part
 (benchmarks/seams.py).
 
 Shape legend: B batch (rows), ... the shape of one sample (2, S, P).
@@ -22,13 +22,13 @@ from diffbgm.diffusion.schedule import Schedule
 
 @dataclass(frozen=True)
 class Known:
-    """A roll of which the cells under the mask are to stay."""
+    """A roll whose cells under the mask are to be kept."""
 
     roll: Tensor  # (..., 2, S, P) float in {0, 1}; outside the mask it is not read
     mask: Tensor  # (..., 2, S, P) bool, True where the roll is known
 
     def __getitem__(self, index: Any) -> "Known":
-        """Roll and mask indexed alike."""
+        """Roll and mask with the same index applied."""
         return Known(self.roll[index], self.mask[index])
 
     def cut(self, span: slice) -> "Known":
@@ -42,15 +42,15 @@ class Known:
         return Known(rolls, mask)
 
     def kept(self, x0: Tensor) -> Tensor:
-        """x0 with the known cells as they are, free of rounding."""
+        """x0 with the known cells restored exactly."""
         return torch.where(self.mask, self.roll, x0)
 
 
 def inpainted(denoise: Callable[..., Tensor], known: Known, schedule: Schedule, fresh: Noise) -> Callable[..., Tensor]:
-    """denoise(x, t, *rows) -> eps whose known cells lead to the known roll.
+    """denoise(x, t, *rows) -> eps that leads the known cells to the known roll.
 
-    `fresh`: noise of the shape of x, asked for once a call; a stream of its own, so that where nothing is known the
-    walk is the same as without this wrapper.
+    `fresh` gives noise of the shape of x and is called once per call. It must be a separate stream, so that samples of
+    which nothing is known are the same as without this wrapper.
     """
 
     def wrapped(x: Tensor, t: Tensor, *rows: Tensor) -> Tensor:

@@ -1,14 +1,14 @@
 """Pieces of any length from a network that generates windows of eight bars.
 
-    independent   windows side by side, each on its own: one batch, no memory of what came before
-    outpaint      one window after the other; the overlap with the one before is known and inpainted
-    joint         all windows at once on one shared noise field; where they overlap their predictions are blended
+    independent   all windows in one batch, each on its own
+    outpaint      one window after the other; the overlap with the previous one is known and inpainted
+    joint         all windows at once on one shared noise field; their predictions are blended where they overlap
 
-All three are generators over `denoise(x (R, C, W, P), t (R,), rows (R,)) -> eps`, in which rows says which window each
-of the R belongs to, counted through all windows of all pieces; so several pieces share a batch. They yield
-`Progress` at every step; the rolls of the last one are the music. Randomness depends on a piece's own seed alone.
+All three are generators over `denoise(x (R, C, W, P), t (R,), rows (R,)) -> eps`, where `rows` numbers the windows of
+all pieces consecutively, so that several pieces share a batch. They yield `Progress` at every step; the rolls of the
+last one are the music. The noise of a piece depends only on its own seed.
 
-Shape legend: R rows of one call, W steps of a window, L steps of a padded piece, P pitches.
+Shape legend: R rows of one call, C planes, W steps of a window, L steps of a padded piece, P pitches.
 """
 
 import math
@@ -26,7 +26,7 @@ from diffbgm.music.notes import PITCHES, STEPS_PER_SEGMENT
 
 HOPS = {"independent": STEPS_PER_SEGMENT, "outpaint": STEPS_PER_SEGMENT // 2, "joint": STEPS_PER_SEGMENT // 2}
 
-Calls = Callable[[Callable[[int], Tensor], Sequence[int]], Iterable[Tensor]]  # as `map` is
+Calls = Callable[[Callable[[int], Tensor], Sequence[int]], Iterable[Tensor]]  # `map`, or a parallel version of it
 RowDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # x (R, C, W, P), t (R,), rows (R,) -> eps (R, C, W, P)
 
 
@@ -37,16 +37,16 @@ class Plan:
     total: int  # steps of the piece
     hop: int  # steps from a window to the next
     window: int = STEPS_PER_SEGMENT
-    planes: int = 2  # C, onset and sustain, of all notes or of each part
+    planes: int = 2  # C: onset and sustain, of all notes or of each part
 
     @property
     def count(self) -> int:
-        """Windows that it takes to cover the piece, at least one."""
+        """The number of windows that cover the piece, at least one."""
         return 1 + max(0, math.ceil((self.total - self.window) / self.hop))
 
     @property
     def length(self) -> int:
-        """Steps covered; what lies beyond `total` is generated and cut off."""
+        """Steps covered by the windows; those beyond `total` are generated and cut off."""
         return self.hop * (self.count - 1) + self.window
 
     @property
@@ -57,7 +57,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """What to generate: a plan, the seed of its noise and, where music is given, the part to keep."""
+    """What to generate: a plan, the seed of its noise, and music to keep, if any."""
 
     plan: Plan
     seed: tuple[int, ...]
@@ -66,19 +66,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the generation stands after one call of the network for a set of windows."""
+    """The state of generation after one step for a set of windows."""
 
     step: int  # 0, 1, ... steps - 1
     steps: int
     t: int
-    rolls: tuple[Tensor, ...]  # (C, total, P) for each piece; zeros where outpaint has not arrived yet
-    noisy: tuple[Tensor, ...] = ()  # x_t, what the network was asked about, as `rolls`; none from outpaint
-    sketch: bool = False  # of a section whose theme is wanted, before the piece itself
+    rolls: tuple[Tensor, ...]  # predicted x0 (C, total, P) of each piece; zeros that outpaint has not reached yet
+    noisy: tuple[Tensor, ...] = ()  # x_t, the input of the network, in the form of `rolls`; empty for outpaint
+    sketch: bool = False  # whether this is a sketch of a section rather than the piece itself
 
 
 def plan(total: int, method: str, planes: int = 2) -> Plan:
-    """The windows of a piece of `total` steps for a method: eight bars each, overlapping by half or (independent)
-    not at all. InputError for an unknown method or a piece without steps."""
+    """The windows of a piece of `total` steps: eight bars each, overlapping by half or (independent) not at all.
+
+    Raises InputError for an unknown method or a piece without steps.
+    """
     if method not in HOPS:
         raise InputError(f"longform is {method!r}; give one of {', '.join(HOPS)}.")
     if total < 1:
@@ -87,11 +89,11 @@ def plan(total: int, method: str, planes: int = 2) -> Plan:
 
 
 def chunked(denoise: RowDenoise, size: int, calls: Calls = map) -> RowDenoise:
-    """The same denoise, asked for exactly `size` rows at a time, the last call filled up with copies of its last row.
+    """`denoise` called with exactly `size` rows at a time; the last call is padded with copies of its last row.
 
-    Memory is bounded by `size`, and because kernels see a single shape, a row's result does not depend on how many
-    other rows there are. With size 1 this holds by construction; otherwise as far as the kernels treat all
-    positions in a batch alike (those of the CPU do). `calls` makes the calls, one after the other or side by side.
+    `size` bounds the memory, and because kernels see a single shape, the result of a row does not depend on the number
+    of other rows. With size 1 this holds by construction; otherwise only if the kernels treat all positions in a batch
+    the same way (those of the CPU do). `calls` runs the calls, sequentially or in parallel.
     """
 
     def call(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ def independent(
     schedule: Schedule,
     device: torch.device | str | None = None,
 ) -> Iterator[Progress]:
-    """Every window on its own, kept up to where the next one starts. Window k has the noise of seed (*seed, k)."""
+    """Generate every window on its own; window k has the noise of seed (*seed, k)."""
     seeds = [(*piece.seed, k) for piece in pieces for k in range(piece.plan.count)]
     noise, fresh = _streams(seeds, (pieces[0].plan.planes, pieces[0].plan.window, PITCHES), device)
     rows = torch.arange(len(seeds), device=device)
@@ -134,10 +136,10 @@ def outpaint(
     device: torch.device | str | None = None,
     threshold: float | None = 0.5,
 ) -> Iterator[Progress]:
-    """Window after window, each with its overlap with the one before as known music; window k of all pieces at once.
+    """Generate window after window, each inpainted around its overlap with the previous one, for all pieces at once.
 
-    A finished window becomes a roll of 0 and 1 at `threshold` (the one it will be decoded with), so that the next one
-    is shown music and the final roll holds exactly what was shown; None leaves it as predicted. Window k has the
+    A finished window is binarised at `threshold` (the one used for decoding), so that the next window continues from
+    music and the final roll contains exactly what it continued from; None keeps the predicted values. Window k has the
     noise of seed (*seed, k).
     """
     first = [sum(piece.plan.count for piece in pieces[:index]) for index in range(len(pieces))]
@@ -166,10 +168,10 @@ def joint(
     schedule: Schedule,
     device: torch.device | str | None = None,
 ) -> Iterator[Progress]:
-    """All windows on one noise field per piece, (C, L, P) of seed (*seed, 0); overlapping predictions are blended.
+    """Generate all windows on one noise field (C, L, P) per piece, of seed (*seed, 0), with blended predictions.
 
-    MultiDiffusion (Bar-Tal et al. 2023, eq. 5) with a smooth weight: there is one x for every step of the piece, so
-    that neither notes nor noise know where windows begin.
+    This is MultiDiffusion (Bar-Tal et al. 2023, eq. 5) with a smooth weight: each step of the piece has a single x, so
+    that neither notes nor noise have seams where windows begin.
     """
     lengths = [piece.plan.length for piece in pieces]
     shapes = [(piece.plan.planes, piece.plan.length, PITCHES) for piece in pieces]
@@ -190,10 +192,10 @@ METHODS: dict[str, Callable[..., Iterator[Progress]]] = {
 
 
 def blended(denoise: RowDenoise, plans: Sequence[Plan], device: torch.device | str | None = None) -> Denoise:
-    """A denoise for windows as one for a field x (1, C, sum of L, P) of whole pieces, laid end to end along the steps.
+    """Turn a denoise for windows into one for a field x (1, C, sum of L, P): whole pieces, concatenated in time.
 
-    Windows are cut from the field; their eps are added with a raised-cosine weight that is normalised to sum to one
-    at every step (at the ends of a piece, where there is one window only, its weight is 1).
+    The eps of the windows are added with a raised-cosine weight, normalised to sum to 1 at every step (at the ends of
+    a piece, where there is only one window, its weight is 1).
     """
     offsets = [sum(plan.length for plan in plans[:index]) for index in range(len(plans))]
     starts = torch.tensor(
@@ -227,7 +229,7 @@ def _walk(
     if known.mask.any():
         denoise = inpainted(denoise, known, schedule, fresh)
     first = noise()
-    asked = sampler.begin(first, schedule)  # what the network is asked about, a step behind the state's x
+    asked = sampler.begin(first, schedule)  # the input of the network, one step behind the state's x
     for state in sampler(denoise, first, schedule, noise):
         yield state.step, state.t, known.kept(state.x0), asked
         asked = state.x
@@ -236,12 +238,12 @@ def _walk(
 def _streams(
     seeds: Sequence[tuple[int, ...]], shape: Sequence[int], device: torch.device | str | None
 ) -> tuple[Noise, Noise]:
-    """The noise of the walk and, from (*seed, 1), that of what is known: using the second leaves the first alone."""
+    """Two independent streams of noise: one for the sampler and, from (*seed, 1), one for the known music."""
     return SeededNoise(seeds, shape, device), SeededNoise([(*seed, 1) for seed in seeds], shape, device)
 
 
 def _end_to_end(parts: Sequence[Noise]) -> Noise:
-    """Noise of several fields (1, C, L, P), laid end to end along the steps."""
+    """Noise of several fields (1, C, L, P), concatenated in time."""
     return lambda: torch.cat([part() for part in parts], dim=2)
 
 
@@ -256,7 +258,7 @@ def _span(plan: Plan, k: int) -> slice:
 
 
 def _padded(piece: Job, device: torch.device | str | None) -> Known:
-    """What is known of a piece, (C, L, P): nothing where nothing was given, and zeros where nothing is known."""
+    """The known music of a piece, padded to (C, L, P); the roll is zero where nothing is known."""
     roll = torch.zeros(piece.plan.planes, piece.plan.length, PITCHES, device=device)
     mask = torch.zeros_like(roll, dtype=torch.bool)
     if piece.known is not None:

@@ -1,7 +1,7 @@
-"""What the network's output means: the noise, or logits of the clean roll.
+"""Objectives: what the network predicts, either the noise or logits of the clean roll.
 
-An objective gives the training loss of a prediction and turns the same prediction into eps, so that samplers and
-guidance know one contract only: denoise(x, t) -> eps.
+An objective computes the training loss of a prediction and converts it to eps, so that samplers need only one
+interface: denoise(x, t) -> eps.
 
 Shape legend: B batch, ... the shape of one sample (2, S, P).
 """
@@ -18,12 +18,12 @@ from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
 
 PIVOTS = (0.2, 0.5)
-"""The probabilities of onsets and sustains that a temperature leaves alone, so chosen that the numbers of notes and of
-voices stay near the real ones (docs/log.md)."""
+"""The probabilities of onsets and sustains that a temperature does not change, chosen so that the numbers of notes and
+of voices stay near the real ones (docs/log.md)."""
 
 
 class Objective(Protocol):
-    """What each meaning of the output defines: the training loss and the conversion to eps, both in float32."""
+    """The training loss of a prediction and its conversion to eps, both in float32."""
 
     @property
     def schedule(self) -> Schedule: ...
@@ -65,18 +65,18 @@ class X0LogitsObjective:
 
 @dataclass(frozen=True)
 class X0PosteriorObjective:
-    """The network predicts each cell's log-odds from all else; what the cell itself says is added in closed form.
+    """The network predicts the log-odds of a cell; the evidence of the cell's own noisy value is added in closed form.
 
         logit p(x0 = 1 | x_t) = prediction + log N(x_t; signal, noise^2) - log N(x_t; 0, noise^2)
                               = prediction + (signal / noise^2) (x_t - signal / 2)
 
-    Bayes' rule for a cell of 0 or 1. So no layer has to carry the exact value of every noisy cell to the output, and at
-    small t the answer is right from the start of training. Binary cross-entropy; x0 is the sigmoid of the sum. Guidance
-    on the prediction is guidance on the logits: the added term is the same with and without a condition.
+    This is Bayes' rule for a cell of 0 or 1. No layer has to carry the exact value of every noisy cell to the output,
+    and at small t the result is right from the start of training. The loss is binary cross-entropy; x0 is the sigmoid
+    of the sum. Guiding the prediction guides the logits, since the added term does not depend on the condition.
     """
 
     schedule: Schedule
-    temperature: float = 1.0  # of `eps` alone; below 1 cells likelier than PIVOTS get likelier, the others rarer
+    temperature: float = 1.0  # only for `eps`; below 1, cells likelier than PIVOTS get likelier and the others rarer
 
     def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
         logits = prediction.float() + self._evidence(x, t)
@@ -89,7 +89,7 @@ class X0PosteriorObjective:
         return self.schedule.eps_from_x0((sure + self._evidence(x, t)).sigmoid(), x.float(), t)
 
     def _evidence(self, x: Tensor, t: Tensor) -> Tensor:
-        """What each cell's own value says: its log-likelihood ratio."""
+        """The log-likelihood ratio of each cell's own value."""
         signal, noise = self.schedule.coefficients(t, x)
         return signal / noise**2 * (x.float() - 0.5 * signal)
 
@@ -125,12 +125,12 @@ def _mean(cells: Tensor) -> Tensor:
 
 
 class Sampling(Protocol):
-    """Settings of sampling, as far as they decide how a prediction is read."""
+    """The sampling settings that change how a prediction is interpreted."""
 
     @property
     def temperature(self) -> float | None: ...
 
 
 def sampling_objective(name: str, schedule: Schedule, settings: Sampling) -> Objective:
-    """The objective of that name, read as these settings say. InputError as in `build_objective`."""
+    """The objective `name` with these sampling settings. Raises InputError as `build_objective` does."""
     return build_objective(name, schedule, settings.temperature)

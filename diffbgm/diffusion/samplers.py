@@ -1,11 +1,11 @@
-"""Samplers: short generators that walk from noise to music over one contract, denoise(x, t) -> eps.
+"""Samplers: short generators from noise to music that share one interface, denoise(x, t) -> eps.
 
-Every step asks the network once and yields a `State`; the x0 of the last state is the sample. Progress bars,
-pictures and early exit live with the caller. Randomness comes in as `noise`, a callable, and is asked for once in
-every step that needs it. A `Sampler` is one of the generators with its settings, as configs/sampler/ describes it.
+Every step calls the network once and yields a `State`; the x0 of the last state is the sample. Progress bars, pictures
+and early exit are up to the caller. Randomness comes from `noise`, a callable that is called once in every step that
+needs it. A `Sampler` is one of the generators with its settings from configs/sampler/.
 
-Shape legend: B batch (rows), ... the shape of one sample (2, S, P).
-In the formulas t is the step of x, s the next one of the walk; alpha_bar at the end of the walk is 1.
+Shape legend: B batch (rows), ... the shape of one sample (C, S, P).
+In the formulas t is the timestep of x and s the next timestep; alpha_bar after the last one is 1.
 """
 
 import math
@@ -23,17 +23,17 @@ from diffbgm.fields import check
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # x (B, ...), t (B,) long -> eps (B, ...)
 Noise = Callable[[], Tensor]  # standard normal numbers of the shape of x
-Clip = tuple[float, float] | None  # x0 is held inside this range
+Clip = tuple[float, float] | None  # range to which x0 is clipped
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a walk stands after a step."""
+    """The state of sampling after a step."""
 
-    step: int  # 0, 1, ... counted from the start of the walk
-    t: int  # the step of the schedule at which the network was asked
+    step: int  # 0, 1, ...
+    t: int  # the timestep at which the network was called
     x: Tensor  # (B, ...) the next, less noisy x
-    x0: Tensor  # (B, ...) what the clean sample looked like from here
+    x0: Tensor  # (B, ...) the clean sample as predicted at t
 
 
 def ddpm(
@@ -41,8 +41,8 @@ def ddpm(
 ) -> Iterator[State]:
     """Ancestral sampling from the exact posterior q(x_s | x_t, x_0) (Ho et al. 2020, eq. 6 and 7).
 
-    With a = alpha_bar_t / alpha_bar_s in the place of alpha_t it holds for any descending timesteps, not for
-    neighbouring ones alone.
+    With alpha_bar_t / alpha_bar_s in place of alpha_t it holds for any descending timesteps, not only for neighbouring
+    ones.
     """
     for step, (t, s) in enumerate(_walk(timesteps)):
         bar_t, bar_s = schedule.level(t), schedule.level(s)
@@ -87,10 +87,10 @@ def dpm_solver_pp(
 ) -> Iterator[State]:
     """DPM-Solver++(2M) and, with `sde`, SDE-DPM-Solver++(2M) (Lu et al. 2022, algorithm 2 and appendix C, eq. 19).
 
-    Second order from the x0 of the step before (none at the first step); the last step ends in its x0, as first
-    order does. With lambda = log(sqrt(alpha_bar) / sqrt(1 - alpha_bar)) and h its growth in a step.
+    Second order, from the x0 of the previous step; the first step is first order, and the last one returns its x0.
+    h is the increase of lambda = log(sqrt(alpha_bar) / sqrt(1 - alpha_bar)) in a step.
     """
-    earlier: tuple[Tensor, float] | None = None  # x0 and h of the step before
+    earlier: tuple[Tensor, float] | None = None  # x0 and h of the previous step
     for step, (t, s) in enumerate(_walk(timesteps)):
         bar_t, bar_s = schedule.level(t), schedule.level(s)
         x0, _ = _predict(denoise, x, t, bar_t, clip)
@@ -111,8 +111,8 @@ def dpm_solver_pp(
 class SeededNoise:
     """Standard normal numbers (rows, *shape) from one CPU generator per row.
 
-    A row's numbers depend on its own seed alone, never on what else is in the batch, nor on the device.
-    `seeds`: one tuple of integers (0 or more) per row, e.g. (seed, piece, window).
+    The numbers of a row depend only on its own seed, not on the rest of the batch or the device. `seeds` has one tuple
+    of non-negative integers per row, e.g. (seed, piece, window).
     """
 
     def __init__(
@@ -133,30 +133,30 @@ class Sampler:
 
     name: str
     steps: int
-    eta: float = 0.0  # of ddim
-    sde: bool = False  # of dpm
+    eta: float = 0.0  # for ddim
+    sde: bool = False  # for dpm
     spacing: str = "trailing"  # see Schedule.timesteps
     through: tuple[int, ...] = (200,)
     clip: Clip = None
-    start: int | None = None  # the first step of the walk; None: the schedule's last
-    initial: int | None = None  # the step whose noise level the walk begins at; None: noise of variance 1
-    guidance: float | None = None  # what the sampler is published with besides; None leaves it to the checkpoint
-    longform: str | None = None
-    tempo: float | None = None  # BPM
+    start: int | None = None  # the first timestep; None: the last one of the schedule
+    initial: int | None = None  # the timestep whose noise level the initial noise has; None: variance 1
+    guidance: float | None = None  # guidance scale published with the sampler; None: that of the checkpoint
+    longform: str | None = None  # likewise
+    tempo: float | None = None  # BPM, likewise
 
     def timesteps(self, schedule: Schedule) -> list[int]:
-        """The steps of the schedule at which the network will be asked, descending."""
+        """The timesteps at which the network is called, descending. Raises InputError if the schedule lacks them."""
         for name, step in (("start", self.start), ("initial", self.initial)):
             if step is not None and not 0 <= step < len(schedule):
                 raise InputError(f"sampler.{name} is {step}; give a step from 0 to {len(schedule) - 1}.")
         return schedule.upto(self.start).timesteps(self.steps, self.through, self.spacing)
 
     def begin(self, x: Tensor, schedule: Schedule) -> Tensor:
-        """Where the walk begins, from noise x of variance 1."""
+        """The initial x of sampling, from noise x (B, ...) of variance 1."""
         return x if self.initial is None else math.sqrt(1 - schedule.level(self.initial)) * x
 
     def __call__(self, denoise: Denoise, x: Tensor, schedule: Schedule, noise: Noise) -> Iterator[State]:
-        """The walk from noise x (B, ...) of variance 1."""
+        """Sample from noise x (B, ...) of variance 1."""
         extra: dict[str, dict[str, float]] = {"ddim": {"eta": self.eta}, "dpm": {"sde": self.sde}}
         x = self.begin(x, schedule)
         yield from SAMPLERS[self.name](
@@ -186,17 +186,17 @@ _USUAL: dict[str, dict[str, Any]] = {
 
 
 def default_sampler(name: str = DEFAULT_SAMPLER) -> "Sampler":
-    """The sampler `name` with the settings of configs/sampler/NAME.yaml. InputError for an unknown name."""
+    """The sampler `name` with the settings of configs/sampler/NAME.yaml. Raises InputError for an unknown name."""
     return build_sampler(**{"name": name, "steps": 1, **_USUAL.get(name, {})})
 
 
 def stored_sampler(stored: Any) -> "Sampler":
-    """The sampler whose settings a checkpoint holds (models.config.SamplerConfig); the usual one for None."""
+    """The sampler with the settings in a checkpoint (models.config.SamplerConfig); the default one for None."""
     return default_sampler() if stored is None else build_sampler(**vars(stored))
 
 
 def changed_sampler(usual: "Sampler", changes: Mapping[str, Any]) -> "Sampler":
-    """A sampler with some of its settings replaced. InputError for a setting that is unknown or makes no sense."""
+    """A sampler with some of its settings replaced. Raises InputError for an unknown or invalid setting."""
     return build_sampler(**vars(check(Sampler, {**vars(usual), **changes}, "sampler")))
 
 
@@ -214,7 +214,7 @@ def build_sampler(
     longform: str | None = None,
     tempo: float | None = None,
 ) -> Sampler:
-    """A checked `Sampler`; the target of configs/sampler/*.yaml. InputError for a setting that makes no sense."""
+    """A validated `Sampler`; the target of configs/sampler/*.yaml. Raises InputError for an invalid setting."""
     if name not in SAMPLERS:
         raise InputError(f"sampler.name is {name!r}; give one of {', '.join(SAMPLERS)}.")
     if type(steps) is not int or steps < 1:  # True is an int to isinstance
@@ -224,7 +224,7 @@ def build_sampler(
     if not _numbers(through) or not all(isinstance(stop, int) for stop in through):
         raise InputError(f"sampler.through is {through}; give timesteps to visit, such as [200].")
     if clip is not None and not (_numbers(clip) and len(clip) == 2 and clip[0] < clip[1]):
-        raise InputError(f"sampler.clip is {clip}; give null or two rising numbers such as [0, 1].")
+        raise InputError(f"sampler.clip is {clip}; give null or two ascending numbers such as [0, 1].")
     limits = None if clip is None else (float(clip[0]), float(clip[1]))
     return Sampler(name, steps, eta, sde, spacing, tuple(through), limits, start, initial, guidance, longform, tempo)
 
@@ -235,12 +235,12 @@ def _numbers(value: object) -> bool:
 
 
 def _walk(timesteps: Sequence[int]) -> Iterator[tuple[int, int | None]]:
-    """Each step with the one that follows it; None follows the last."""
+    """Each timestep with the next one; None follows the last."""
     return zip(timesteps, [*timesteps[1:], None], strict=True)
 
 
 def _predict(denoise: Denoise, x: Tensor, t: int, bar_t: float, clip: Clip) -> tuple[Tensor, Tensor]:
-    """x0 and eps at x; where x0 is clipped, eps is the one that belongs to the clipped x0."""
+    """x0 and eps predicted at x; if x0 is clipped, eps is recomputed from the clipped x0."""
     eps = denoise(x, torch.full((len(x),), t, dtype=torch.long, device=x.device))
     signal, sigma = math.sqrt(bar_t), math.sqrt(1 - bar_t)
     x0 = (x - sigma * eps) / signal
@@ -256,5 +256,5 @@ def _mixed(seed: tuple[int, ...]) -> int:
 
 
 def sample_number(seed: tuple[int, ...]) -> int:
-    """A number of 31 bits for what is sampled with `seed`."""
+    """A 31-bit number derived from `seed`, which identifies one sample."""
     return _mixed(seed) >> 33

@@ -1,10 +1,10 @@
-"""The noise schedule: how much music is left at each step, and the conversions between x0, eps and x_t.
+"""The noise schedule: the signal level at each timestep, and the conversions between x0, eps and x_t.
 
-A schedule is a table of T steps. Step t = 0 is almost clean, t = T - 1 almost noise:
+A schedule is a table of T timesteps. At t = 0 a sample is almost clean, at t = T - 1 almost noise:
 
     q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, (1 - alpha_bar_t) I)                       Ho et al. 2020, eq. 4
 
-The table is kept in float64; what multiplies a tensor is rounded to float32 only after the square root, so that
+The table is in float64; coefficients of tensors are rounded to float32 only after the square root, so that
 x0 -> eps -> x0 is exact to 1e-5 even at t = T - 1, where alpha_bar is 0.0047.
 
 Shape legend: B batch, T steps of the schedule, ... the shape of one sample.
@@ -33,7 +33,7 @@ class Schedule:
         return len(self.beta)
 
     def to(self, device: torch.device | str) -> "Schedule":
-        """The same schedule on another device, so that a training step need not bring t back to the host."""
+        """The same schedule on another device, so that a training step does not have to move t to the host."""
         return Schedule(self.beta.to(device), self.alpha_bar.to(device))
 
     def upto(self, last: int | None) -> "Schedule":
@@ -41,11 +41,11 @@ class Schedule:
         return self if last is None else Schedule(self.beta[: last + 1], self.alpha_bar[: last + 1])
 
     def level(self, t: int | None) -> float:
-        """alpha_bar at step t; 1 at None, which stands for the clean sample that lies before step 0."""
+        """alpha_bar at step t; 1 for None, the clean sample."""
         return 1.0 if t is None else float(self.alpha_bar[t])
 
     def coefficients(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """sqrt(alpha_bar) and sqrt(1 - alpha_bar) at t (B,), as float32 (B, 1, ...) beside x (B, ...)."""
+        """sqrt(alpha_bar) and sqrt(1 - alpha_bar) at t (B,), as float32 (B, 1, ...) on the device of x (B, ...)."""
         alpha_bar = self.alpha_bar[t.to(self.alpha_bar.device)].reshape(-1, *[1] * (x.ndim - 1))
         signal, noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         return signal.to(x.device, torch.float32), noise.to(x.device, torch.float32)
@@ -56,22 +56,22 @@ class Schedule:
         return signal * x0 + noise * eps
 
     def x0_from_eps(self, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        """The x0 that together with eps gives x at t."""
+        """The x0 (B, ...) that together with eps (B, ...) gives x (B, ...) at t (B,)."""
         signal, noise = self.coefficients(t, x)
         return (x - noise * eps) / signal
 
     def eps_from_x0(self, x0: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        """The eps that together with x0 gives x at t."""
+        """The eps (B, ...) that together with x0 (B, ...) gives x (B, ...) at t (B,)."""
         signal, noise = self.coefficients(t, x)
         return (x - signal * x0) / noise
 
     def timesteps(self, steps: int, through: Sequence[int] = (200,), spacing: str = "trailing") -> list[int]:
-        """`steps` different steps in descending order, the first T - 1, to walk from noise to music.
+        """`steps` distinct timesteps in descending order, starting with T - 1, at which a sampler calls the network.
 
         spacing: "trailing" divides T evenly and ends T / steps above 0 (Lin et al. 2023, Common Diffusion Noise
-        Schedules are Flawed, table 2). `through`: steps that must be visited (the selector changes the modality at
-        200): for each the nearest step of the walk, its first excepted, is moved there; of more such steps than there
-        is room for, the first ones are kept.
+        Schedules are Flawed, table 2). `through` lists timesteps that must be visited (the selector changes the
+        modality at 200): the nearest timestep, except the first one, is moved to each; if there are too many of them,
+        the first ones are kept. Raises InputError for numbers that the schedule does not have.
         """
         total = len(self)
         if not 1 <= steps <= total:
@@ -91,8 +91,8 @@ class Schedule:
 def sqrt_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012, roll_scale: float = 1.0) -> Schedule:
     """The paper's schedule: beta is linear in its square root, linspace(sqrt(start), sqrt(end), steps)^2.
 
-    `roll_scale` s shifts it as if rolls were of {0, s} instead of {0, 1} (Chen et al. 2023, On the Importance of Noise
-    Scheduling): alpha_bar / (1 - alpha_bar) is multiplied by s^2 at every step. The paper has 1.
+    `roll_scale` s has the effect of rolls in {0, s} instead of {0, 1} (Chen et al. 2023, On the Importance of Noise
+    Scheduling): alpha_bar / (1 - alpha_bar) is multiplied by s^2 at every timestep. The paper uses 1.
     """
     beta = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
     alpha_bar = torch.cumprod(1 - beta, dim=0)
@@ -103,14 +103,14 @@ def sqrt_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012, r
 
 
 def _spread(total: int, steps: int, spacing: str) -> np.ndarray:
-    """`steps` real-valued steps from T - 1 downwards, spread as `spacing` says."""
+    """`steps` real-valued timesteps from T - 1 downwards with the given spacing."""
     if spacing == "trailing":
         return total * (1 - np.arange(steps) / steps) - 1
     raise InputError(f"sampler.spacing is {spacing!r}; give one of {', '.join(SPACINGS)}.")
 
 
 def _distinct(walk: np.ndarray) -> list[int]:
-    """The walk rounded to whole steps, pushed apart where two fall together, and kept at or above 0."""
+    """Timesteps rounded to integers, made distinct, and kept at or above 0."""
     rank = np.arange(len(walk))
     falling = np.minimum.accumulate(np.rint(walk).astype(int) + rank) - rank
     return [int(t) for t in np.maximum(falling, len(walk) - 1 - rank)]

@@ -1,1 +1,1 @@
-"""From the condition features of a video to its music: the pipeline, the composer, form and kept music."""
+"""From the condition features of a video to its music: pipeline, composer, form, harmony plan and kept music."""

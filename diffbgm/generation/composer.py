@@ -1,4 +1,4 @@
-"""Composing: a checkpoint and the condition features of whole pieces in, piano rolls and notes out. No files.
+"""The composer: turns the condition features of whole pieces into piano rolls and notes. It touches no files.
 
     composer = Composer(load_checkpoint(path), sampler, settings, device)
     for progress in composer.compose([Request(beat_features, seed=(0,))]): ...
@@ -52,12 +52,12 @@ from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import looks
 from diffbgm.video.windows import dynamic_windows
 
-LONGFORM = "joint"  # where nothing else is said
-REPRISE = 0.7  # how like the first time sections of one letter are asked to be, unless said otherwise
+LONGFORM = "joint"  # the default
+REPRISE = 0.7  # default of how closely later sections of a letter resemble the first one
 
 
 class Composer:
-    """A checkpoint with everything that does not change from piece to piece."""
+    """A checkpoint with a sampler and settings, ready to compose any number of pieces."""
 
     def __init__(
         self,
@@ -68,21 +68,21 @@ class Composer:
         dtype: torch.dtype | None = None,
         compile: bool = False,
     ) -> None:
-        """`sampler`: None for the checkpoint's own; `dtype`: the autocast type of the network's arithmetic, None for
-        float32; `compile`: by torch.compile."""
+        """`sampler` None is the checkpoint's own; `dtype` is the autocast type, None for float32; `compile` uses
+        torch.compile. Raises InputError if the settings do not fit the checkpoint."""
         self.config, self.device, self.dtype = checkpoint.config, device, dtype
         network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
         self.network: DiffBGM = torch.compile(network) if compile else network  # type: ignore[assignment]
         self._ask(settings, stored_sampler(self.config.sampling.sampler) if sampler is None else sampler)
 
     def asked(self, settings: ComposeSettings, sampler: Sampler | None = None) -> "Composer":
-        """The same network, asked in another way."""
+        """A composer with the same network and other settings. Raises InputError if they do not fit the checkpoint."""
         other = copy.copy(self)
         other._ask(settings, self.sampler if sampler is None else sampler)
         return other
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> "Composer":
-        """The same on another device, in the autocast type `dtype` there; the network itself moves."""
+        """The composer on another device with autocast type `dtype`. The network itself is moved, not copied."""
         other = copy.copy(self)
         other.device, other.dtype = device, dtype
         other.network = self.network.to(device)
@@ -93,7 +93,7 @@ class Composer:
         return getattr(self.network, "_orig_mod", self.network).state_dict()
 
     def _ask(self, settings: ComposeSettings, sampler: Sampler) -> None:
-        """Take settings on, with the checkpoint's own where they leave it open; InputError where they do not fit it."""
+        """Apply settings, with the checkpoint's defaults for None. Raises InputError if they do not fit."""
         config, themes = self.config, self.network.theme_condition
         defaults = config.sampling
         published = {"guidance": sampler.guidance, "longform": sampler.longform}
@@ -118,21 +118,21 @@ class Composer:
             )
         self.sampler = sampler
         self.schedule = sqrt_linear(**vars(config.schedule))
-        sampler.timesteps(self.schedule)  # refuses what the schedule does not have, before any work
+        sampler.timesteps(self.schedule)  # raises InputError early if the schedule lacks a timestep
         self.objective = sampling_objective(config.objective, self.schedule, self.settings)
 
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
-        """Generate all pieces together, a step at a time; the last yielded rolls are the music.
+        """Generate all pieces together, yielding after each step; the last rolls are the music.
 
-        Where the pieces have a form, the steps of the sketches of their sections come first. InputError for a form with
-        more letters than a piece has sections, and for chords that this network cannot be told.
+        If the pieces have a form, their sections are sketched first. Raises InputError for a form with more letters
+        than a piece has sections, and for chords if the network does not support them.
         """
         requests = [replace(request, harmony=self.harmony(request)) for request in requests]
         sketches = yield from self._sketches(requests)
         yield from self._together(requests, self._told(requests, sketches), self.longform)
 
     def harmony(self, request: Request) -> HarmonyPlan | None:
-        """The chords that a piece is composed in: its own, or, with harmony=plan, planned ones; None for neither."""
+        """The chords of a piece: its own or, with harmony=plan, planned ones; None without either."""
         if request.harmony is None and self.settings.harmony == PLAN:
             return planned(request.features, request.seed, self.sections(request), None)
         if request.harmony is not None and not self.network.theme_condition:
@@ -140,9 +140,9 @@ class Composer:
         return request.harmony
 
     def sections(self, request: Request) -> list[Section]:
-        """The sections of a piece; none where one window holds it, or where all of them hold music to keep.
+        """The sections of a piece; empty if it fits into one window or if all sections contain music to keep.
 
-        InputError where the form that was asked for has more letters than the piece has sections.
+        Raises InputError if the requested form has more letters than the piece has sections.
         """
         beats = len(request.features.visual)
         own = self.sections_of(request.features)
@@ -154,7 +154,7 @@ class Composer:
         return own if beats > BEATS_PER_SEGMENT and not all(map(request.holds, own)) else []
 
     def sections_of(self, features: BeatFeatures) -> list[Section]:
-        """The sections that a piece for these beats has, were none of it kept; none without a form."""
+        """The sections of a piece with these features, ignoring kept music; empty without a form."""
         if self.form == FREE:
             return []
         if self.form != AUTO and not self.network.reference_condition:
@@ -163,7 +163,7 @@ class Composer:
         return lettered(letters_of(looks(features), starts) if self.form == AUTO else self.form, starts)
 
     def _together(self, requests: Sequence[Request], told: Sequence[Told], longform: str) -> Iterator[Progress]:
-        """Generate pieces with the hints about their beats."""
+        """Generate pieces together with their hints."""
         pieces, parts = [], []
         for request, own in zip(requests, told, strict=True):
             piece_plan = plan(STEPS_PER_BEAT * len(request.features.visual), longform, self.network.planes)
@@ -172,10 +172,10 @@ class Composer:
         yield from self._generate(Encoded.concatenate(parts), pieces, longform)
 
     def _sketches(self, requests: Sequence[Request]) -> Generator[Progress, None, list[dict[str, np.ndarray]]]:
-        """A roll (C, 128, P) of 0 and 1 of each letter of every piece.
+        """Sketch each letter of every piece as a binary roll (C, 128, P).
 
-        The first section is sketched freely, those of other letters in its key and groove; all in their chords, where
-        the piece has any.
+        The first section is sketched freely, those of other letters in its key and groove, and all in the piece's
+        chords, if it has any.
         """
         parts = [self.sections(request) for request in requests]
         found: list[dict[str, np.ndarray]] = [{} for _ in requests]
@@ -198,7 +198,7 @@ class Composer:
         return found
 
     def _told(self, requests: Sequence[Request], sketches: Sequence[Mapping[str, np.ndarray]]) -> list[Told]:
-        """What each piece is told: the themes of its sections and its chords, and passages to be like."""
+        """The hints for each piece: the themes of its sections with its chords, and passages to resemble."""
         told = []
         for request, rolls in zip(requests, sketches, strict=True):
             beats, chords = len(request.features.visual), request.chords()
@@ -217,13 +217,13 @@ class Composer:
 
     @property
     def longform(self) -> str:
-        """How windows become a piece."""
+        """The method by which windows become a piece (diffusion/longform.py)."""
         assert self.settings.longform is not None
         return self.settings.longform
 
     @property
     def tempo(self) -> float | None:
-        """The tempo in BPM that the sampler is published with; None where it names none."""
+        """The tempo in BPM published with the sampler, if any."""
         return self.sampler.tempo
 
     @property
@@ -253,21 +253,24 @@ class Composer:
             yield from METHODS[longform](rows, pieces, self.sampler, self.schedule, self.device, **options)
 
     def calls(self, request: Request) -> int:
-        """How many times `compose` will yield for a request on its own."""
+        """The number of times `compose` yields for a single request."""
         windows = plan(STEPS_PER_BEAT * len(request.features.visual), self.longform).count
         letters = len(first_sections(self.sections(request)))
         walks = min(letters, 2) + (windows if self.longform == "outpaint" else 1)
         return len(self.sampler.timesteps(self.schedule)) * walks
 
     def notes(self, roll: Tensor) -> Notes:
-        """The notes of a finished roll (C, L, P); of four planes with lead or accompaniment as their track."""
+        """The notes of a finished roll (C, L, P); with four planes, their track is lead or accompaniment.
+
+        Raises InputError if the roll is not finite.
+        """
         assert self.settings.threshold is not None
         if not bool(torch.isfinite(roll).all()):
-            raise InputError("the network gave numbers that are not finite; use another checkpoint= or precision=fp32")
+            raise InputError("the output of the network is not finite; use another checkpoint= or precision=fp32")
         return decode_parts(roll.float().cpu().numpy(), self.settings.threshold)
 
     def _cells(self, roll: Tensor) -> np.ndarray:
-        """A section's finished roll as 0 and 1 (C, 128, P), filled up with silence."""
+        """A section's finished roll, binarised and padded with silence to (C, 128, P)."""
         cells = (roll.float().cpu().numpy() > self.settings.threshold).astype(np.float32)
         return np.pad(cells, [(0, 0), (0, STEPS_PER_SEGMENT - cells.shape[1]), (0, 0)])
 

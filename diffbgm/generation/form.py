@@ -1,10 +1,10 @@
-"""The form of a piece: sections of eight bars, named by letters; sections of one letter come back.
+"""The form of a piece: sections of eight bars, named by letters; sections with the same letter repeat.
 
-A network that knows eight bars at a time cannot bring back what it no longer sees. So a section of each letter is
-sketched on its own first. Its theme (music/theme.py: chords and groove, without the notes) is what every section of
-that letter is asked for; a network that knows references is told the sketch itself and how like it to be. A section
-without a letter (-) continues the figure of the one before. With form=auto sections begin at cuts, where one lies by
-a bar line four to eight bars on, and sections that look alike share a letter.
+A network that sees eight bars at a time cannot repeat earlier music. Therefore one section of each letter is sketched
+first. Every section of that letter is conditioned on the theme of the sketch (music/theme.py: chords and groove,
+without the notes) and, if the network takes references, on the sketch itself and on how closely to resemble it. A
+section without a letter (-) continues the figure of the previous one. With form=auto, sections begin at cuts near a bar
+line four to eight bars after the last one, and sections that look alike share a letter.
 
 Shape legend: S steps and T beats of a section (128 and 32), N beats of a piece, P pitches, C planes, 16 numbers of a
 theme.
@@ -22,12 +22,12 @@ from diffbgm.errors import InputError
 from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT
 from diffbgm.music.theme import HARMONY, THEME_WIDTH, groove_of, harmony_of
 
-FREE, AUTO = "free", "auto"  # no form; one from the shots
-CONTINUED = "-"  # in place of a letter: the section before continues
-FIGURE = 0.3  # how like the section before a continued one is asked to be: its figure, not its tune
-CHORD_BEATS = 2  # over which a section's harmony is taken
-SHORTEST = BEATS_PER_SEGMENT // 2  # beats of a section that a cut ends
-ALIKE = 0.1  # root mean square difference of what is seen, below which sections share a letter
+FREE, AUTO = "free", "auto"  # no form; a form derived from the shots
+CONTINUED = "-"  # instead of a letter: continue the previous section
+FIGURE = 0.3  # how closely a continued section resembles the previous one: its figure, not its tune
+CHORD_BEATS = 2  # beats over which a section's harmony is averaged
+SHORTEST = BEATS_PER_SEGMENT // 2  # beats of the shortest section that a cut may end
+ALIKE = 0.1  # sections whose features differ by less (root mean square) share a letter
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Section:
 
     letter: str
     beat: int  # the first one
-    beats: int = BEATS_PER_SEGMENT  # how many, were the piece to go on
+    beats: int = BEATS_PER_SEGMENT  # its length; the last section may extend beyond the end of the piece
 
     @property
     def span(self) -> slice:
@@ -45,21 +45,21 @@ class Section:
 
 
 def check_form(form: str) -> None:
-    """InputError where `form` is neither free, auto nor letters."""
+    """Raise InputError unless `form` is free, auto or a sequence of letters and "-"."""
     if form not in (FREE, AUTO) and not re.fullmatch("[A-Z][A-Z-]*", form):
         raise InputError(
-            f"form is {form!r}; give a letter for every eight bars, such as AABA, with - where the section before goes "
-            f"on, or {AUTO} or {FREE}"
+            f"form is {form!r}; give one letter per eight bars, such as AABA, with - to continue the previous section, "
+            f"or {AUTO} or {FREE}"
         )
 
 
 def sections(form: str, beats: int) -> list[Section]:
-    """The sections of a piece of N beats: the letters of `form`, again and again. None where it is free."""
+    """The sections of a piece of N beats, with the letters of `form` repeated; empty for a free form."""
     return [] if form == FREE else lettered(form, range(0, beats, BEATS_PER_SEGMENT))
 
 
 def lettered(form: str, starts: Sequence[int]) -> list[Section]:
-    """Sections that begin at these beats, with the letters of `form`, again and again."""
+    """Sections that begin at these beats, with the letters of `form` repeated."""
     stops = [*starts[1:], starts[-1] + BEATS_PER_SEGMENT]
     spans = zip(starts, stops, strict=True)
     return [Section(form[k % len(form)], start, stop - start) for k, (start, stop) in enumerate(spans)]
@@ -68,8 +68,8 @@ def lettered(form: str, starts: Sequence[int]) -> list[Section]:
 def starts_at_cuts(cut: np.ndarray) -> list[int]:
     """First beats of the sections of a piece whose shots begin at the beats of `cut` (N,) bool.
 
-    A section ends at the last bar line, four to eight bars on, that lies within a beat of a cut; after eight bars where
-    there is none.
+    A section ends at the last bar line after four to eight bars that is within a beat of a cut, or else after eight
+    bars.
     """
     starts = [0]
     while len(cut) - starts[-1] > BEATS_PER_SEGMENT:
@@ -80,9 +80,9 @@ def starts_at_cuts(cut: np.ndarray) -> list[int]:
 
 
 def letters_of(seen: np.ndarray, starts: Sequence[int]) -> str:
-    """A letter for each section that begins at `starts`: sections in which the same is seen (N, D) share one.
+    """A letter for each section that begins at `starts`; sections with similar features `seen` (N, D) share a letter.
 
-    A section is compared with the first one of each letter by the mean over its beats.
+    The mean over the beats of a section is compared with that of the first section of each letter.
     """
     means = [part.mean(axis=0) for part in np.split(seen, starts[1:])]
     first: list[np.ndarray] = []
@@ -98,7 +98,7 @@ def letters_of(seen: np.ndarray, starts: Sequence[int]) -> str:
 
 
 def first_sections(parts: list[Section]) -> list[Section]:
-    """The first section of each letter, in the order in which they come."""
+    """The first section of each letter, in order."""
     first: dict[str, Section] = {}
     for part in parts:
         if part.letter != CONTINUED:
@@ -107,12 +107,12 @@ def first_sections(parts: list[Section]) -> list[Section]:
 
 
 def theme_of(roll: np.ndarray, span: int = CHORD_BEATS) -> np.ndarray:
-    """The theme (T, 16) of a section's roll (2, S, P) of 0 and 1, its harmony taken over every `span` beats."""
+    """The theme (T, 16) of a section's binary roll (2, S, P), with harmony averaged over every `span` beats."""
     return np.concatenate([harmony_of(roll, span), groove_of(roll)], axis=-1)
 
 
 def common_theme(roll: np.ndarray) -> np.ndarray:
-    """What other letters keep of a section's roll (2, S, P): pitch classes on the whole, and groove; (T, 16)."""
+    """The theme (T, 16) of a roll (2, S, P) that sections of other letters share: overall pitch classes and groove."""
     return theme_of(roll, BEATS_PER_SEGMENT)
 
 
@@ -130,9 +130,10 @@ def laid_out(parts: list[Section], themes: Mapping[str, np.ndarray], beats: int)
 
 
 def references(parts: list[Section], sketches: Mapping[str, np.ndarray], beats: int, reprise: float) -> np.ndarray:
-    """What a network is told (C + 1, 4 N, P) of the sketches (C, S, P) of a piece's letters, and how like to be.
+    """The reference hint (C + 1, 4 N, P) of a piece, from the sketches (C, S, P) of its letters.
 
-    The first section of a letter is to be its sketch, later ones as like it as `reprise`, continued ones as `FIGURE`.
+    The first section of a letter is to equal its sketch; later ones resemble it by `reprise`, continued ones by
+    `FIGURE`.
     """
     planes, _, pitches = next(iter(sketches.values())).shape
     told = np.zeros((planes + 1, (beats + BEATS_PER_SEGMENT) * STEPS_PER_BEAT, pitches), np.float32)

@@ -1,4 +1,4 @@
-"""The chords of a piece, decided before its notes: those that were asked for, or a plan in a key."""
+"""The chords of a piece, decided before its notes: given by the user, or planned in a key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,36 +14,36 @@ from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import pace, warmth
 
 USUAL = "AABA"  # letters of a plan for a piece without a form
-HARMONY = 2_000_003  # tells the seed of the plan from that of the notes
-MIDDLE = 0.5  # of pace and warmth, where the picture does not say
+HARMONY = 2_000_003  # separates the seed of the plan from that of the notes
+MIDDLE = 0.5  # pace and warmth if the features do not measure them
 
 
 @dataclass(frozen=True)
 class HarmonyPlan:
-    """Chords that follow one another from the first beat on, each as long."""
+    """Consecutive chords of equal length, from the first beat on."""
 
     chords: tuple[Chord, ...]
-    each: int  # beats of a chord
+    each: int  # beats per chord
 
     def plane(self, beats: int) -> np.ndarray:
-        """What is asked of every beat, (N, 12) float32."""
+        """The requested pitch classes of every beat, (N, 12) float32."""
         return harmony_plane(self.chords, beats, self.each)
 
     def heard(self, notes: Notes) -> float | None:
-        """Share of the chords that are heard where they were asked."""
+        """Share of the chords that the notes contain where they were requested."""
         return share_heard(notes, self.chords, self.each * STEPS_PER_BEAT)
 
 
 def wished(chords: Sequence[Chord], beats: int) -> HarmonyPlan:
-    """A chord a bar, again and again. InputError for more than the piece of N beats has bars."""
+    """One chord per bar, repeated to the end. Raises InputError for more chords than a piece of N beats has bars."""
     return HarmonyPlan(tuple(over_bars(chords, bars_of(beats))), BEATS_PER_BAR)
 
 
 def planned(features: BeatFeatures, seed: tuple[int, ...], parts: Sequence[Section], key: Key | None) -> HarmonyPlan:
-    """Chords for a piece by the model of music/progression.py: two a bar, alike in sections of one letter.
+    """Chords for a piece from the model of music/progression.py: two per bar, equal in sections of one letter.
 
-    The key's tonic is drawn from the seed unless given, its mode is that of the picture: major where it is warm. The
-    more motion, the more often chords change.
+    Unless `key` is given, its tonic is drawn from the seed and its mode follows the picture: major if it is warm. More
+    motion makes the chords change more often.
     """
     rng = np.random.default_rng([*seed, HARMONY])
     tonic = int(rng.integers(12))
@@ -55,7 +55,7 @@ def planned(features: BeatFeatures, seed: tuple[int, ...], parts: Sequence[Secti
     bars = bars_of(len(features.visual))
     parts = parts or sections(USUAL, len(features.visual))
     starts = [part.beat // BEATS_PER_BAR for part in parts]
-    # A section without a letter has chords of its own, whatever others there are.
+    # A section without a letter gets its own chords.
     letters = [f"-{k}" if part.letter == CONTINUED else part.letter for k, part in enumerate(parts)]
     lengths = np.diff([*starts, bars]).tolist()
     chords = progressions().plan(key, list(zip(letters, lengths, strict=True)), motion, rng)

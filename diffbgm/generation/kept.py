@@ -1,4 +1,4 @@
-"""Music that a user brings along and the model completes: a melody, or some bars of an existing piece.
+"""Music given by the user that the model completes: a melody, or some bars of an existing piece.
 
 Shape legend: L steps of the piece, P pitches, C planes (music/parts.py). Known parts are a roll and a mask (C, L, P).
 """
@@ -21,8 +21,8 @@ def known_melody(path: str | Path, total: int, planes: int = 2) -> Known:
 
     With four planes they are the whole lead until the last of them ends, and the accompaniment is free.
 
-    Known are the cells of each note and, after its end, that it does not go on. Raises InputError for a file that is
-    no MIDI, has no notes, or continues past the end of the piece of `total` steps.
+    Known are the cells of each note and that it does not continue after its end. Raises InputError if the file is not a
+    MIDI file, has no notes, or is longer than the piece of `total` steps.
     """
     notes = _read(path, total)
     roll = encode(notes, total)
@@ -45,7 +45,7 @@ def known_melody(path: str | Path, total: int, planes: int = 2) -> Known:
 def known_bars(path: str | Path, first: int, last: int, total: int, planes: int = 2) -> Known:
     """Bars `first` to `last` (1 is the first bar) of a MIDI file, kept exactly, with their rests.
 
-    With four planes lead and accompaniment are told apart by the names of the file's tracks, else by the highest line.
+    With four planes, lead and accompaniment are separated by the names of the file's tracks, or by the highest line.
 
     Raises InputError for bars that the file or the piece of `total` steps does not have.
     """

@@ -1,4 +1,4 @@
-"""Where a pipeline's parts come from: a checkpoint by name, file, folder or hub id; the device; the arithmetic."""
+"""Find the parts of a pipeline: checkpoint (by name, file, folder or hub id), sampler, device and precision."""
 
 import os
 import re
@@ -17,9 +17,9 @@ WEIGHTS = "model.safetensors"  # a checkpoint's name in a folder and on the hub
 
 
 def chosen_sampler(config: Mapping[str, Any], stored: object) -> Sampler:
-    """The sampler of a config's group `sampler`; where its name is null, the `stored` one of the checkpoint, changed.
+    """The sampler of a config's group `sampler`; if its name is null, the checkpoint's `stored` one with the changes.
 
-    InputError for settings that make no sense.
+    Raises InputError for invalid settings.
     """
     given = {key: value for key, value in config.items() if key != "_target_"}
     if given.get("name") is not None:
@@ -30,7 +30,7 @@ def chosen_sampler(config: Mapping[str, Any], stored: object) -> Sampler:
 def find_checkpoint(name_or_path: str | Path) -> Path:
     """The file of a checkpoint: a shipped name, a file, a folder with one .safetensors file, or a hub id "owner/name".
 
-    Only a hub id may need the network, and only when the hub's cache lacks it. InputError where there is none.
+    Only a hub id needs the network, and only if the hub's cache lacks it. Raises InputError if there is no checkpoint.
     """
     path = weights_path(name_or_path)
     if path.is_dir():
@@ -80,7 +80,7 @@ def _from_hub(name: str) -> Path:
 
 
 def device_named(name: str) -> torch.device:
-    """The device called `name`; for "auto" this process's GPU if there is one. InputError where it cannot be used."""
+    """The device called `name`; for "auto", this process's GPU if there is one. Raises InputError if unusable."""
     if name == "auto":
         name = "cpu" if not torch.cuda.is_available() else _own_gpu(torch.cuda.device_count())
     try:
@@ -100,7 +100,7 @@ def _own_gpu(count: int, environment: Mapping[str, str] = os.environ) -> str:
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """The autocast type; None is float32. "auto": bf16 where the device is fast in it. InputError for another name."""
+    """The autocast type, None for float32; "auto" is bf16 on a GPU. Raises InputError for an unknown name."""
     choices = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" else "fp32"

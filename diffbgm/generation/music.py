@@ -1,4 +1,4 @@
-"""A finished piece: what `Pipeline` returns, to be heard, looked at, measured or saved.
+"""A finished piece: the value that `Pipeline` returns, to be played, shown, measured or saved.
 
 Shape legend: N notes, L steps of the piece, P pitches, S shots, n samples of sound.
 """
@@ -35,31 +35,31 @@ SAMPLE_RATE = RENDER_RATE  # Hz
 
 @dataclass(frozen=True, eq=False)
 class Music:
-    """The music for a video. Nothing is written and no sound is made before it is asked for."""
+    """The music for a video. Audio is rendered when it is first used, and nothing is written before `save`."""
 
-    notes: Notes  # N notes as they are played: in the key asked for, up to the end of the video
-    tempo: float  # beats a minute
+    notes: Notes  # N notes, in the requested key and up to the end of the video
+    tempo: float  # beats per minute
     duration: float  # seconds of the video
     shots: NDArray[np.float64]  # (S, 2) seconds
-    captions: tuple[str, ...]  # of the shots, or the one that took their place
-    following: float | None  # Spearman correlation of notes and motion per beat; None where it cannot be computed
-    settings: SampleSettings  # all in effect, the checkpoint's own among them
-    video: Path | None = None  # None where only features were given
-    shown: BeatFeatures | None = None  # what the network was shown of the video
-    sections: tuple[tuple[int, str], ...] = ()  # first beat and letter of each; () without a form
+    captions: tuple[str, ...]  # of the shots, or the single one that replaced them
+    following: float | None  # Spearman correlation of notes and motion per beat; None if it cannot be computed
+    settings: SampleSettings  # all settings in effect, including defaults of the checkpoint
+    video: Path | None = None  # None if only features were given
+    shown: BeatFeatures | None = None  # the features that the network was conditioned on
+    sections: tuple[tuple[int, str], ...] = ()  # (first beat, letter) of each section; empty without a form
     take: int = 0  # 0, 1, ... in the order of their seeds
-    tempo_score: float | None = None  # share of cuts on beats, as `choose_tempo` counts it
-    transposed: int = 0  # semitones by which `settings.key` moved the piece, where it could not be composed in it
-    harmony: HarmonyPlan | None = None  # the chords it was composed in; None where it chose them as it went
-    states: States | None = None  # where keep_states asked for them
-    moods: MoodCurve | None = None  # that were asked for
-    seconds: Mapping[str, float] = field(default_factory=dict)  # what making it took, by stage
+    tempo_score: float | None = None  # share of cuts on beats (`choose_tempo`)
+    transposed: int = 0  # semitones by which the piece was transposed to reach `settings.key`
+    harmony: HarmonyPlan | None = None  # the chords it was composed in; None without a plan
+    states: States | None = None  # denoising states, if requested by keep_states
+    moods: MoodCurve | None = None  # the requested moods
+    seconds: Mapping[str, float] = field(default_factory=dict)  # wall-clock seconds by stage
     about: Mapping[str, Any] = field(default_factory=dict)  # checkpoint, device and versions
     sample_rate: int = SAMPLE_RATE  # Hz, of `audio`
 
     @cached_property
     def roll(self) -> NDArray[np.float32]:
-        """The piano roll (2, L, 128) of 0 and 1: onsets, and what is held after them."""
+        """The piano roll (2, L, 128) of 0 and 1: onset and sustain."""
         steps = int(np.ceil(self.duration * self.tempo / 60 * STEPS_PER_BEAT - 1e-6))
         return encode(self.notes, max(steps, self.notes.end))
 
@@ -77,12 +77,15 @@ class Music:
 
     @property
     def audio(self) -> NDArray[np.float32]:
-        """The sound (n, 2), exactly as long as the video, at the loudness asked for. InputError for a bad soundfont."""
+        """The audio (n, 2) float32, exactly as long as the video, at the requested loudness.
+
+        Raises InputError if the soundfont cannot be used.
+        """
         return self._sound.mix
 
     @property
     def stems(self) -> dict[str, NDArray[np.float32]]:
-        """The sound (n, 2) of each part by its name, such as "flute-lead"; {} without settings.stems."""
+        """The audio (n, 2) of each part by its name, such as "flute-lead"; empty unless settings.stems is true."""
         return self._sound.stems
 
     @property
@@ -91,11 +94,11 @@ class Music:
         return str(estimate_key(self.notes)) if len(self.notes) else None
 
     def save(self, path: str | Path) -> Path:
-        """Write the piece by the ending of `path`, whole or not at all, and return the path.
+        """Write the piece atomically in the format given by the ending of `path`, and return the path.
 
-        .mp4: the video with the music; .mid; .wav; .png: the piano roll; .json: `report()`. The video's own path is a
-        place like any other: the video is then replaced. InputError for another ending, where there is no such folder,
-        and for .mp4 where the music was made from features alone.
+        .mp4: the video with the music; .mid; .wav; .png: the piano roll; .json: `report()`. The path of the video
+        is allowed: the video is then replaced. Raises InputError for any other ending, for a missing folder, and for
+        .mp4 if the music was made from features only.
         """
         path = Path(path)
         writers: dict[str, Callable[[Path], object]] = {
@@ -113,7 +116,7 @@ class Music:
         return path
 
     def save_video(self, path: Path) -> str:
-        """Write the video with the music as an MP4; returns the mix in effect, "replace" where the video is silent."""
+        """Write the video with the music as an MP4; returns the mix in effect ("replace" for a silent video)."""
         from diffbgm.video.mux import mux
 
         if self.video is None:
@@ -122,7 +125,7 @@ class Music:
             return mux(self.video, self.audio, self.sample_rate, temporary, self.settings.mix, fade=0.0).mix
 
     def report(self) -> dict[str, Any]:
-        """What is known of the piece, as JSON values."""
+        """Everything known about the piece, as JSON values."""
         return {
             "video": None if self.video is None else str(self.video),
             **self.about,
@@ -150,7 +153,7 @@ class Music:
         }
 
     def mood(self) -> dict[str, Any]:
-        """The mood asked for, and what stands for it in the piece: notes a beat, mean velocity and pitch, mode."""
+        """The requested mood, and how the piece expresses it: notes per beat, mean velocity and pitch, mode."""
         notes, beats = self.notes, max(self.duration * self.tempo / 60, 1e-9)
         mean = None if self.moods is None else self.moods.mean
         return {

@@ -39,11 +39,11 @@ from diffbgm.video.steer import with_accents_on_cuts, with_caption, with_intensi
 
 VERSIONED = ("torch", "numpy", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
 
-Source = str | Path | VideoFeatures  # what music can be made for
+Source = str | Path | VideoFeatures  # a video or its features
 
 
 class Pipeline:
-    """A checkpoint and the extractor of its features, ready to make music. `about` becomes part of every report."""
+    """A checkpoint and its feature extractor, ready to make music. `about` becomes part of every report."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Pipeline:
         cache: Path | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        """`cache`: a folder that keeps the features of videos; None keeps nothing."""
+        """`cache` is a folder that stores the features of videos; None stores nothing."""
         self.composer, self.extractor, self.precision = composer, extractor, precision
         self.cache, self.about = cache, dict(about or {})
 
@@ -70,9 +70,9 @@ class Pipeline:
     ) -> "Pipeline":
         """The pipeline of a checkpoint: a shipped name, a file, a folder, or a hub id "owner/name".
 
-        device: auto (a GPU if there is one), cpu, cuda, ...; precision: auto, fp32, bf16, fp16; `extractor` in place
-        of the one that the checkpoint was trained on; `compile`: by torch.compile. InputError where something is
-        missing or does not fit.
+        device: auto (a GPU if there is one), cpu, cuda, ...; precision: auto, fp32, bf16, fp16. `extractor` replaces
+        the one that the checkpoint was trained on, `cache` is a folder for features of videos, `compile` uses
+        torch.compile. Raises InputError if something is missing or does not fit.
         """
         path = find_checkpoint(name_or_path)
         checkpoint = load_checkpoint(path)
@@ -95,7 +95,7 @@ class Pipeline:
         return cls(composer, extractor, precision, None if cache is None else Path(cache), about)
 
     def to(self, device: str) -> "Pipeline":
-        """The same pipeline, computing on another device from now on."""
+        """Move the pipeline to another device and return it."""
         place = device_named(str(device))
         self.composer = self.composer.to(place, autocast_dtype(self.precision, place))
         self.extractor.to(place)
@@ -111,7 +111,7 @@ class Pipeline:
     def push_to_hub(self, name: str, private: bool = False) -> str:
         """Upload the checkpoint to the Hugging Face hub as `name` ("owner/name"), and return its address there.
 
-        Uses the token that `hf auth login` leaves. InputError where the hub refuses or cannot be reached.
+        Uses the token stored by `hf auth login`. Raises InputError if the hub refuses or cannot be reached.
         """
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HFValidationError
@@ -139,12 +139,12 @@ class Pipeline:
         progress: bool | Stage = True,
         **settings: Any,
     ) -> Any:
-        """The music for a video: a `Music`, a list of them with variations=N, and for a list of videos a list of those.
+        """The music for a video: a `Music`, or a list of them with variations=N; for a list of videos, a list of those.
 
-        `video`: a path, its features, or several of either, which are composed together. Settings are those of
-        configs/sample.yaml by name (those of its group `compose` too: guidance=2); sampler: dpm, ddim, ddpm or a
-        mapping such as {"name": "ddim", "eta": 0}, `steps` how often it asks the network. `progress`: False for no
-        bars. InputError for a setting that is unknown or out of range, and for a video that cannot be used.
+        `video` is a path, its features, or several of either, which are composed together. Settings have the names of
+        configs/sample.yaml, including those of its group `compose` (guidance=2). `sampler` is dpm, ddim, ddpm or a
+        mapping such as {"name": "ddim", "eta": 0}; `steps` is its number of network calls. `progress=False` shows no
+        progress bars. Raises InputError for a setting that is unknown or out of range, and for an unusable video.
         """
         wishes = check(SampleSettings, {"seed": seed, **settings})
         walk = _sampler(sampler, steps, self.composer.sampler)
@@ -158,7 +158,7 @@ class Pipeline:
     def make(
         self, videos: Sequence[Source], settings: SampleSettings, sampler: Sampler | None, stage: Stage
     ) -> list[list[Music]]:
-        """All takes for each video, the one that follows the picture best first. `stage` tells of progress."""
+        """All takes for each video, the one that follows the picture best first. `stage` reports progress."""
         if not videos:
             raise InputError("there is no video to make music for; give a path, features, or several of them")
         moods = mood_curve(settings, mood_plane())
@@ -195,16 +195,16 @@ class Pipeline:
         return music
 
     def features(self, video: Source, advance: Advance | None = None) -> VideoFeatures:
-        """The features of a video; advance(1) after each frame that is read.
+        """The features of a video; advance(1) is called after each frame.
 
-        InputError where it cannot be used, and for features of another kind.
+        Raises InputError for an unusable video and for features that the checkpoint was not trained on.
         """
         if isinstance(video, VideoFeatures):
             own = self.extractor
             fits = bool(own.columns) or video.visual.shape[1:] == (own.visual_width,)
             if video.columns != own.columns or not fits:
                 raise InputError(
-                    f"these features were made by {video.extractor.split('/')[0]}, not as the checkpoint knows them; "
+                    f"these features are from {video.extractor.split('/')[0]}, which does not fit the checkpoint; "
                     "extract them with the pipeline's own extractor"
                 )
             return video
@@ -215,7 +215,7 @@ class Pipeline:
     def beat_features(
         self, features: VideoFeatures, bpm: float, settings: SampleSettings, moods: MoodCurve | None = None
     ) -> BeatFeatures:
-        """The features on the beats of the piece, with the user's wishes worked in."""
+        """The features on the beats of the piece at `bpm`, changed as the settings request."""
         count = max(1, math.ceil(features.duration * bpm / 60.0 - 1e-6))
         seen = on_beats(features, count, 60.0 / bpm)
         if settings.accent_cuts:
@@ -230,7 +230,7 @@ class Pipeline:
 
 
 def _frames(video: Source) -> int:
-    """How many frames there are to read, by what the headers say; 0 for features, which are there."""
+    """The number of frames to read according to the video's header; 0 for features."""
     if isinstance(video, VideoFeatures):
         return 0
     info = probe(video)
@@ -238,7 +238,7 @@ def _frames(video: Source) -> int:
 
 
 def _sampler(sampler: str | Mapping[str, Any] | Sampler | None, steps: int | None, own: Sampler) -> Sampler | None:
-    """The sampler that is asked for; None for the pipeline's own."""
+    """The requested sampler; None for the pipeline's own."""
     if sampler is None and steps is None:
         return None
     if isinstance(sampler, Mapping):

@@ -1,4 +1,4 @@
-"""How a pipeline tells of its progress: stages with a name and an amount of work, shown as bars or not at all."""
+"""Progress reports of a pipeline: stages with a name and an amount of work, shown as progress bars or not at all."""
 
 import contextlib
 import time
@@ -37,7 +37,7 @@ class Clock:
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Measure what is done inside as the stage `name`."""
+        """Measure the time inside this context as the stage `name`."""
         begin = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""What the composer is asked for: one piece, or one section of it as a piece of its own.
+"""Requests to the composer: one piece, or one section of it as a separate piece.
 
 Shape legend: N beats of a piece, L = 4 N steps, C planes, P pitches.
 """
@@ -13,7 +13,7 @@ from diffbgm.generation.harmony import HarmonyPlan
 from diffbgm.music.notes import STEPS_PER_BEAT
 from diffbgm.video.features import BeatFeatures
 
-SKETCH = 1_000_003  # tells the noise of a section's sketch from that of the piece's windows
+SKETCH = 1_000_003  # separates the noise of a section's sketch from that of the piece's windows
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class Request:
     harmony: HarmonyPlan | None = None  # chords to be composed in
 
     def section(self, part: Section) -> "Request":
-        """One section of it as a piece of its own; its chords come from the piece."""
+        """A section as a separate piece, without chords (the caller passes them in the theme)."""
         return Request(self.features[part.span], (*self.seed, SKETCH, part.beat), self._known(part))
 
     def chords(self) -> np.ndarray | None:
-        """What the chords ask of every beat, (N, 12)."""
+        """The requested pitch classes of every beat, (N, 12); None without chords."""
         return None if self.harmony is None else self.harmony.plane(len(self.features.visual))
 
     def holds(self, part: Section) -> bool:
-        """Whether some of the music to keep lies in a section."""
+        """Whether a section contains music to keep."""
         known = self._known(part)
         return known is not None and bool(known.mask.any())
 

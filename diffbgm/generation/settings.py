@@ -1,4 +1,4 @@
-"""What can be asked of the music: every setting with its type, range, default and a sentence of help, once.
+"""The settings of sampling, each defined once with its type, range, default and help text.
 
 configs/sample.yaml and the keyword arguments of `Pipeline` have the same names; both pass through these types.
 """
@@ -22,24 +22,22 @@ MOST_VARIATIONS = 100  # takes of a video, which are composed together
 
 @dataclass(frozen=True, kw_only=True)
 class ComposeSettings:
-    """How the network is asked: the group `compose` of the configs. None means: as the checkpoint says."""
+    """The group `compose` of the configs. None means the checkpoint's default."""
 
-    guidance: float | None = field(
-        None, low=-100, high=100, help="how strongly the condition is followed; 1 asks for it alone"
-    )
+    guidance: float | None = field(None, low=-100, high=100, help="scale of classifier-free guidance; 1: no guidance")
     temperature: float | None = field(None, above=0, high=10, help="below 1: fewer surprises")
-    modality: str = field("both", choices=MODALITIES, help="leave the other stream of the condition out")
+    modality: str = field("both", choices=MODALITIES, help="condition on one of the two streams only")
     window: int | str | None = field(
-        None, choices=(*WINDOWS, "dynamic"), help="beats that an attention window spans; dynamic: from the shots"
+        None, choices=(*WINDOWS, "dynamic"), help="beats per attention window; dynamic: from the shots"
     )
     longform: str | None = field(None, choices=LONGFORMS, help="how windows of eight bars become a piece")
     form: str | None = field(
         None,
         length=(1, 64),
-        help="a letter for every eight bars, such as AABA (alike letters come back, - goes on as before), auto or free",
+        help="one letter per eight bars, such as AABA (equal letters repeat, - continues), auto or free",
     )
     reprise: float | None = field(
-        None, low=0, high=1, help="how literally sections of one letter come back, where the network can be told"
+        None, low=0, high=1, help="how literally sections with the same letter repeat, if the network supports it"
     )
     harmony: str = field("free", choices=("free", PLAN), help="plan: chords are planned before the notes")
     threshold: float | None = field(
@@ -48,14 +46,14 @@ class ComposeSettings:
     rows: int = field(1, low=1, high=4096, help="windows per call of the network")
 
     def completed(self, usual: Mapping[str, Any]) -> Self:
-        """The same with these values where a setting leaves it to the checkpoint; names that are not here pass by."""
+        """These settings with `usual` values for those that are None; other names in `usual` are ignored."""
         unsaid = [entry.name for entry in fields(ComposeSettings) if getattr(self, entry.name) is None]
         return replace(self, **{name: usual[name] for name in unsaid if name in usual})
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSettings(ComposeSettings):
-    """Everything that can be asked of the music for a video."""
+    """All settings of the music for a video."""
 
     seed: int = field(0, low=0, high=2**63 - 1, help="another seed, another piece")
     variations: int = field(
@@ -71,19 +69,19 @@ class SampleSettings(ComposeSettings):
     intensity: float = field(1.0, low=0, high=4, help="factor on the motion that the model sees (features=lite)")
     caption: str | None = field(None, help="a sentence in place of every shot's caption")
     melody: str | None = field(None, help="a MIDI file whose notes are kept and accompanied")
-    keep: str | None = field(None, help="a MIDI file of which")
+    keep: str | None = field(None, help="a MIDI file whose bars keep_bars are kept")
     keep_bars: tuple[int, int] | None = field(
-        None, low=1, high=10**6, rising=True, help="[first, last]: these bars are kept (1 is the first)"
+        None, low=1, high=10**6, rising=True, help="[first, last]: the bars of keep to keep, counted from 1"
     )
     chords: str | None = field(
-        None, length=(1, 2000), help='a chord for every bar, again and again, such as "C G Am F"'
+        None, length=(1, 2000), help='one chord per bar, repeated to the end, such as "C G Am F"'
     )
     key: str | None = field(None, length=(1, 16), help='compose in this key, such as "A minor"')
     ending: str = field("fade", choices=ENDINGS, help="resolve: a held tonic chord")
     fade: float | str = field(
         "auto", low=0, high=60, choices=("auto",), help="seconds, for ending=fade; auto: with the picture, at least 2"
     )
-    dynamics: float = field(0.7, low=0, high=1, help="0: every note alike; 1: as loud and soft as the picture asks for")
+    dynamics: float = field(0.7, low=0, high=1, help="0: every note equally loud; 1: loudness follows the picture")
     humanize: float = field(0.5, low=0, high=1, help="0: on the grid, no pedal; 1: chords spread by up to 16 ms")
     instruments: str = field(
         "piano",
@@ -94,17 +92,17 @@ class SampleSettings(ComposeSettings):
         0, low=0, high=127, help="one General MIDI instrument for everything, by number or name (0: grand piano)"
     )
     mood: str | None = field(None, length=(1, 200), help='words such as "calm, hopeful"')
-    valence: float | None = field(None, low=-1, high=1, help="sad to happy: mode and register; wins over mood=")
+    valence: float | None = field(None, low=-1, high=1, help="sad to happy: mode and register; overrides mood=")
     arousal: float | None = field(None, low=-1, high=1, help="calm to excited: tempo, density, loudness")
-    moods: str | None = field(None, help="a CSV file with the columns time and mood that steers along the film")
-    mix: str = field("replace", choices=MIXES, help="what becomes of the video's own sound")
+    moods: str | None = field(None, help="a CSV file with the columns time and mood, for moods that change")
+    mix: str = field("replace", choices=MIXES, help="what happens to the video's own sound")
     lufs: float = field(-16.0, above=-70, high=0, help="loudness of the music")
     soundfont: str | None = field(
-        None, help="an .sf2 or .sf3 file, musescore, fluid or builtin; null: the best one that is there"
+        None, help="an .sf2 or .sf3 file, musescore, fluid or builtin; null: the best one installed"
     )
-    room: float = field(0.3, low=0, high=1, help="how much the room rings")
-    stems: bool = field(False, help="a WAV file of each instrument, too")
-    keep_states: tuple[int, ...] = field((), low=0, high=10_000, help="timesteps whose x_t and x0 are kept")
+    room: float = field(0.3, low=0, high=1, help="amount of reverberation")
+    stems: bool = field(False, help="also a WAV file of each instrument")
+    keep_states: tuple[int, ...] = field((), low=0, high=10_000, help="timesteps whose x_t and x0 are saved")
 
     def __post_init__(self) -> None:
         if (self.keep is None) != (self.keep_bars is None):
@@ -112,7 +110,7 @@ class SampleSettings(ComposeSettings):
         if self.melody is not None and self.keep is not None:
             raise InputError("melody= and keep= cannot both be kept; give one of them")
         if self.moods is not None and (self.mood, self.valence, self.arousal) != (None, None, None):
-            raise InputError("moods= says the mood of every moment; leave mood=, valence= and arousal= out")
+            raise InputError("moods= sets the mood of every moment; leave mood=, valence= and arousal= out")
         if self.keep_states and self.longform == "outpaint":
             raise InputError("keep_states needs all windows at once; add longform=joint or longform=independent")
 

@@ -1,1 +1,1 @@
-"""Segment-aware U-Net, conditioner and checkpoints."""
+"""The segment-aware U-Net, its conditioner, the denoiser, and checkpoints."""

@@ -1,8 +1,8 @@
-"""The paper's U-Net as this project uses it on piano rolls: what the network sees besides x, and in which shape.
+"""An adapter between piano rolls and the paper's U-Net: packing, cropping of pitches, and hints.
 
-Cells of a patch become channels, pitches outside a range are left out, and hints (the condition of each beat, the
-estimate of a step before, a theme, a passage to be like) are added to the first feature map. Each hint's layer begins
-at zero, so that the weights of a network without it can be trained on with it.
+The cells of a patch become channels, pitches outside a range are left out, and hints (the condition of each beat, the
+previous estimate of x0, a theme, a passage to resemble) are added to the first feature map. The layer of each hint is
+initialised to zero, so that training can continue from the weights of a network without it.
 
 Shape legend: B batch, C planes of a roll, S steps, P pitches, T beats of the condition, D its width, H rows and W
 columns of a feature map.
@@ -21,19 +21,24 @@ from diffbgm.models.unet import UNet
 from diffbgm.music.theme import GROOVE, HARMONY, PITCH_CLASSES
 
 OUTSIDE_LOGIT = -20.0
-"""Predicted for pitches that the network does not see: a logit of practically zero probability."""
+"""Output for pitches that the network does not see: a logit of practically zero probability."""
 
 
 class RollUNet(UNet):
-    """The U-Net around rolls (B, C, S, P). Its layers keep the names that the release gave them.
+    """The U-Net on rolls (B, C, S, P). Its layers keep the names they have in the release.
 
-    `in_channels` and `out_channels` count planes. Off by default: `beat_condition` (a linear layer adds each beat's
-    condition), `self_condition` (a convolution adds what the clean roll looked like a step before), `theme_condition`
-    (what a theme says of a cell's pitch class and sixteenth), `reference_condition` (the cells of a passage that the
-    music shall be like, with the likeness as a further plane), `rhythm_layers` (of the two transformers over beats at
-    the outermost level, `rhythm_width` wide), `pack` (steps, pitches of a patch made channels), `pitches` (low, high:
-    only these are seen; outside them the output is OUTSIDE_LOGIT, so x0 logits only), `output_bias` (where the last
-    layer's bias starts). All other options are UNet's.
+    in_channels, out_channels   planes of a roll
+    beat_condition              add the condition of each beat by a linear layer
+    self_condition              add the previous estimate of x0 by a convolution
+    theme_condition             add the theme's value for the pitch class and the sixteenth of each cell
+    reference_condition         add a passage to resemble, with one more plane that says how closely
+    rhythm_layers               layers of the two transformers over beats at the outermost level, `rhythm_width` wide
+    pack                        (steps, pitches) of a patch whose cells become channels
+    pitches                     (low, high): only these are seen; elsewhere the output is OUTSIDE_LOGIT (x0 logits only)
+    output_bias                 initial bias of the last layer
+
+    All hints are off by default. All other options are those of UNet. Raises InputError if pitches, pack and levels do
+    not fit together.
     """
 
     def __init__(
@@ -84,10 +89,9 @@ class RollUNet(UNet):
     ) -> Tensor:
         """Prediction (B, C, S, P) for x (B, C, S, P) at t (B,) with tokens (B, T, D) in windows of `window` beats.
 
-        `window` is one int or (B,) ints; `beat_tokens` (B, T, D), each beat's condition, goes with beat_condition;
-        `estimate` (B, C, S, P) is the x0 of the step before, None where there is none, and read with self_condition;
-        `theme` (B, T, 16) is what is wished of each beat (music/theme.py) and read with theme_condition; `reference`
-        (B, C + 1, S, P), a passage and how like it the music shall be, is read with reference_condition.
+        `window` is one int or (B,) ints. Each hint is read only if the network has its option: `beat_tokens` (B, T, D),
+        the condition of each beat; `estimate` (B, C, S, P), the previous estimate of x0; `theme` (B, T, 16), requested
+        harmony and groove (music/theme.py); `reference` (B, C + 1, S, P), a passage to resemble and how closely.
         """
         low, high = self.pitches
         all_pitches = x.shape[3]
@@ -111,11 +115,11 @@ class RollUNet(UNet):
         return self.rhythm[side](x, tokens, windows) if self.rhythm else x
 
     def _seen(self, planes: Tensor) -> Tensor:
-        """(B, C, S, P) -> (B, C', H, W): the pitches that the network sees, in patches."""
+        """(B, C, S, P) -> (B, C', H, W): the pitches that the network sees, packed into patches."""
         return pack_cells(planes[..., slice(*self.pitches)], self.pack)
 
     def _theme_planes(self, theme: Tensor) -> Tensor:
-        """(B, T, 16) per beat -> (B, 2, S, P): for each cell that is seen, its pitch class's harmony and its groove."""
+        """(B, T, 16) per beat -> (B, 2, S, P): for each visible cell, the harmony of its pitch class and its groove."""
         harmony, groove = theme[..., HARMONY], theme[..., GROOVE]
         classes = torch.arange(*self.pitches, device=theme.device) % PITCH_CLASSES
         by_pitch = harmony.repeat_interleave(groove.shape[2], dim=1)[..., classes]
@@ -144,15 +148,15 @@ def rows_of(features: Tensor, rows: int) -> Tensor:
 
 
 def _hint(in_channels: int, channels: int) -> nn.Conv2d:
-    """A convolution that adds what is known besides x to the first feature map; zero at the start."""
+    """A convolution that maps a hint to the first feature map, initialised to zero."""
     return zeroed(nn.Conv2d(in_channels, channels, 3, padding=1, bias=False))
 
 
 def _check(levels: int, pack: tuple[int, int], pitches: tuple[int, int]) -> None:
-    """InputError where the pitches do not divide into patches that can be halved as often as there are levels."""
+    """Raise InputError if the pitches cannot be divided into patches and then halved at every level."""
     patch = pack[1] * 2 ** (levels - 1)
     if (pitches[1] - pitches[0]) % patch:
         raise InputError(
             f"no U-Net has pitches={list(pitches)} with pack={list(pack)} and {levels} levels: the number of pitches "
-            f"must divide by {patch}"
+            f"must be a multiple of {patch}"
         )

@@ -1,8 +1,8 @@
-"""Segment-aware attention: music sees only the condition (and, if asked, only the music) of its own window of beats.
+"""Segment-aware attention: music attends only to the condition (and optionally the music) of its window of beats.
 
 Shape legend: B batch, C channels, H rows of a feature map (time), W columns (pitch), N = H * W tokens of music,
 T beats of the condition, D width of the condition, G windows. The windows are those of Diff-BGM (Li et al. 2024),
-section "segment-aware cross-attention": Mask[i, j] = 1 iff beats i and j lie in the same stretch of k beats.
+section "segment-aware cross-attention": Mask[i, j] = 1 iff beats i and j are in the same window of k beats.
 """
 
 import math
@@ -16,7 +16,7 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def sinusoid(position: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
-    """Cosines, then sines, of (N,) positions at `width // 2` geometrically falling frequencies: (N, width)."""
+    """Cosines, then sines, of positions (N,) at `width // 2` geometrically decreasing frequencies: (N, width)."""
     half = width // 2
     exponent = torch.arange(half, device=position.device, dtype=torch.float32) / half
     angle = position.float()[:, None] * torch.exp(-math.log(max_period) * exponent)
@@ -24,14 +24,14 @@ def sinusoid(position: Tensor, width: int, max_period: float = 10_000.0) -> Tens
 
 
 def zeroed(layer: Layer) -> Layer:
-    """The layer with all parameters at zero, so that its branch begins as the identity."""
+    """The layer with all parameters set to zero, so that a residual branch starts as the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
 
 
 class Windows:
-    """How one forward pass cuts time into windows; masks are built at most once per resolution.
+    """How one forward pass divides time into windows; masks are built at most once per resolution.
 
     `window` is one number of beats for the whole batch, or (B,) numbers of beats, one per sample. Row r of H rows
     covers beats r T / H to (r + 1) T / H. A row that touches several windows (when a window is shorter than a row)
@@ -44,14 +44,14 @@ class Windows:
         self._masks: dict[tuple[int, int, bool], Tensor] = {}
 
     def groups(self, rows: int) -> int | None:
-        """The number of windows G where `rows` rows and the beats can be cut into G equal parts, else None."""
+        """The number of windows G if both `rows` rows and the beats divide into G equal parts, else None."""
         if not isinstance(self.window, int) or self.beats % self.window:
             return None
         groups = self.beats // self.window
         return groups if rows % groups == 0 else None
 
     def mask(self, rows: int, columns: int, own: bool, device: torch.device) -> Tensor:
-        """(B or 1, 1, N, M) bool, True where music may look; M is N for `own` (self-attention), else T."""
+        """(B or 1, 1, N, M) bool, True where attention is allowed; M is N for `own` (self-attention), else T."""
         key = (rows, columns, own)
         if key not in self._masks:
             window = torch.as_tensor(self.window, device=device).reshape(-1, 1)  # (B or 1, 1)
@@ -69,11 +69,11 @@ class Windows:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of (B, N, C) queries to (B, M, D) keys, inside equal groups or under a mask."""
+    """Multi-head attention of queries (B, N, C) to keys (B, M, D), within equal groups or with a mask."""
 
     def __init__(self, width: int, source_width: int, heads: int) -> None:
         super().__init__()
-        assert width % heads == 0, "the width must divide into heads"
+        assert width % heads == 0, "the width must be a multiple of the number of heads"
         self.heads = heads
         self.to_q = nn.Linear(width, width, bias=False)
         self.to_k = nn.Linear(source_width, width, bias=False)
@@ -81,7 +81,10 @@ class Attention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(width, width))
 
     def forward(self, x: Tensor, source: Tensor, groups: int = 1, mask: Tensor | None = None) -> Tensor:
-        """Each of `groups` equal stretches of x sees the same stretch of `source`; `mask` is (B or 1, 1, N, M)."""
+        """Each of `groups` equal parts of x (B, N, C) attends to the same part of `source` (B, M, D).
+
+        `mask` is (B or 1, 1, N, M) bool.
+        """
 
         def split(tensor: Tensor) -> Tensor:  # (B, L, C) -> (B G, heads, L / G, C / heads)
             batch, length, width = tensor.shape
@@ -145,7 +148,8 @@ class TransformerBlock(nn.Module):
 class SpatialTransformer(nn.Module):
     """Transformer blocks over the cells of a feature map, added to the map.
 
-    `positions` tells each cell its beat and its pitch column (a linear layer over sinusoids); the release has none.
+    `positions` adds an encoding of each cell's beat and pitch column (a linear layer over sinusoids), which the release
+    does not have.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Checkpoints: one .safetensors file that holds the weights and, as metadata, the config they belong to (config.py).
+"""Checkpoints: one .safetensors file that holds the weights and, as metadata, their config (config.py).
 
-Nothing in a file is run, and nothing is allocated on its word: the config is validated as a type, the network is laid
-out without memory, and only where every tensor of the file has the layout's shape are the weights read.
+Nothing in a file is executed, and its config cannot make us allocate memory: the config is validated as a type, the
+network is built on the meta device, and the weights are read only if every tensor in the file has the expected shape.
 """
 
 import json
@@ -21,7 +21,7 @@ from diffbgm.files import atomic, regular, sha256
 from diffbgm.models.config import FORMAT, CheckpointConfig, checkpoint_config
 from diffbgm.models.network import DiffBGM, build_network
 
-LARGEST = 64 << 30  # bytes of a file: more than any network of this kind
+LARGEST = 64 << 30  # bytes of a file, more than any network of this kind needs
 LONGEST_CONFIG = 1 << 20  # characters
 
 
@@ -37,16 +37,16 @@ class Checkpoint:
 def save_checkpoint(
     path: str | Path, state_dict: Mapping[str, Tensor], config: CheckpointConfig | Mapping[str, Any]
 ) -> None:
-    """Write weights (in the dtype they have) and config, atomically.
+    """Write weights (in their own dtype) and config atomically.
 
-    Raises InputError where `path` is not writable, and for a config that could not be read back.
+    Raises InputError if `path` is not writable or the config is not valid.
     """
     config = config if isinstance(config, CheckpointConfig) else checkpoint_config(config)
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
     with atomic(path) as temporary:
         try:
             safetensors.torch.save_file(tensors, temporary, metadata={"config": json.dumps(config.plain())})
-        except safetensors.SafetensorError as error:  # what a full disk is to this library
+        except safetensors.SafetensorError as error:  # safetensors reports a full disk as its own error
             raise OSError(str(error)) from error
 
 
@@ -59,7 +59,7 @@ def read_config(path: str | Path) -> CheckpointConfig:
         config = read_json(metadata["config"])
         found = config["format"]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} carries no config of this project; give a checkpoint written by train.py") from error
+        raise InputError(f"{path} has no config of this project; give a checkpoint written by train.py") from error
     if found != FORMAT:
         raise InputError(
             f"{path} has checkpoint format {str(found)[:20]}, but this version reads {FORMAT}; use the other version"
@@ -71,7 +71,10 @@ def read_config(path: str | Path) -> CheckpointConfig:
 
 
 def read_metadata(path: str | Path, wanted: str) -> dict[str, str]:
-    """The metadata of a .safetensors file. InputError "PATH is not `wanted`" where it is damaged or no plain file."""
+    """The metadata of a .safetensors file. Raises InputError "PATH is not `wanted`" if it is not a readable file.
+
+    `wanted` is a description and a remedy, separated by "; ".
+    """
     regular(path, LARGEST)
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
@@ -83,7 +86,7 @@ def read_metadata(path: str | Path, wanted: str) -> dict[str, str]:
 
 
 def read_json(text: str) -> Any:
-    """JSON as the standard has it. ValueError for anything else: no NaN, nothing too long or too deep to read."""
+    """Parse strict JSON. Raises ValueError for anything else, NaN and Infinity included, and if too long or deep."""
 
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is not JSON")
@@ -99,8 +102,8 @@ def read_json(text: str) -> Any:
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Build the network of a checkpoint and load its weights strictly.
 
-    Raises InputError where the file is missing, cut short, not ours, its weights do not fit its config, or some of
-    them are not finite.
+    Raises InputError if the file is missing, incomplete or not a checkpoint of this project, or if its weights do not
+    fit its config or are not finite.
     """
     config = read_config(path)
     try:
@@ -117,7 +120,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def check_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
-    """InputError where a tensor holds NaN or infinity: a network with one of them is silent, or noise."""
+    """Raise InputError if a tensor holds NaN or infinity, which would give silence or noise."""
     for key, value in tensors.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise InputError(f"{path} has weights that are not finite ({key}); fetch it again, or train again")
@@ -142,13 +145,13 @@ def _laid_out(config: CheckpointConfig) -> DiffBGM:
 
 
 def _check_shapes(path: str | Path, network: DiffBGM) -> None:
-    """InputError where the file's tensors are not those of the network."""
+    """Raise InputError if the tensors in the file are not those of the network."""
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     with safetensors.safe_open(str(path), framework="pt") as file:
         found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     wrong = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
     if wrong:
         raise InputError(
-            f"{len(wrong)} tensors are missing, not expected or of another shape, such as {wrong[0][:80]}: "
+            f"{len(wrong)} tensors are missing, unexpected or of the wrong shape, such as {wrong[0][:80]}: "
             f"{found.get(wrong[0])} instead of {expected.get(wrong[0])}"
         )

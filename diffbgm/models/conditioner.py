@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from diffbgm.datasets.batch import Condition
 from diffbgm.errors import InputError
 
-HINTS = ("theme", "reference")  # what a network may be told besides the video, or not
+HINTS = ("theme", "reference")  # optional conditions besides the video
 STRATEGIES = ("video", "language", "random", "concat", "video_language", "language_video")
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A condition as the network takes it; made once per video or training batch."""
+    """An encoded condition, the network's input; computed once per video or training batch."""
 
     language: Tensor  # (B, T, D)
     visual: Tensor  # (B, T, D)
     window: Tensor  # (B,) long, beats per attention window
-    uniform: int | None  # the window where all samples share one (attention then cuts instead of masking), else None
+    uniform: int | None  # the window if all samples share one (attention then splits instead of masking), else None
     theme: Tensor | None = None  # (B, T, 16), as in Condition
     reference: Tensor | None = None  # (B, C + 1, S, P), as in Condition
-    draw: Tensor | None = None  # (B,) long, a number of each sample's own, by which the selector "random" draws for it
+    draw: Tensor | None = None  # (B,) long, a number per sample from which the selector "random" derives its draws
 
     def __len__(self) -> int:
         return len(self.visual)
@@ -41,7 +41,7 @@ class Encoded:
 
     @staticmethod
     def concatenate(parts: "Sequence[Encoded]") -> "Encoded":
-        """The samples of all parts, one after the other; a hint comes from all parts or from none."""
+        """The samples of all parts, concatenated; a hint must be present in all parts or in none."""
         windows = {part.uniform for part in parts}
         told: dict[str, Tensor] = {}
         for name in (*HINTS, "draw"):
@@ -62,7 +62,7 @@ class FeatureSelector(nn.Module):
     """Which modality conditions a denoising step, decided for each sample from its own t."""
 
     def __init__(self, strategy: str, switch: int = 200, width: int | None = None, seed: int = 0) -> None:
-        """`width` (D) is needed by "concat" alone; `seed` fixes what "random" draws when sampling."""
+        """`width` (D) is needed only by "concat"; `seed` fixes the draws of "random" when sampling."""
         super().__init__()
         if strategy not in STRATEGIES:
             raise InputError(f"there is no selector strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
@@ -82,9 +82,9 @@ class FeatureSelector(nn.Module):
     ) -> Tensor:
         """Tokens (B, T, D) from language and visual (B, T, D) at t (B,).
 
-        "random" draws for each sample at each step: from `generator` if given, else in training from torch's global
-        generator (which the trainer seeds with seed and step), else, when sampling, from a hash of (seed, draw, t)
-        with `draw` (B,) long of each sample's own, so that its choices depend on nothing else in the batch.
+        "random" draws for each sample at each step: from `generator` if given; otherwise, in training, from torch's
+        global generator (which the trainer seeds with seed and step) and, when sampling, from a hash of (seed, draw, t)
+        with `draw` (B,) long, so that the choices of a sample do not depend on the rest of the batch.
         """
         if self.strategy == "video":
             return visual
@@ -127,15 +127,15 @@ class Conditioner(nn.Module):
     ) -> None:
         """`null`: "learned" or "minus_one" (the release); `padding`: beats after the video's end are "null" or "zero".
 
-        Without `project_visual` the visual features are the tokens as they are (the release; needs visual_width D).
-        `normalise` brings the tokens of both modalities to one scale by a LayerNorm (sentence embeddings have length 1,
-        so that their tokens would be ten times smaller than those of the visual streams).
+        Without `project_visual` the visual features themselves are the tokens (the release; needs visual_width D).
+        `normalise` applies a LayerNorm to the tokens of both modalities, to bring them to the same scale (sentence
+        embeddings have length 1, so their tokens would be ten times smaller than those of the visual streams).
         Raises InputError for an unknown choice or widths that do not fit.
         """
         super().__init__()
         if null not in ("learned", "minus_one") or padding not in ("null", "zero"):
             raise InputError(
-                f"null={null!r} padding={padding!r} is not a conditioner; choose learned or minus_one, and null or zero"
+                f"null={null!r} padding={padding!r} is unknown; choose null=learned or minus_one, padding=null or zero"
             )
         if not project_visual and visual_width != d_cond:
             raise InputError(
@@ -152,7 +152,7 @@ class Conditioner(nn.Module):
         self.null_visual = _small(d_cond) if learned else None
 
     def encode(self, condition: Condition) -> Encoded:
-        """Tokens of both modalities. Raises InputError where the features have other widths than the model's."""
+        """The tokens of both modalities. Raises InputError if the widths of the features are not the model's."""
         widths = (condition.visual.shape[-1], condition.language.shape[-1])
         if widths != (self.visual_width, self.language_width):
             raise InputError(
@@ -170,7 +170,7 @@ class Conditioner(nn.Module):
         return Encoded(language, visual, condition.window, uniform, condition.theme, condition.reference)
 
     def drop(self, encoded: Encoded, drop: Tensor) -> Encoded:
-        """Both modalities of the samples where `drop` (B,) is True replaced by the null condition; hints stay."""
+        """`encoded` with the null condition for samples where `drop` (B,) is True; hints are not dropped."""
         where = drop[:, None, None]
         return replace(
             encoded,
@@ -179,11 +179,11 @@ class Conditioner(nn.Module):
         )
 
     def null(self, encoded: Encoded) -> Encoded:
-        """The null condition, as many samples with the same windows as `encoded`: the other half of guidance."""
+        """The null condition for every sample of `encoded`, for classifier-free guidance."""
         return self.drop(encoded, torch.ones(len(encoded), dtype=torch.bool, device=encoded.window.device))
 
     def without(self, encoded: Encoded, modality: str) -> Encoded:
-        """`encoded` with the null condition in the place of "language" or "visual"."""
+        """`encoded` with "language" or "visual" replaced by the null condition."""
         if modality == "language":
             null = self._null(self.null_language, encoded.language)
             return replace(encoded, language=null.expand_as(encoded.language))
@@ -200,10 +200,10 @@ class Conditioner(nn.Module):
 
 
 def _small(width: int) -> nn.Parameter:
-    """A vector (width,) of small random numbers.
+    """A parameter (width,) of small random numbers.
 
-    On the meta device, where a network is only laid out, nothing is drawn: that alone would import torch's compiler,
-    which takes as long as the rest of loading a checkpoint.
+    On the meta device nothing is drawn, because that would import torch's compiler, which takes as long as the rest of
+    loading a checkpoint.
     """
     layout = torch.empty(width)
     return nn.Parameter(layout if layout.is_meta else 0.02 * torch.randn(width))

@@ -1,8 +1,8 @@
-"""What a checkpoint says of itself, as types: validated once when a file is read, and plain data from then on.
+"""The config of a checkpoint as types, validated once when a file is read.
 
-The limits are wide enough for any network that is worth training and narrow enough that building one cannot run out of
-time; that a file's weights are as large as its config claims is checked before any memory is asked for (checkpoint.py).
-Names that choose code (objective, features, sampler) are compared with closed lists here and are never paths.
+The limits are wide enough for any network worth training, and narrow enough that building one takes bounded time; that
+the weights in a file match its config is checked before memory is allocated (checkpoint.py). Names that select code
+(objective, features, sampler) are compared with fixed lists and are never import paths.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ WIDEST = 8192  # of features, tokens and feature maps
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """The arguments of models.adapter.RollUNet, which explains them."""
+    """The arguments of models.adapter.RollUNet; see there."""
 
     in_channels: int = field(2, choices=(2, 4))
     out_channels: int = field(2, choices=(2, 4))
@@ -52,17 +52,17 @@ class UNetConfig:
     def __post_init__(self) -> None:
         if max(self.channel_multipliers) * self.channels > WIDEST:
             raise InputError(
-                f"model.unet.channels={self.channels} times {max(self.channel_multipliers)} is wider than {WIDEST}; "
+                f"model.unet.channels={self.channels} times {max(self.channel_multipliers)} is more than {WIDEST}; "
                 "give fewer channels"
             )
         if self.pitches[0] == self.pitches[1] or STEPS % (self.pack[0] * 2 ** (len(self.channel_multipliers) - 1)):
             raise InputError(
-                f"model.unet.pitches={list(self.pitches)} and pack={list(self.pack)} leave no whole cells at "
+                f"model.unet.pitches={list(self.pitches)} and pack={list(self.pack)} cannot be halved at "
                 f"{len(self.channel_multipliers)} levels; give other pitches, a smaller pack or fewer levels"
             )
         if self.d_cond % 2 or self.channels % 2 or (self.rhythm_layers and self.rhythm_width % self.n_heads):
             raise InputError(
-                f"model.unet.channels={self.channels} and d_cond={self.d_cond} have to be even, "
+                f"model.unet.channels={self.channels} and d_cond={self.d_cond} must be even, "
                 f"and rhythm_width={self.rhythm_width} a multiple of n_heads={self.n_heads}"
             )
 
@@ -108,12 +108,12 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         if self.start > self.end:
-            raise InputError(f"schedule.start={self.start:g} is above schedule.end={self.end:g}; noise has to rise")
+            raise InputError(f"schedule.start={self.start:g} is above schedule.end={self.end:g}; noise must increase")
 
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """Which extractor's features the network was trained on."""
+    """The extractor whose features the network was trained on."""
 
     name: str = field(choices=FEATURES)
     visual_width: int = field(low=1, high=WIDEST)
@@ -125,37 +125,37 @@ class SamplerConfig:
     """The arguments of diffusion.samplers.build_sampler."""
 
     name: str = field("ddpm", choices=SAMPLERS)
-    steps: int = field(1000, low=1, high=10_000, help="calls of the network for each window")
-    eta: float = field(0.0, low=0, high=1, help="of ddim: 0 is deterministic, 1 as random as ddpm")
-    sde: bool = field(False, help="of dpm: fresh noise at each step")
+    steps: int = field(1000, low=1, high=10_000, help="network calls per window")
+    eta: float = field(0.0, low=0, high=1, help="for ddim: 0 is deterministic, 1 as random as ddpm")
+    sde: bool = field(False, help="for dpm: fresh noise at each step")
     spacing: str = field("trailing", choices=SPACINGS)
     through: tuple[int, ...] = field((200,), low=0, high=9_999, length=(0, 100), help="timesteps always visited")
     clip: tuple[float, float] | None = field(None, low=-100, high=100, rising=True, help="range of the predicted roll")
-    start: int | None = field(None, low=0, high=9_999, help="first timestep of the walk; null: the schedule's last")
-    initial: int | None = field(None, low=0, high=9_999, help="timestep whose noise level the walk begins at")
-    guidance: float | None = field(None, low=-100, high=100, help="what a sampler is published with besides")
+    start: int | None = field(None, low=0, high=9_999, help="first timestep; null: the last one of the schedule")
+    initial: int | None = field(None, low=0, high=9_999, help="timestep whose noise level the initial noise has")
+    guidance: float | None = field(None, low=-100, high=100, help="guidance scale published with the sampler")
     longform: str | None = field(None, choices=("independent", "outpaint", "joint"))
     tempo: float | None = field(None, low=40, high=240)
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How a checkpoint is asked unless the user says otherwise."""
+    """The default sampling settings of a checkpoint."""
 
-    guidance: float = field(1.0, low=-100, high=100, help="scale of classifier-free guidance; 1: the condition alone")
+    guidance: float = field(1.0, low=-100, high=100, help="scale of classifier-free guidance; 1: no guidance")
     threshold: float = field(0.5, above=0, high=0.999999, help="probability above which a cell of the roll is a note")
-    temperature: float = field(1.0, above=0, high=10, help="below 1: surer of each cell")
-    form: str = field("free", length=(1, 64), help="a letter for every eight bars, or free")
+    temperature: float = field(1.0, above=0, high=10, help="below 1: more confident about each cell")
+    form: str = field("free", length=(1, 64), help="one letter per eight bars, or free")
     sampler: SamplerConfig | None = None
 
 
 SAMPLING = tuple(entry.name for entry in dataclasses.fields(SamplingConfig) if entry.name != "sampler")
-"""Names of the settings that are not the sampler's own."""
+"""The names of the sampling settings apart from the sampler."""
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """The metadata of a checkpoint. `training` is for people and cards; nothing depends on it."""
+    """The metadata of a checkpoint. `training` is only for information; no code depends on it."""
 
     model: ModelConfig
     features: FeaturesConfig
@@ -179,17 +179,17 @@ class CheckpointConfig:
             )
 
     def plain(self) -> dict[str, Any]:
-        """As dicts, for JSON."""
+        """The config as nested dicts, for JSON."""
         return dataclasses.asdict(self)
 
 
 def checkpoint_config(given: Mapping[str, Any]) -> CheckpointConfig:
-    """The config of a checkpoint or a training state, older ones brought up to date. InputError for anything else."""
+    """The validated config of a checkpoint or training state, migrated if it is old. Raises InputError if invalid."""
     return check(CheckpointConfig, _migrated(given))
 
 
 def _migrated(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Versions up to 0.2.0 kept the sampler with its import path or as two settings, and what made the features."""
+    """The config without what versions up to 0.2.0 stored: the extractor, and the sampler's import path or steps."""
     if not isinstance(given, Mapping):
         return given
     config = dict(given)

@@ -1,4 +1,4 @@
-"""A network and what its output means: the training loss, and the samplers' contract denoise(x, t) -> eps.
+"""A network with its objective: the training loss, and the interface for samplers, denoise(x, t) -> eps.
 
 Shape legend: B rows of the condition, R rows of one call, C planes, S steps, P pitches.
 """
@@ -19,9 +19,9 @@ RowDenoise = Callable[..., Tensor]  # x (R, C, S, P), t (R,), rows (R,) long = a
 
 
 class Denoiser:
-    """`network` as its objective reads it; in training the network may be wrapped (DDP, FSDP, torch.compile).
+    """A network and the objective that interprets its output. In training it may be wrapped (DDP, FSDP, torch.compile).
 
-    `self_condition`: whether the network is shown its own earlier estimate of x0; taken from it unless it is wrapped.
+    `self_condition` says whether the network takes its previous estimate of x0; a wrapped network needs it given.
     """
 
     def __init__(self, network: DiffBGM, objective: Objective, self_condition: bool | None = None) -> None:
@@ -37,10 +37,10 @@ class Denoiser:
         drop: Tensor | None = None,
         twice: bool = False,
     ) -> Tensor:
-        """Loss of each sample (B,) of clean rolls x0 (B, C, S, P) with noise eps (B, C, S, P) at t (B,).
+        """The loss (B,) of each sample, for clean rolls x0 (B, C, S, P) and noise eps (B, C, S, P) at t (B,).
 
-        Samples where `drop` (B,) is True have no condition. `twice`: a network with self_condition first guesses x0
-        and is shown that guess (Analog Bits, section 3).
+        Samples where `drop` (B,) is True get the null condition. With `twice`, a network with self-conditioning first
+        estimates x0 and then takes that estimate as input (Chen et al. 2023, Analog Bits, section 3).
         """
         x = self.objective.schedule.q_sample(x0, t, eps)
         estimate = self._guess(x, t, condition, drop) if twice and self.self_condition else None
@@ -49,7 +49,7 @@ class Denoiser:
 
     @torch.no_grad()
     def _guess(self, x: Tensor, t: Tensor, condition: Condition | Encoded, drop: Tensor | None) -> Tensor:
-        """What the network makes of x0 at first sight (B, C, S, P)."""
+        """The network's first estimate of x0, (B, C, S, P) in [0, 1]."""
         eps = self.objective.eps(self.network(x, t, condition, drop), x, t)
         return self.objective.schedule.x0_from_eps(eps, x, t).clamp(0, 1)
 
@@ -59,14 +59,14 @@ class Denoiser:
         scale: float = 1.0,
         dtype: torch.dtype | None = None,
     ) -> RowDenoise:
-        """denoise(x, t, rows) for a condition of B rows, encoded once; `rows` says which of them x belongs to.
+        """denoise(x, t, rows) for an encoded condition of B rows; `rows` (R,) says which of them x (R, ...) belongs to.
 
-        Guidance (classifier-free, `scale`) acts on what the network predicts: on eps as usual, on x0 logits as logits,
-        so that guided probabilities stay in (0, 1). `dtype` is the autocast type of the
-        network's own arithmetic; eps is float32 either way.
+        Classifier-free guidance with `scale` acts on the output of the network: on eps as usual, and on x0 logits as
+        logits, so that guided probabilities stay in (0, 1). `dtype` is the autocast type of the network; eps is always
+        float32.
 
-        A network with self_condition is shown what each row's x0 looked like when it was last asked for (Chen, Zhang
-        and Hinton 2023, Analog Bits, section 3). That is remembered from call to call: make one for each walk.
+        A network with self-conditioning takes each row's estimate of x0 from the previous call (Chen et al. 2023,
+        Analog Bits, section 3). The returned function remembers these estimates, so make a new one for each sample.
         """
         null = self.network.conditioner.null(encoded)
         memory: dict[str, Tensor] = {}  # "x0": (B, C, S, P), from the first call on
@@ -76,7 +76,7 @@ class Denoiser:
             if len(x) == 2 * len(rows):
                 chosen = Encoded.concatenate([chosen, null.rows(rows)])
                 estimate = None if estimate is None else torch.cat([estimate, estimate])
-            # Without a dtype, an autocast around this call stays in force.
+            # Without a dtype, an outer autocast context stays in effect.
             with nullcontext() if dtype is None else torch.autocast(x.device.type, dtype=dtype):
                 return self.network(x, t, chosen, estimate=estimate)
 
@@ -87,7 +87,7 @@ class Denoiser:
                 where = torch.arange(len(x), device=x.device) if rows is None else rows
                 eps = self.objective.eps(steered(x, t, where).float(), x, t)
                 if self.self_condition:
-                    if not memory:  # setdefault: calls side by side share one
+                    if not memory:  # setdefault, because parallel calls must share one tensor
                         memory.setdefault("x0", x.new_zeros(len(encoded), *x.shape[1:]))
                     memory["x0"][where] = self.objective.schedule.x0_from_eps(eps, x, t).clamp(0, 1)
                 return eps

@@ -21,11 +21,11 @@ from diffbgm.models.config import ModelConfig
 
 _HINTS = ("unet.beat", "unet.estimate", "unet.theme", "unet.reference")
 ENDS = ("unet.input_blocks.0.", "unet.out.", *_HINTS, "conditioner.")
-"""Names of the layers between the outside and the hidden layers (training/muon.py)."""
+"""Name prefixes of the input and output layers, which Muon leaves to AdamW (training/muon.py)."""
 
 
 class DiffBGM(nn.Module):
-    """Predicts what its objective asks for (eps, x0 logits or v) from a noisy roll, t and a condition."""
+    """Predicts eps or x0 logits, depending on its objective, from a noisy roll, t and a condition."""
 
     def __init__(self, unet: RollUNet, conditioner: Conditioner) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class DiffBGM(nn.Module):
 
     @property
     def self_condition(self) -> bool:
-        """Whether the network reads an estimate of x0 beside x."""
+        """Whether the network takes its previous estimate of x0 as an input."""
         return self.unet.estimate is not None
 
     @property
@@ -49,11 +49,11 @@ class DiffBGM(nn.Module):
 
     @property
     def planes(self) -> int:
-        """Planes of its rolls: 2, or 4 with lead and accompaniment apart (music/parts.py)."""
+        """Planes of its rolls: 2, or 4 with separate lead and accompaniment (music/parts.py)."""
         return self.unet.planes
 
     def encode(self, condition: Condition) -> Encoded:
-        """The condition's tokens, which serve every step."""
+        """The tokens of a condition, which are the same for every step."""
         return self.conditioner.encode(condition)
 
     def forward(
@@ -64,10 +64,10 @@ class DiffBGM(nn.Module):
         drop: Tensor | None = None,
         estimate: Tensor | None = None,
     ) -> Tensor:
-        """Prediction (B, C, S, P) for x (B, C, S, P) at t (B,), perhaps beside an `estimate` of x0 (B, C, S, P).
+        """Prediction (B, C, S, P) for x (B, C, S, P) at t (B,), optionally with an `estimate` of x0 (B, C, S, P).
 
-        A raw `condition` is encoded here, so that wrappers around forward (DDP, FSDP, autocast) see all parameters at
-        work; samples where `drop` (B,) is True get the null condition.
+        A raw `condition` is encoded here, so that wrappers of forward (DDP, FSDP, autocast) see all parameters in use.
+        Samples where `drop` (B,) is True get the null condition.
         """
         encoded = self.encode(condition) if isinstance(condition, Condition) else condition
         if drop is not None:
@@ -78,9 +78,9 @@ class DiffBGM(nn.Module):
 
 
 def build_network(config: ModelConfig | Mapping[str, Any]) -> DiffBGM:
-    """A fresh network from its config, or from {"unet": {...}, "conditioner": {...}} as configs/model has it.
+    """A newly initialised network from its config, or from {"unet": {...}, "conditioner": {...}} as in configs/model.
 
-    d_cond is taken from the U-Net. Raises InputError for options that do not exist, are missing or out of range.
+    d_cond is taken from the U-Net. Raises InputError for options that are unknown, missing or out of range.
     """
     if not isinstance(config, ModelConfig):
         config = check(ModelConfig, config, "model")
@@ -91,7 +91,7 @@ def build_network(config: ModelConfig | Mapping[str, Any]) -> DiffBGM:
 
 
 def check_objective(unet: Mapping[str, Any], objective: str) -> None:
-    """Raise InputError where the U-Net's options and the objective exclude each other."""
+    """Raise InputError if the options of the U-Net and the objective exclude each other."""
     cropped = tuple(unet.get("pitches", (0, 128))) != (0, 128)
     if cropped and objective not in ("x0_logits", "x0_posterior"):
         raise InputError(

@@ -1,10 +1,10 @@
-"""The authors' published weights: their U-Net by its own keys, and the import of their checkpoint.
+"""The authors' published weights: their U-Net with its own parameter names, and the import of their checkpoint.
 
 A published checkpoint is a pickled file whose "model" entry holds the U-Net under `ldm.eps_model.`, its noise schedule
-under `ldm.`, and the projection of captions under `caption_enc.`. The release attends within 2 windows of 16 beats in
-self-attention and cross-attention alike, guides against a condition of -1, and pads with zeros. Three such files are
-published, with the same keys: Diff-BGM, one that saw video features alone (selector "video"), and one without
-segment-aware attention (window 32). Which one a file is, its weights do not say.
+under `ldm.`, and the projection of captions under `caption_enc.`. The release masks both self-attention and
+cross-attention with 2 windows of 16 beats, guides against a condition of -1, and pads with zeros. Three such files are
+published, with the same keys: Diff-BGM, one trained on video features only (selector "video"), and one without
+segment-aware attention (window 32). The weights do not tell which of them a file is.
 """
 
 from collections.abc import Mapping
@@ -38,13 +38,13 @@ UNET: dict[str, Any] = {
 }
 SCHEDULE: dict[str, Any] = {"steps": 1000, "start": 0.00085, "end": 0.012}
 LANGUAGE_WIDTH = 768
-WINDOW = 16  # beats: the release cuts its 32 beats in two
+WINDOW = 16  # beats: the release has two windows in 32 beats
 PUBLISHED_SELECTORS = ("language_video", "video", "language")
 UNET_PREFIX, CAPTION_PREFIX = "ldm.eps_model.", "caption_enc."
 
 
 class ReleaseUNet(nn.Module):
-    """The U-Net with a fixed number of windows, which mask self-attention and cross-attention alike."""
+    """The U-Net with a fixed number of windows, which mask both self-attention and cross-attention."""
 
     def __init__(self, unet: UNet, num_windows: int) -> None:
         super().__init__()
@@ -62,14 +62,14 @@ class ReleaseUNet(nn.Module):
 
 
 def build_unet(config: Mapping[str, Any], state_dict: Mapping[str, Any], num_windows: int) -> ReleaseUNet:
-    """The release's U-Net from its own config and its own keys (tensors or arrays), in evaluation mode."""
+    """The release's U-Net from its config and state dict (tensors or arrays), in evaluation mode."""
     unet = UNet(**config, mask_self_attention=True)
     unet.load_state_dict({key: torch.as_tensor(value) for key, value in state_dict.items()})
     return ReleaseUNet(unet, num_windows).eval()
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
-    """Every key of the published checkpoint's "model" entry with its shape: 562 of them."""
+    """The shapes of all 562 tensors in the "model" entry of the published checkpoint, by key."""
     with torch.device("meta"):
         unet = UNet(**UNET)
     shapes: dict[str, tuple[int, ...]] = {
@@ -83,17 +83,18 @@ def published_shapes() -> dict[str, tuple[int, ...]]:
 def import_release(
     source: str | Path, target: str | Path, selector: str = "language_video", window: int = WINDOW
 ) -> CheckpointConfig:
-    """Turn the authors' checkpoint `source` into ours at `target`; returns the config written with it.
+    """Convert the authors' checkpoint `source` to ours at `target`; returns the config written with it.
 
-    `selector`: "video" for the file that saw video alone; `window`: 32 for the one without segment-aware attention.
-    Nothing in `source` is executed. Raises InputError where it is missing, cut short, more than tensors and numbers,
-    or where keys, shapes or the noise schedule are not the published ones; then nothing is written.
+    Give `selector="video"` for the weights trained on video features only, and `window=32` for those without
+    segment-aware attention. Nothing in `source` is executed. Raises InputError, and writes nothing, if the file is
+    missing, damaged or holds more than tensors and numbers, or if its keys, shapes or noise schedule are not the
+    published ones.
     """
     model = _read(source)
     if selector not in PUBLISHED_SELECTORS or window not in WINDOWS:
         raise InputError(
-            f"selector={selector} window={window} is none of the published models; give one of "
-            f"{', '.join(PUBLISHED_SELECTORS)}, and one of {', '.join(map(str, WINDOWS))}"
+            f"selector={selector} window={window} is not one of the published models; give a selector of "
+            f"{', '.join(PUBLISHED_SELECTORS)}, and a window of {', '.join(map(str, WINDOWS))}"
         )
     _check(source, model)
     weights = {
@@ -108,7 +109,7 @@ def import_release(
 
 
 def _read(source: str | Path) -> dict[str, Tensor]:
-    """The "model" entry of a pickled checkpoint, read without running anything in it."""
+    """The "model" entry of a pickled checkpoint, read without executing anything in it."""
     content = load_torch(source)
     model = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(model, Mapping) or not all(isinstance(value, Tensor) for value in model.values()):
@@ -118,7 +119,7 @@ def _read(source: str | Path) -> dict[str, Tensor]:
 
 
 def _check(source: str | Path, model: Mapping[str, Tensor]) -> None:
-    """InputError that lists missing, extra and misshapen keys, or names a schedule that is not the published one."""
+    """Raise InputError for missing, extra and misshapen keys, and for a schedule that is not the published one."""
     expected = published_shapes()
     faults = {
         "missing": [key for key in expected if key not in model],

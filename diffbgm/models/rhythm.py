@@ -1,8 +1,8 @@
-"""Groove: what the bars of a piece have in common whatever is played in them.
+"""A transformer over beats, for a groove that the bars of a piece share. Not in the paper; off by default.
 
-In the U-Net's feature maps beats of different bars meet late, where a row is a bar, and pitch by pitch. Here all
-pitches of a beat are one token, the beats of a segment attend to one another (and to the condition of their own
-window), and what comes of it is added to every pitch of the beat. Not in the paper; off by default.
+In the U-Net, beats of different bars interact only at the deepest level and separately for each pitch. Here all pitches
+of a beat form one token, the beats of a segment attend to one another (and to the condition of their window), and the
+result is added to every pitch of the beat.
 
 Shape legend: B batch, C channels, H rows (time), W columns (pitch), E width of the tokens, T beats, D d_cond.
 """
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from diffbgm.models.attention import TransformerBlock, Windows, zeroed
 
-PERIODS = (2, 4, 8, 16, 32)  # beats: a token's place in half bars, bars and phrases
+PERIODS = (2, 4, 8, 16, 32)  # beats; periods of the positional encoding: half bars, bars and phrases
 
 
 class RhythmTransformer(nn.Module):
-    """Transformer blocks over rows, pooled over pitch; zero at the start, added to the map."""
+    """Transformer blocks over rows pooled over pitch; the result, initially zero, is added to the feature map."""
 
     periods: Tensor  # (len(PERIODS),)
 

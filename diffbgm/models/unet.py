@@ -1,4 +1,4 @@
-"""The U-Net of Diff-BGM over piano rolls, with parameter names such that the authors' weights load by their own keys.
+"""The U-Net of Diff-BGM on piano rolls, with the parameter names of the release, so that the authors' weights load.
 
 Shape legend: B batch, C channels, S steps, P pitches, H rows (time) and W columns (pitch) of a feature map, T beats of
 the condition, D its width, E width of the time embedding (4 C). The layout is that of latent diffusion's U-Net
@@ -16,7 +16,7 @@ from diffbgm.models.attention import SpatialTransformer, Windows, sinusoid, zero
 
 
 class ResidualBlock(nn.Module):
-    """Norm, SiLU, convolution; the time embedding added; the same again, starting at zero; added to the input."""
+    """Twice norm, SiLU and convolution with the time embedding added between, as a residual branch initially zero."""
 
     def __init__(self, channels: int, out_channels: int, d_time: int, norm_groups: int) -> None:
         super().__init__()
@@ -58,13 +58,13 @@ class Upsample(nn.Module):
 
 
 class UNet(nn.Module):
-    """Predicts eps or whatever its objective asks for from feature maps at time t, given per-beat condition tokens.
+    """Predicts eps (or the output of another objective) from feature maps at time t, given per-beat condition tokens.
 
-    As released, but for three options that are off by default: `mask_self_attention` (the release masks both
-    attentions, the paper only cross-attention), `positions` (beats on condition tokens and music, pitches on music)
-    and `norm_groups` of GroupNorm (32 in the release; with one channel a group the norm takes away what the time
-    embedding added, so that narrow networks need fewer groups). What adapter.py puts around it is added to the first
-    feature map and passes through `outermost`.
+    It equals the release except for three options: `mask_self_attention` (the release masks both attentions, the paper
+    only cross-attention), `positions` (encodings of beats for condition tokens and music, and of pitches for music) and
+    `norm_groups` of GroupNorm (32 in the release; with one channel per group the norm would cancel the time embedding,
+    so narrow networks need fewer groups). adapter.py adds hints to the first feature map and overrides `outermost`.
+    Raises InputError if n_heads or norm_groups does not divide channels.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class UNet(nn.Module):
             return SpatialTransformer(width, n_heads, tf_layers, d_cond, mask_self_attention, positions, norm_groups)
 
         def stage(level: int, width: int) -> nn.ModuleList:
-            """One residual block from `width` channels, then attention where the level has it."""
+            """One residual block with `width` input channels, then attention if the level has it."""
             block = residual(width, widths[level])
             return nn.ModuleList([block, *([transformer(widths[level])] if level in attention_levels else [])])
 
@@ -132,7 +132,7 @@ class UNet(nn.Module):
         return self.run(x, t, tokens, Windows(window, tokens.shape[1]))
 
     def run(self, x: Tensor, t: Tensor, tokens: Tensor, windows: Windows, added: Sequence[Tensor] = ()) -> Tensor:
-        """The network on feature maps x (B, C, H, W); `added` (each broadcast to it) joins the first one."""
+        """The network on feature maps x (B, C, H, W); the tensors in `added` are added to the first feature map."""
         if self.positions:
             tokens = tokens + sinusoid(torch.arange(tokens.shape[1], device=x.device), self.d_cond)
         time = self.time_embed(sinusoid(t, self.channels))
@@ -163,13 +163,13 @@ class UNet(nn.Module):
         return self.out(x)
 
     def outermost(self, side: int, x: Tensor, tokens: Tensor, windows: Windows) -> Tensor:
-        """The outermost level's feature map (B, C, H, W) before it is halved (`side` 0) and when it is back (1)."""
+        """A hook on the outermost feature map (B, C, H, W) before downsampling (`side` 0) and after upsampling (1)."""
         return x
 
 
 def _check(channels: int, n_heads: int, norm_groups: int) -> None:
-    """InputError where the numbers do not divide as the layers need it."""
+    """Raise InputError if n_heads or norm_groups does not divide channels."""
     if channels % norm_groups or channels % n_heads:
         raise InputError(
-            f"no U-Net has channels={channels} n_heads={n_heads} norm_groups={norm_groups}; both must divide channels"
+            f"channels={channels} is not a multiple of both n_heads={n_heads} and norm_groups={norm_groups}; change one"
         )

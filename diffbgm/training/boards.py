@@ -1,7 +1,7 @@
-"""Where the curves of a run are drawn: accelerate's trackers, by name, over the numbers of log.jsonl.
+"""Experiment trackers: accelerate's trackers, chosen by name, receive the numbers of log.jsonl.
 
-A tracker that keeps its runs elsewhere (wandb, mlflow) knows this one by an identifier, which stands in the file
-`trackers.json` of the run's folder, so that a run that is continued goes on under the same curves.
+A tracker that stores its runs elsewhere (wandb, mlflow) identifies each run by an id. The ids are stored in
+`trackers.json` in the run's folder, so that a resumed run continues its curves.
 """
 
 import json
@@ -27,32 +27,32 @@ TENSORBOARD = "tensorboard"
 MLFLOW = "mlflow"
 MLFLOW_PLACE = "MLFLOW_TRACKING_URI"
 IDENTIFIERS = "trackers.json"
-HINTS = {  # what helps where a tracker is installed and does not start
+HINTS = {  # what to do if an installed tracker does not start
     "wandb": "log in with `wandb login`, or set WANDB_MODE=offline",
-    MLFLOW: f"look at {MLFLOW_PLACE}",
+    MLFLOW: f"check {MLFLOW_PLACE}",
 }
 
 logger = logging.getLogger(__name__)
 
 
 def _of_a_thread(arguments: threading.ExceptHookArgs) -> None:
-    """TensorBoard's thread says again in the main one what the system refused it: no traceback of it."""
+    """Print no traceback for an OSError in TensorBoard's writer thread: it is raised again in the main thread."""
     if not issubclass(arguments.exc_type, OSError):
         threading.__excepthook__(arguments)
 
 
 def board_names(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The names in trainer.tracker: none, one or several."""
+    """The tracker names in trainer.tracker as a tuple."""
     if given is None:
         return ()
     return (given,) if isinstance(given, str) else tuple(given)
 
 
 class Boards:
-    """The trackers of a run that goes on after `step`, told the settings in `out`/config.yaml where that file is."""
+    """The trackers of a run that continues after `step`. They receive the settings in `out`/config.yaml, if any."""
 
     def __init__(self, names: Sequence[str], out: Path, step: int) -> None:
-        """InputError for a name that accelerate does not know, and for a tracker that cannot be started."""
+        """Raises InputError for a name that accelerate does not know and for a tracker that does not start."""
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
         if unknown := [name for name in names if name not in LOGGER_TYPE_TO_CLASS]:
@@ -73,7 +73,7 @@ class Boards:
                 threading.excepthook = _of_a_thread
             tracker = LOGGER_TYPE_TO_CLASS[name](*_arguments(name, out), **_options(name, out, step, identifiers))
             _start(name, tracker)
-            if name != TENSORBOARD and not (name == MLFLOW and known_run):  # whose settings can never change
+            if name != TENSORBOARD and not (name == MLFLOW and known_run):  # mlflow refuses changed settings
                 tracker.store_init_configuration(_settings(out / "config.yaml"))
             if name == MLFLOW:
                 identifiers[name] = tracker.tracker.info.run_id
@@ -83,9 +83,9 @@ class Boards:
                 temporary.write_text(json.dumps(identifiers) + "\n", encoding="utf-8")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """One number each under its name. A tracker that fails, such as one whose server is gone, is left from then on.
+        """Log values by name. A tracker that fails, for example because its server is gone, is not used any more.
 
-        The numbers are in log.jsonl all the same. A TensorBoard that cannot be written raises OSError: a full disk.
+        All numbers are in log.jsonl anyway. Raises OSError if TensorBoard's files cannot be written (disk full).
         """
         for tracker in list(self.trackers):
             try:
@@ -94,10 +94,10 @@ class Boards:
                 if tracker.name == TENSORBOARD:
                     raise
                 self.trackers.remove(tracker)
-                logger.warning("%s takes no more numbers (%s); log.jsonl has them all", tracker.name, _said(error))
+                logger.warning("%s has failed (%s) and is not used any more; see log.jsonl", tracker.name, _said(error))
 
     def previews(self, step: int, image: np.ndarray, sounds: Sequence[np.ndarray], rate: int) -> None:
-        """A picture (3, H, W) and sounds (n,), where TensorBoard is among the trackers."""
+        """Log a picture (3, H, W) uint8 and sounds (n,) at `rate` Hz to TensorBoard, if it is among the trackers."""
         for tracker in self.trackers:
             if tracker.name == TENSORBOARD:
                 tracker.writer.add_image("preview/rolls", image, step)
@@ -106,16 +106,16 @@ class Boards:
                 tracker.writer.flush()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close all trackers."""
         for tracker in self.trackers:
             tracker.finish()
         threading.excepthook = self._hook
         if self.placed:
-            os.environ.pop(MLFLOW_PLACE, None)  # the next run of this process has a place of its own
+            os.environ.pop(MLFLOW_PLACE, None)  # the next run in this process has its own folder
 
 
 def _place_mlflow(out: Path) -> bool:
-    """Have mlflow write into the run's folder where its own variable names no place; whether that was so."""
+    """Make mlflow write into the run's folder unless its environment variable is set; returns whether it does."""
     if MLFLOW_PLACE in os.environ:
         return False
     (out / MLFLOW).mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def _place_mlflow(out: Path) -> bool:
 
 
 def _start(name: str, tracker: Any) -> None:
-    """Start a tracker. InputError where its package is not installed, and where it refuses."""
+    """Start a tracker. Raises InputError if its package is not installed or it does not start."""
     if name == TENSORBOARD:
         with extra("train"):
             tracker.start()
@@ -133,8 +133,8 @@ def _start(name: str, tracker: Any) -> None:
         tracker.start()
     except ModuleNotFoundError as error:
         raise InputError(f"trainer.tracker={name} needs {error.name}: pip install {error.name}") from error
-    except Exception as error:  # whatever a service and its client may say
-        hint = HINTS.get(name, "mend that")
+    except Exception as error:  # clients of services raise all kinds of exceptions
+        hint = HINTS.get(name, "fix this")
         raise InputError(
             f"trainer.tracker={name} does not start ({_said(error)}): {hint}, or give trainer.tracker=tensorboard"
         ) from error
@@ -145,7 +145,7 @@ def _said(error: Exception) -> str:
 
 
 def _identifiers(out: Path) -> dict[str, str]:
-    """Identifiers of this run by tracker; {} where there are none yet."""
+    """The ids of this run by tracker; empty if there are none yet."""
     with suppress(OSError, ValueError):
         found = json.loads((out / IDENTIFIERS).read_text(encoding="utf-8"))
         if isinstance(found, dict):
@@ -154,7 +154,7 @@ def _identifiers(out: Path) -> dict[str, str]:
 
 
 def _settings(path: Path) -> dict[str, str | int | float | bool]:
-    """The settings of a run by dotted name, such as trainer.lr; {} where they were not written."""
+    """The settings in a config.yaml by dotted name, such as trainer.lr; empty if there is no file."""
     if not path.is_file():
         return {}
     found: dict[str, str | int | float | bool] = {}
@@ -173,12 +173,12 @@ def _settings(path: Path) -> dict[str, str | int | float | bool]:
 
 
 def _arguments(name: str, out: Path) -> tuple[str, ...]:
-    """What each tracker takes first: TensorBoard a folder's name and its place, the others a project."""
+    """Positional arguments of a tracker: for TensorBoard a folder name and its parent, for the others a project."""
     return (TENSORBOARD, str(out)) if name == TENSORBOARD else (PROJECT,)
 
 
 def _options(name: str, out: Path, step: int, identifiers: dict[str, str]) -> dict[str, Any]:
-    """What a tracker needs to know of a run; a run from its first step on is a new one to every tracker."""
+    """Keyword arguments of a tracker. A run that starts at its first step is a new run to every tracker."""
     if name == "wandb":
         identifiers.setdefault(name, secrets.token_hex(4))
     options: dict[str, dict[str, Any]] = {

@@ -1,9 +1,9 @@
-"""The random numbers of a training step: a function of (seed, step, row) and of nothing else.
+"""The random numbers of a training step, as a function of only (seed, step, row).
 
-Whatever was drawn before, on however many processes, row r of step n gets the same noise. So a resumed run continues
-exactly, and W processes that share a global batch train on what one process would have seen.
+Row r of step n gets the same noise regardless of what was drawn before and of the number of processes. A resumed run
+therefore continues exactly, and W processes that share a global batch see the same data as one process.
 
-Shape legend: B rows, S steps of music, P pitches, T steps of the schedule.
+Shape legend: B rows, C planes, S steps of music, P pitches.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,17 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SELF_CONDITION_SHARE = 0.5  # of the steps, as in Analog Bits (Chen, Zhang and Hinton 2023, section 3)
+SELF_CONDITION_SHARE = 0.5  # share of steps with self-conditioning (Chen et al. 2023, Analog Bits, section 3)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What a step needs besides data."""
+    """The random numbers of a step.
+
+    `self_condition` holds for all rows: whether a network with self-conditioning sees its own first estimate of x0.
+    """
 
     t: Tensor  # (B,) long, timesteps
-    eps: Tensor  # (B, 2, S, P) float32, standard normal
-    drop: Tensor  # (B,) bool, True where the condition is left out
-    self_condition: bool  # whether a network with self_condition sees its first answer; the same for all rows
+    eps: Tensor  # (B, C, S, P) float32, standard normal
+    drop: Tensor  # (B,) bool, True where the condition is dropped
+    self_condition: bool
 
     def to(self, device: torch.device) -> "Draws":
         """The same numbers on another device."""
@@ -41,10 +44,11 @@ def draw(
     drop_probability: float,
     stratified: bool,
 ) -> Draws:
-    """The numbers of `rows` (places in the global batch of `batch_size`) of a step; eps has `shape` per row.
+    """The random numbers of a step for `rows`, indices into the global batch of `batch_size`; eps has `shape` per row.
 
-    `stratified`: the batch's timesteps are spread evenly over the schedule from one random offset (Kingma et al. 2021,
-    Variational Diffusion Models, appendix I.1), each still uniform by itself; else they are independent.
+    With `stratified`, the timesteps of the batch are spread evenly over the schedule from one random offset, so that
+    each is still uniform by itself (Kingma et al. 2021, Variational Diffusion Models, appendix I.1); otherwise they
+    are independent.
     """
     offset, coin = _generator(seed, step, batch_size).random(2)
     t, eps, drop = [], [], []
@@ -61,9 +65,9 @@ def draw(
 
 
 def fixed(seed: int, count: int, shape: Sequence[int], timesteps: int, switch: int) -> Draws:
-    """Validation's numbers: half of the rows have t <= switch, half t > switch, evenly spread; nothing is dropped.
+    """The random numbers of validation: t is spread evenly over both bands of the schedule, and nothing is dropped.
 
-    The bands alternate, so any even number of rows in a stretch is balanced.
+    Rows alternate between t > switch and t <= switch, so that any even number of consecutive rows is balanced.
     """
     numbers = draw(seed, 0, range(count), count, shape, timesteps, 0.0, stratified=False)
     share = (np.arange(count) // 2 + 0.5) / max(1, (count + 1) // 2)
@@ -74,5 +78,5 @@ def fixed(seed: int, count: int, shape: Sequence[int], timesteps: int, switch: i
 
 
 def _generator(seed: int, step: int, row: int) -> np.random.Generator:
-    """A counter-based generator (Salmon et al. 2011): key (seed, step), the row in the counter's highest word."""
+    """A counter-based generator (Salmon et al. 2011) with key (seed, step) and the row as highest counter word."""
     return np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, row]))

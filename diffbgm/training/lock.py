@@ -1,4 +1,4 @@
-"""One training at a time in a folder: a second one is refused with the name of the process that holds it."""
+"""A lock that allows one training per folder; a second one gets an error that names the running process."""
 
 import fcntl
 import os
@@ -14,9 +14,9 @@ NAME = ".lock"
 
 @contextmanager
 def only_one(out: Path) -> Iterator[None]:
-    """Hold out/.lock, with the process id in it, while inside; the system lets go of it whatever ends the process.
+    """Hold the lock out/.lock, which contains the process id. The system releases it however the process ends.
 
-    InputError where another process holds it.
+    Raises InputError if another process holds it or the file cannot be written.
     """
     path = out / NAME
     with writing(path):

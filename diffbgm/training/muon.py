@@ -1,10 +1,10 @@
-"""Muon on the hidden matrices of a network, AdamW on all else, as one optimizer.
+"""One optimizer that applies Muon to the hidden matrices of a network and AdamW to all other parameters.
 
-Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") replaces a matrix's momentum by
-the nearest orthogonal matrix, found by Newton-Schulz iterations. `torch.optim.Muon` takes matrices only; here a
-convolution's weight counts as the matrix (out, in x height x width), and matrices of one shape are worked on together.
-Its update is scaled as Liu et al. 2025 ("Muon is scalable for LLM training", section 2.2) do, by
-0.2 sqrt(max(rows, columns)), so that learning rate and weight decay mean what they mean to AdamW.
+Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") replaces the momentum of a matrix
+by the nearest orthogonal matrix, found by Newton-Schulz iterations. `torch.optim.Muon` accepts only matrices; here the
+weight of a convolution counts as a matrix (out, in x height x width), and matrices of equal shape are processed
+together. The update is scaled by 0.2 sqrt(max(rows, columns)) as in Liu et al. 2025 ("Muon is scalable for LLM
+training", section 2.2), so that learning rate and weight decay have the same meaning as for AdamW.
 """
 
 import math
@@ -14,15 +14,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, from Jordan et al.
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic Newton-Schulz iteration (Jordan et al. 2024)
 ITERATIONS = 5
 MOMENTUM = 0.95
 
 
 class Muon(torch.optim.Optimizer):
-    """Two groups of parameters with one learning rate: `matrices` by Muon, `others` by AdamW.
+    """Updates `matrices` by Muon and `others` by AdamW, with the same learning rate.
 
-    Newton-Schulz runs in bfloat16 on a GPU, as torch's does, and in float32 on a CPU, where bfloat16 gains nothing.
+    Newton-Schulz runs in bfloat16 on a GPU, as in torch, and in float32 on a CPU, where bfloat16 gains nothing.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not parameters:
@@ -85,7 +85,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """About U V^T of each matrix U S V^T (K, rows, columns): singular values between 0.7 and 1.2 instead of S."""
+    """Approximately U V^T for each matrix U S V^T (K, rows, columns): singular values between 0.7 and 1.2."""
     a, b, c = COEFFICIENTS
     x = matrices.to(torch.float32 if matrices.device.type == "cpu" else torch.bfloat16)
     wide = x.shape[1] <= x.shape[2]
@@ -98,9 +98,9 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def hidden_matrices(network: nn.Module, ends: tuple[str, ...]) -> list[nn.Parameter]:
-    """The weights of linear layers and convolutions, but for those whose names begin with one of `ends`.
+    """The weights of linear layers and convolutions, except those whose names begin with one of `ends`.
 
-    `ends` are the layers that meet the outside (cells, features, hints), which Muon's authors leave to AdamW.
+    `ends` are the input and output layers (cells, features, hints), which Muon's authors optimize with AdamW.
     """
     return [
         cast(nn.Parameter, module.weight)

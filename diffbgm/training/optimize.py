@@ -1,4 +1,4 @@
-"""Optimizer, learning rate and moving average of the weights, each a function of the step."""
+"""Optimizer, learning-rate schedule and exponential moving average (EMA) of the weights."""
 
 import copy
 import math
@@ -23,9 +23,9 @@ def build_optimizer(
     weight_decay: float,
     ends: tuple[str, ...] = (),
 ) -> torch.optim.Optimizer:
-    """Adam, AdamW (both in one fused kernel) or Muon over a network's parameters. InputError for another name.
+    """Adam or AdamW (both fused) or Muon over the parameters of a network. Raises InputError for any other name.
 
-    `ends`: names of the layers that Muon leaves to AdamW (muon.py).
+    `ends`: prefixes of the names of layers that Muon leaves to AdamW (muon.py).
     """
     if name == "muon":
         matrices = hidden_matrices(network, ends)
@@ -39,7 +39,11 @@ def build_optimizer(
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int, decay: str) -> float:
-    """The rate of step 1..steps: linear warm-up to `peak`, then constant, cosine to zero, or a linear last fifth."""
+    """The learning rate at step 1, ..., `steps`: linear warm-up over `warmup` steps to `peak`, then `decay`.
+
+    `decay` is "constant", "cosine" (to zero) or "tail" (linear to zero over the last fifth of all steps). Raises
+    InputError for any other.
+    """
     if step <= warmup:
         return peak * step / warmup
     if decay == "constant":
@@ -52,10 +56,10 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int, decay: str) -
 
 
 class MovingAverage(Generic[Network]):
-    """An exponential moving average of a network's weights, held as a second network.
+    """An exponential moving average of the weights of a network, stored as a second network.
 
-    The decay rises as (1 + n) / (10 + n) towards `decay`, so that a short run's average is not its first weights.
-    With decay 0 it is the network itself.
+    The decay at step n is (1 + n) / (10 + n), at most `decay`, so that the average of a short run is not dominated by
+    its initial weights. With decay 0 the average equals the network.
     """
 
     def __init__(self, network: Network, decay: float) -> None:
@@ -64,7 +68,7 @@ class MovingAverage(Generic[Network]):
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Move towards the weights that `network` has after optimizer step `step` (1, 2, ...)."""
+        """Add the weights of `network` after optimizer step `step` (1, 2, ...) to the average."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(_tensors(self.network), _tensors(network), weight)
 

@@ -1,4 +1,4 @@
-"""Previews during training: rolls, pictures and sound for a few validation conditions.
+"""Previews during training: rolls, pictures and audio for a few validation conditions.
 
 Shape legend: K previews, C planes, S steps, P pitches.
 """
@@ -25,10 +25,10 @@ from diffbgm.music.parts import decode_parts, merged
 
 @dataclass(frozen=True)
 class Preview:
-    """How previews are sampled; the same seed each time, so that they differ by the weights alone."""
+    """How previews are sampled. The seed is always the same, so that previews differ only by the weights."""
 
     sampler: Sampler
-    objective: Objective  # as it is read in sampling
+    objective: Objective  # with the sampling temperature
     guidance: float
     threshold: float
     seed: int
@@ -41,7 +41,7 @@ class Preview:
         condition: Condition,
         dtype: torch.dtype | None,
     ) -> Tensor:
-        """Sampled rolls (K, C, S, P) in [0, 1] for K conditions, on the condition's device; `dtype` is autocast's."""
+        """Sampled rolls (K, C, S, P) in [0, 1] for K conditions, on their device; `dtype` is the autocast type."""
         device = condition.visual.device
         noise = SeededNoise([(self.seed, row) for row in range(len(condition))], (network.planes, 128, 128), device)
         with torch.no_grad():
@@ -57,7 +57,7 @@ class Preview:
         return [decode_parts(roll, self.threshold) for roll in rolls.float().cpu().numpy()]
 
     def sound(self, notes: Notes) -> np.ndarray:
-        """(samples,) float32 mono at `sample_rate`; one silent second where there are no notes."""
+        """Mono audio (samples,) float32 at `sample_rate` Hz; one second of silence if there are no notes."""
         if len(notes) == 0:
             return np.zeros(self.sample_rate, np.float32)
         with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +67,7 @@ class Preview:
 
 
 def recalled(notes: Notes, real: Notes) -> float:
-    """Share of the real notes that were generated with the same onset, pitch and duration; 1 where there are none."""
+    """Share of the real notes that were generated with the same onset, pitch and duration; 1 without real notes."""
     found, wanted = (
         set(zip(n.onset.tolist(), n.pitch.tolist(), n.duration.tolist(), strict=True)) for n in (notes, real)
     )
@@ -75,7 +75,7 @@ def recalled(notes: Notes, real: Notes) -> float:
 
 
 def picture(rolls: Tensor, enlarge: int = 3) -> np.ndarray:
-    """(3, H, W) uint8: rolls (K, C, S, P) above one another, time to the right, high pitches up, onsets in orange."""
+    """An RGB image (3, H, W) uint8 of rolls (K, C, S, P), stacked vertically with high pitches up, onsets orange."""
     cells = merged(rolls.float().cpu().clamp(0, 1).numpy())
     onset, sustain = cells.transpose(1, 0, 3, 2)[..., ::-1, :]  # (K, P, S) each
     red, green, blue = (np.clip(a * onset + b * sustain, 0, 1) for a, b in ((1.0, 0.25), (0.65, 0.45), (0.1, 0.7)))

@@ -1,11 +1,12 @@
-"""What a run needs to go on: weights, their average, optimizer state and step, in files that are whole or absent.
+"""The training state: weights, their moving average, optimizer state and step, in files that are complete or absent.
 
     checkpoints/
-      step-00001000/state.safetensors   everything, with the run's config as metadata; the newest ones are kept
+      step-00001000/state.safetensors   everything, with the run's config as metadata; only the newest ones are kept
       last.safetensors                  the averaged weights of the newest state, as sample.py reads them
-      best.safetensors                  those with the lowest validation loss
+      best.safetensors                  the averaged weights with the lowest validation loss
 
-Nothing is pickled. The random numbers need no place here: they are functions of (seed, step), see draws.py.
+Nothing is pickled. No state of random generators is saved, because the random numbers of a step are a function of
+(seed, step): see draws.py.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ from diffbgm.models.checkpoint import read_json, read_metadata
 from diffbgm.models.config import checkpoint_config
 
 STATE = "state.safetensors"
-REMEDY = "delete its folder and run again: training goes on from the state before it"
+REMEDY = "delete its folder and run again: training continues from the previous state"
 
 
 @dataclass
@@ -44,7 +45,10 @@ class RunState:
 
 
 def save_state(folder: Path, step: int, state: RunState, config: Mapping[str, Any], best: float) -> Path:
-    """Write step-<step> into `folder`. InputError where it cannot be written; what was there before stays."""
+    """Write step-<step>/state.safetensors into `folder` and return its path.
+
+    Raises InputError if it cannot be written; earlier states are not touched.
+    """
     tensors: dict[str, Tensor] = {}
     for name, module in (("network", state.network), ("average", state.average)):
         tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
@@ -63,7 +67,7 @@ def save_state(folder: Path, step: int, state: RunState, config: Mapping[str, An
 
 
 def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
-    """SHA-256 of all that a state holds."""
+    """The SHA-256 of the tensors and metadata of a state."""
     digest = hashlib.sha256(about.encode())
     for key in sorted(tensors):
         value = tensors[key]
@@ -74,25 +78,25 @@ def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """InputError where writing `path` fails, a full disk for one."""
+    """Turn a failure to write `path`, for example on a full disk, into an InputError."""
     try:
         yield
     except (OSError, safetensors.SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"cannot save {path}: {reason}; the checkpoints before it are whole, so make room and run the command again"
+            f"cannot save {path}: {reason}; earlier checkpoints are complete: free some space and run the command again"
         ) from error
 
 
 def newest(folder: Path) -> Path | None:
-    """The state file of the highest step, or None."""
+    """The state file with the highest step, or None."""
     found = [path / STATE for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
     found = [path for path in found if path.is_file()]
     return max(found, key=lambda path: int(path.parent.name[5:]), default=None)
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """{"step", "best", "scaler", "config"} of a state file. InputError where it is cut short."""
+    """{"step", "best", "scaler", "config"} of a state file. Raises InputError if it is not complete."""
     metadata = read_metadata(path, f"a complete training state; {REMEDY}")
     try:
         return read_json(metadata["about"])
@@ -101,18 +105,21 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def load_state(path: Path, state: RunState) -> dict[str, Any]:
-    """Restore everything from `path` in place; returns what `read_about` does."""
+    """Restore `state` from `path` in place; returns the same as `read_about`.
+
+    Raises InputError if the file is damaged or the weights are those of another model.
+    """
     about = read_about(path)
     metadata = read_metadata(path, f"a complete training state; {REMEDY}")
     tensors = safetensors.torch.load_file(path)
     if metadata.get("checksum", "") not in ("", _checksum(tensors, metadata["about"])):  # versions to 0.2.0 had none
-        raise InputError(f"{path} is damaged: its content is not what was saved; {REMEDY}")
+        raise InputError(f"{path} is damaged: its content does not match its checksum; {REMEDY}")
     try:
         for name, module in (("network", state.network), ("average", state.average)):
             module.load_state_dict(_part(tensors, name))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} holds other weights than this model's ({reason}): give another out=") from error
+        raise InputError(f"the weights in {path} do not fit this model ({reason}): give another out=") from error
     _load_optimizer(state, _part(tensors, "optimizer"))
     if state.scaler is not None and about["scaler"]:
         state.scaler.load_state_dict(about["scaler"])
@@ -120,7 +127,7 @@ def load_state(path: Path, state: RunState) -> dict[str, Any]:
 
 
 def _load_optimizer(state: RunState, tensors: Mapping[str, Tensor]) -> None:
-    """Put back each parameter's slots, in that parameter's memory layout: fused optimizers walk both as flat memory."""
+    """Restore the optimizer state in the memory layout of each parameter, which fused optimizers rely on."""
     parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -132,14 +139,14 @@ def _load_optimizer(state: RunState, tensors: Mapping[str, Tensor]) -> None:
 
 
 def retain(folder: Path, count: int) -> None:
-    """Remove all but the newest `count` states."""
+    """Delete all but the newest `count` states."""
     steps = sorted(path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
     for path in steps[:-count]:
         shutil.rmtree(path, ignore_errors=True)
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a checkpoint's config that must not change when a run is resumed."""
+    """The parts of a checkpoint's config that must not change when a run is resumed."""
     plain = checkpoint_config(config).plain()
     return {key: plain[key] for key in ("model", "objective", "schedule", "window")} | {
         "features": plain["features"]["name"]
@@ -147,9 +154,9 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(before: object, now: object, prefix: str = "") -> list[str]:
-    """Lines "key: before -> now" for every leaf in which two nested dicts differ.
+    """A line "key: before -> now" for every leaf in which two nested dicts differ.
 
-    A key that `before` does not have is an option that came later; whether it fits, the weights' shapes say.
+    Keys that `before` lacks are ignored: they are newer options, and the shapes of the weights show whether they fit.
     """
     if isinstance(before, dict) and isinstance(now, dict):
         return [

@@ -1,7 +1,4 @@
-"""The log of a run: log.jsonl with a line per step, a progress bar, and accelerate's trackers.
-
-Numbers stay on the accelerator until `flush`, so that a step does not wait for them.
-"""
+"""The log of a run: log.jsonl with one line per step, a progress bar, and accelerate's trackers."""
 
 import json
 import math
@@ -20,7 +17,7 @@ from diffbgm.training.boards import Boards
 
 
 class Tracker:
-    """Writes out/log.jsonl and the boards asked for; continues both after `step`, dropping what came beyond it."""
+    """Writes out/log.jsonl and to the chosen trackers. Lines after `step`, where the run continues, are dropped."""
 
     def __init__(
         self, out: Path, step: int, steps: int, batch_size: int, boards: Sequence[str] = ("tensorboard",)
@@ -33,7 +30,7 @@ class Tracker:
         self.since, self.counted = time.perf_counter(), step
 
     def write(self, step: int, rows: list[dict[str, float]], extra: Mapping[str, float]) -> None:
-        """Append the rows that have come since the last call, the last one being `step`; `extra` goes to that row."""
+        """Append the rows since the last call. The last one is for `step` and gets `extra` as well."""
         now = time.perf_counter()
         rate = self.batch_size * (step - self.counted) / max(now - self.since, 1e-9)
         self.since, self.counted = now, step
@@ -50,30 +47,30 @@ class Tracker:
         self.bar.set_postfix(loss=f"{rows[-1]['loss']:.4f}", segments=f"{rate:.1f}/s", refresh=False)
 
     def pause(self) -> None:
-        """Stop counting time as training until `resume`."""
+        """Exclude the time until `resume` from the training speed."""
         self.since -= time.perf_counter()
 
     def resume(self) -> None:
-        """Count time as training again."""
+        """Include time in the training speed again."""
         self.since += time.perf_counter()
 
     def previews(self, step: int, image: np.ndarray, sounds: list[np.ndarray], rate: int) -> None:
-        """A picture of rolls, and their sound."""
+        """Log a picture of rolls (3, H, W) and their audio (n,) at `rate` Hz."""
         self.board.previews(step, image, sounds, rate)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Close the progress bar and the trackers."""
         self.bar.close()
         self.board.close()
 
 
 def means(losses: list[Tensor], norms: list[Tensor]) -> Tensor:
-    """(2, n) of an interval's losses and gradient norms, one transfer for all."""
+    """Losses and gradient norms of an interval as one tensor (2, n), so that one transfer to the host suffices."""
     return torch.stack([torch.stack(losses), torch.stack([norm.to(losses[0]) for norm in norms])])
 
 
 def read_log(path: str | Path) -> list[dict[str, float]]:
-    """The rows of a log.jsonl; a last line that was cut short is left out."""
+    """The rows of a log.jsonl, without an incomplete last line."""
     rows = []
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         try:
@@ -84,7 +81,7 @@ def read_log(path: str | Path) -> list[dict[str, float]]:
 
 
 def _truncate(path: Path, step: int) -> None:
-    """Keep the lines up to `step`."""
+    """Keep only the lines up to `step`. Raises InputError if the file is not a log."""
     try:
         rows = read_log(path) if path.is_file() else []
     except UnicodeDecodeError as error:
@@ -94,5 +91,5 @@ def _truncate(path: Path, step: int) -> None:
 
 
 def _finite(row: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON has no nan."""
+    """The row with None for values that JSON cannot represent (NaN and infinity)."""
     return {name: value if math.isfinite(value) else None for name, value in row.items()}

@@ -1,8 +1,8 @@
-"""The training loop, top to bottom. Accelerate does devices, precision and processes; no device is named here.
+"""The training loop, top to bottom. Accelerate handles devices, precision and processes; no device is named here.
 
-A run lives in one folder: config.yaml (train.py writes it), log.jsonl, tensorboard/, checkpoints/ (state.py). Started
-again it continues from its newest state. All that is random in step n is a function of (seed, n) (draws.py), so the
-continued run is the uninterrupted one, and W processes with the same global batch are one process.
+A run is one folder: config.yaml (train.py writes it), log.jsonl, tensorboard/, checkpoints/ (state.py). Started again,
+it continues from its newest state. The random numbers of step n are a function of (seed, n) (draws.py), so a resumed
+run equals an uninterrupted one, and W processes with the same global batch equal one process.
 
 Shape legend: B rows of this process, S steps of music, P pitches.
 """
@@ -38,20 +38,20 @@ from diffbgm.training.settings import TrainerSettings
 from diffbgm.training.tracking import Tracker, means
 from diffbgm.training.validation import Validation
 
-PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of autocast, by accelerate's names
+PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # accelerate's names -> autocast types
 
 logger = logging.getLogger(__name__)
 
 
 def attention(name: str) -> contextlib.AbstractContextManager[Any]:
-    """Which kernel scaled_dot_product_attention uses inside. InputError for another name than auto or math."""
+    """A context that sets the kernel of scaled_dot_product_attention. Raises InputError unless it is auto or math."""
     if name not in ("auto", "math"):
         raise InputError(f"trainer.attention is {name!r}; give auto or math")
     return sdpa_kernel(SDPBackend.MATH) if name == "math" else contextlib.nullcontext()
 
 
 class Loader(Protocol):
-    """Batches of this process's share of the global batch (datasets.segments.SegmentLoader)."""
+    """Yields this process's share of each global batch (datasets.segments.SegmentLoader)."""
 
     def __len__(self) -> int: ...
 
@@ -59,7 +59,7 @@ class Loader(Protocol):
 
 
 class Trainer:
-    """Everything a run needs. `config` is a checkpoint's metadata (models/checkpoint.py)."""
+    """A training run in the folder `out`. `config` becomes the metadata of its checkpoints (models/checkpoint.py)."""
 
     def __init__(
         self,
@@ -95,9 +95,10 @@ class Trainer:
         self.stopping = False
 
     def fit(self) -> bool:
-        """Train to the last step. True when it is reached, False after SIGTERM (saved, to be continued).
+        """Train to the last step. Returns True at the end, False if SIGTERM stopped it (saved, and can be resumed).
 
-        InputError where the loss is not a number, a checkpoint cannot be written, or `out` holds another model's run.
+        Raises InputError if the loss or a weight is not finite, a checkpoint cannot be written, or `out` holds a run
+        of another model.
         """
         every = self.settings
         done = self._resume()
@@ -132,12 +133,12 @@ class Trainer:
                     self._save(step)
                     saved = time.monotonic()
                 if stop and not last:
-                    logger.warning("stopped by SIGTERM: step %d is saved, the same command goes on from there", step)
+                    logger.warning("stopped by SIGTERM: step %d is saved; the same command resumes from it", step)
                     return False
         return True
 
     def _batches(self, first: int) -> Iterator[tuple[int, Batch, Draws]]:
-        """Steps from `first` to the last, each with its data and random numbers, made ahead and on the device."""
+        """The steps from `first` to the last with their data and random numbers, prefetched to the device."""
 
         def produce() -> Iterator[tuple[int, Batch, Draws]]:
             per_epoch, step = len(self.loader), first
@@ -164,9 +165,9 @@ class Trainer:
         return iter(Prefetched(produce()))
 
     def _step(self, step: int, batch: Batch, draws: Draws) -> tuple[Tensor, Tensor, float]:
-        """One optimizer step; loss and gradient norm (both still on the device) and the learning rate."""
+        """One optimizer step. Returns loss and gradient norm (both still on the device) and the learning rate."""
         settings = self.settings
-        torch.manual_seed(hash((self.seed, step, self.accelerator.process_index)))  # whatever layers draw
+        torch.manual_seed(hash((self.seed, step, self.accelerator.process_index)))  # for layers that draw numbers
         rate = learning_rate(step, self.steps, settings.lr, settings.warmup, settings.decay)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -189,25 +190,28 @@ class Trainer:
         return total, norm.detach(), rate
 
     def _measure(self, rows: list[dict[str, float]], losses: list[Tensor], norms: list[Tensor]) -> None:
-        """Bring an interval's losses to the host, averaged over processes. InputError where one is not a number."""
+        """Move the losses of an interval to the host, averaged over processes.
+
+        Raises InputError if a loss or a weight is not finite.
+        """
         loss, norm = self.accelerator.reduce(means(losses, norms), "mean").tolist()
         for row, one, two in zip(rows, loss, norm, strict=True):
             row |= {"loss": one, "grad_norm": two}
             if not math.isfinite(one):
-                raise self._diverged(f"the loss of step {int(row['step'])} is {one}")
-        # The loss is of the weights before the update: what is saved must be looked at itself.
+                raise self._diverged(f"the loss at step {int(row['step'])} is {one}")
+        # The loss is that of the weights before the update, so the updated weights have to be checked themselves.
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.raw.parameters()):
-            raise self._diverged(f"the weights after step {int(rows[-1]['step'])} are not numbers")
+            raise self._diverged(f"the weights after step {int(rows[-1]['step'])} are not finite")
 
     def _diverged(self, what: str) -> InputError:
         newest = states.newest(self._checkpoints)
-        kept = f"{newest.parent} is whole" if newest else "nothing was saved yet"
+        kept = f"{newest.parent} is intact" if newest else "nothing has been saved yet"
         return InputError(
             f"{what}: training stops and {kept}; run again with a lower trainer.lr or trainer.precision=bf16 or fp32"
         )
 
     def _validate(self, step: int, tracker: Tracker | None) -> dict[str, float]:
-        """The averaged network's losses; the best one so far is exported, and previews are made when due."""
+        """The losses of the averaged network. The best one so far is exported, and previews are made when due."""
         if tracker:
             tracker.pause()
         losses = self.validation(Denoiser(self.average.network, self.objective), self.accelerator)
@@ -221,7 +225,7 @@ class Trainer:
         return losses | shown
 
     def _preview(self, step: int, tracker: Tracker) -> dict[str, float]:
-        """Sample the first validation conditions, show them above the real rolls, and count notes."""
+        """Sample the first validation conditions, log them above the real rolls, and count notes."""
         batch = self.validation.first(self.settings.previews).to(self.accelerator.device)
         dtype = PRECISIONS[self.accelerator.mixed_precision]
         rolls = self.preview.rolls(self.average.network, self.schedule, batch.condition, dtype)
@@ -238,7 +242,7 @@ class Trainer:
         return self.out / "checkpoints"
 
     def _save(self, step: int) -> None:
-        """State and last.safetensors, from the main process; the oldest states go once the new one is whole."""
+        """Save the state and last.safetensors in the main process, then delete the oldest states."""
         if self.accelerator.is_main_process:
             states.save_state(self._checkpoints, step, self.state, self.config, self.best)
             self._export("last", step, None)
@@ -246,14 +250,14 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _export(self, name: str, step: int, val_loss: float | None) -> None:
-        """The averaged weights as sample.py reads them."""
+        """Write the averaged weights as a checkpoint that sample.py reads."""
         training = {**self.config["training"], "step": step, "segments": step * self.settings.batch_size}
         training |= {} if val_loss is None else {"val_loss": val_loss}
         config = {**self.config, "training": training}
         save_checkpoint(self._checkpoints / f"{name}.safetensors", self.average.network.state_dict(), config)
 
     def check_out(self) -> None:
-        """InputError where `out` holds the run of another model; nothing is written."""
+        """Raise InputError if `out` holds a run of another model. Nothing is written."""
         newest = states.newest(self._checkpoints)
         if newest is None:
             return
@@ -265,7 +269,7 @@ class Trainer:
             )
 
     def _resume(self) -> int:
-        """The step of the newest state, restored; 0 where there is none. InputError where it is another model's."""
+        """Restore the newest state and return its step; 0 without one. Raises InputError if it is another model's."""
         self.check_out()
         newest = states.newest(self._checkpoints)
         if newest is None:
@@ -276,7 +280,7 @@ class Trainer:
         return about["step"]
 
     def _agreed(self, told: bool, late: bool) -> tuple[bool, bool]:
-        """(stop, save) of any process, the same for all; several processes ask one another when `told` only."""
+        """(stop, save), agreed on by all processes. They communicate only at steps where `told` is true."""
         if self.accelerator.num_processes == 1:
             return self.stopping, late
         if not told:
@@ -287,7 +291,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _sigterm(self) -> Iterator[None]:
-        """SIGTERM asks for a stop after the step at hand."""
+        """Inside this context, SIGTERM requests a stop after the current step."""
 
         def ask(*_: object) -> None:
             self.stopping = True

@@ -1,6 +1,6 @@
-"""The validation loss on noise and timesteps that never change, so that its curve shows the weights alone.
+"""The validation loss on fixed noise and timesteps, so that its curve depends only on the weights.
 
-Reported for all timesteps and for the two bands of the feature selector: t > 200 (melody) and t <= 200 (rhythm).
+It is reported for all timesteps and for the two bands of the feature selector: t > 200 (melody) and t <= 200 (rhythm).
 
 Shape legend: K validation segments.
 """
@@ -17,21 +17,21 @@ from diffbgm.training.draws import fixed
 
 
 class Validation:
-    """`batches`: of each dataset by name, in the order in which they are to be asked; every process holds them all."""
+    """Computes the validation loss on `batches` by dataset name. Every process holds all batches and does its share."""
 
     def __init__(self, batches: Mapping[str, Sequence[Batch]], seed: int, switch: int) -> None:
         self.batches, self.seed, self.switch = {name: list(parts) for name, parts in batches.items()}, seed, switch
 
     def first(self, count: int) -> Batch:
-        """The first `count` segments of the first dataset (fewer where its first batch is smaller)."""
+        """The first `count` segments of the first dataset (fewer if its first batch is smaller)."""
         batch = next(iter(self.batches.values()))[0]
         return Batch(batch.roll[:count], batch.condition[:count], batch.songs[:count])
 
     @torch.no_grad()
     def __call__(self, denoiser: Denoiser, accelerator: Accelerator) -> dict[str, float]:
-        """{"val_loss", "val_loss_high" (t > switch), "val_loss_low"}, and "val_loss_<name>" each where there are more.
+        """Losses "val_loss", "val_loss_high" (t > switch), "val_loss_low" and, for several datasets, "val_loss_<name>".
 
-        val_loss weighs the bands by their share of the timesteps, as an average over uniform t does.
+        val_loss weights the bands by their share of the timesteps, like an average over uniform t.
         """
         low_share = (self.switch + 1) / len(denoiser.objective.schedule)
         sums = {name: self._sums(parts, denoiser, accelerator) for name, parts in self.batches.items()}
@@ -49,7 +49,7 @@ class Validation:
         return losses
 
     def _sums(self, batches: Sequence[Batch], denoiser: Denoiser, accelerator: Accelerator) -> Tensor:
-        """(2, 2): sum of losses and number of segments, of the high band and of the low one, over all processes."""
+        """[[sum of losses, number of segments] of the high band, the same of the low band] over all processes."""
         sums = torch.zeros(2, 2, device=accelerator.device)
         for index, batch in enumerate(batches):
             if index % accelerator.num_processes != accelerator.process_index:
