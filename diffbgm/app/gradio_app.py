@@ -129,7 +129,8 @@ def build(studio: Studio) -> "gradio.Blocks":
             gr.Examples(examples, inputs=video, label="Examples")
         outputs, answers = [frame, files, place], _answers(studio, names)
         video.change(answers.look, video, seen, api_name="look")
-        one = {"concurrency_limit": 1, "concurrency_id": "composing"}  # composing takes the whole machine
+        # Composing takes the whole machine.
+        one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "composing"}
         button.click(answers.compose, [video, *controls], outputs, api_name="compose", **one)
         again.click(answers.redo, [place, *kept], outputs, api_name="redo", **one)
         page.unload(answers.leave)
@@ -186,7 +187,8 @@ def _answers(studio: Studio, names: Sequence[str]) -> Answers:
         return shown(answered(request, progress, lambda tell: studio.redo(Path(folder), take, first, last, tell)))
 
     def leave(request: gr.Request) -> None:
-        studio.leave(request.session_hash)
+        if request.session_hash:
+            studio.leave(request.session_hash)
 
     return Answers(look, compose, redo, leave)
 

@@ -176,13 +176,13 @@ class _Subset:
         pdta += _chunk("shdr", headers.tobytes())
         info = _chunk("ifil", struct.pack("<HH", 2, 1)) + _chunk("isng", b"EMU8000\0") + _chunk("INAM", b"subset\0\0")
         size = sum(sound.nbytes for sound in sounds)  # even, so that no chunk below needs a byte of padding
-        pieces: list[bytes | np.ndarray] = [
+        pieces: list[bytes | memoryview] = [
             b"sfbk" + _chunk("LIST", b"INFO" + info),
             *(_head("LIST", size + 12), b"sdta", _head("smpl", size)),
-            *sounds,
+            *(sound.data for sound in sounds),
             _chunk("LIST", b"pdta" + pdta),
         ]
-        whole = sum(piece.nbytes if isinstance(piece, np.ndarray) else len(piece) for piece in pieces)
+        whole = sum(memoryview(piece).nbytes for piece in pieces)
         return b"".join([_head("RIFF", whole), *pieces])  # joined once: the samples may take 100 MB
 
     def _all_zones(self) -> bytes:
