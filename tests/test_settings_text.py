@@ -1,6 +1,7 @@
 """Settings as text: what `--help` shows of a config, and that nothing of a config is left out."""
 
 import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from diffbgm.app.completion import OTHERS, choices, main, script
 from diffbgm.app.fetch import ASSETS
 from diffbgm.app.gradio_app import AppSettings
 from diffbgm.app.main import COMMANDS
+from diffbgm.app.main import main as command_line
 from diffbgm.app.settings_text import EXAMPLES, REQUIRED, Setting, first_comment, help_text, read_command
 from diffbgm.errors import InputError
 
@@ -172,3 +174,15 @@ def test_help_begins_with_the_usage_and_has_examples(name: str):
     assert text.startswith(("usage: diffbgm ", "usage: python "))
     assert len(EXAMPLES[name]) >= 2
     assert "\nExamples:\n  diffbgm " in text
+    called = help_text(name, CONFIGS, "python x\\1.py")
+    assert called.startswith("usage: python x\\1.py ")
+    assert called.count("\n  python x\\1.py ") == len(EXAMPLES[name])
+
+
+@pytest.mark.parametrize(
+    ("script", "called"), [("sample.py", "python sample.py"), ("/usr/bin/diffbgm", "diffbgm sample")]
+)
+def test_help_names_the_command_as_it_was_called(monkeypatch, capsys, script: str, called: str):
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+    assert command_line(["sample", "--help"]) == 0
+    assert capsys.readouterr().out == help_text("sample", CONFIGS, called)

@@ -18,6 +18,8 @@ from diffbgm.app.settings_text import help_text
 from diffbgm.app.stop import answered, without_debug
 from diffbgm.shipped import CONFIGS
 
+SHELLS = ("train.py", "sample.py", "evaluate.py", "sample_songs.py", "extract_features.py", "import_release.py")
+
 
 @dataclass(frozen=True)
 class Command:
@@ -28,10 +30,10 @@ class Command:
     summary: str
     config: str | None = None  # configs/NAME.yaml, where the function takes a composed configuration
 
-    def __call__(self, words: Sequence[str]) -> int:
-        """Run the command; returns its exit code."""
+    def __call__(self, words: Sequence[str], called: str) -> int:
+        """Run the command, which was `called` so; returns its exit code."""
         if self.config is not None and {"-h", "--help"} & set(words):
-            print(help_text(self.config, CONFIGS), end="")
+            print(help_text(self.config, CONFIGS, called), end="")
             return 0
         if not {"-h", "--help"} & set(words):
             words = begin(self.name, words)
@@ -87,8 +89,10 @@ def main(words: Sequence[str] | None = None) -> int:
         meant = f"did you mean '{close[0]}'? " if close else ""
         print(f"error: there is no command '{words[0]}'; {meant}diffbgm --help lists them all", file=sys.stderr)
         return 2
+    script = sys.argv[0]
+    called = f"python {script}" if script.endswith(SHELLS) else f"diffbgm {words[0]}"
     sys.argv[:] = [f"diffbgm {words[0]}", *words[1:]]  # what Hydra and argparse read
-    return known[words[0]](words[1:])
+    return known[words[0]](words[1:], called)
 
 
 def overview() -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 _VALUE = r'"[^"]*"|[^#\s].*?'
 _SETTING = re.compile(rf"^(?P<indent> *)(?P<key>[\w/]+):(?: +(?P<value>{_VALUE}))??(?: +# (?P<comment>.*))?$")
-_BASE = re.compile(r"^ *- (?P<name>(?!_self_)\w+)$")
 _GROUP = re.compile(r"^ *- (?:override )?/?(?P<name>[\w/@.]+): *(?P<option>[\w/]+)(?: +# (?P<comment>.*))?$")
 _BASE = re.compile(r"^  - (?P<name>(?!_self_)[\w/]+)$")  # a config that this one begins with
 _NOT_FOR_PEOPLE = ("hydra", "defaults")
@@ -117,11 +116,6 @@ def read_command(path: Path) -> Command:
         elif group := _GROUP.match(line):
             if not group["name"].startswith(("hydra", "override")):
                 groups.append(_group(path.parent, group["name"], group["option"], group["comment"] or ""))
-        elif (base := _BASE.match(line)) and (file := path.with_name(f"{base['name']}.yaml")).is_file():
-            before = read_command(file)
-            inner = {f"{group.name}={group.default}" for group in before.groups}
-            topics = [*(topic for topic in before.topics if topic.heading not in inner), topics[-1]]
-            groups += before.groups
         elif setting := _SETTING.match(line):
             depth = len(setting["indent"]) // 2
             parents = [*parents[:depth], setting["key"]]
@@ -171,20 +165,28 @@ def first_comment(path: Path) -> str:
     return sentence[0].rstrip(".") if sentence else ""
 
 
-def help_text(name: str, configs: Path) -> str:
-    """What `--help` prints of configs/NAME.yaml: usage, settings by topic with defaults and comments, groups."""
+def help_text(name: str, configs: Path, called: str | None = None) -> str:
+    """What `--help` prints of configs/NAME.yaml: usage, settings by topic with defaults and comments, groups, examples.
+
+    `called`: how the command was called, such as "python sample.py"; None: as the config's first line has it.
+    """
     command = read_command(configs / f"{name}.yaml")
     usage, _, purpose = command.title.partition("]: ") if "]: " in command.title else (command.title, "", "")
-    parts = [f"usage: {usage}{']' if purpose else ''}"]
+    parts = [f"usage: {_as_called(usage, called)}{']' if purpose else ''}"]
     if purpose:
         parts.append(purpose[:1].upper() + purpose[1:])
     parts += [_listed(topic) for topic in command.topics]
     if command.groups:
         parts.append("Choices (group=option):\n" + "\n".join(_choices(group) for group in command.groups))
     if name in EXAMPLES:
-        parts.append("\n".join(["Examples:", *(f"  {example}" for example in EXAMPLES[name])]))
+        examples = [f"  {_as_called(example, called)}" for example in EXAMPLES[name]]
+        parts.append("\n".join(["Examples:", *examples]))
     parts.append(_CLOSING)
     return "\n\n".join(parts) + "\n"
+
+
+def _as_called(line: str, called: str | None) -> str:
+    return line if called is None else re.sub(r"^(python|diffbgm) \S+", lambda _: called, line)
 
 
 def _group(configs: Path, name: str, default: str, comment: str) -> Group:
