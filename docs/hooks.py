@@ -9,7 +9,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from diffbgm.app.settings_text import REQUIRED, Command, read_command  # noqa: E402  # the path above is needed first
+from diffbgm.app.settings_text import REQUIRED, CommandText, read_command  # noqa: E402  # the path above is needed first
 
 COMMANDS = {
     "diffbgm sample": "sample",
@@ -57,7 +57,7 @@ def settings_page() -> str:
     return "\n".join(parts)
 
 
-def _command(name: str, command: Command) -> str:
+def _command(name: str, command: CommandText) -> str:
     lines = [f"## {name}\n", f"`{command.title}`\n" if command.title else ""]
     for topic in command.topics:
         lines += [f"**{topic.heading}**\n" if topic.heading else "", "| setting | default | meaning |", "|---|---|---|"]

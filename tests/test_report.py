@@ -8,7 +8,7 @@ import pytest
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.alignment import Aligned
-from diffbgm.evaluation.figures import States, adv_figure, draw_figures, scape_figure, volume_figure
+from diffbgm.evaluation.figures import KeptStates, adv_figure, draw_figures, scape_figure, volume_figure
 from diffbgm.evaluation.measure import Row
 from diffbgm.evaluation.report import (
     Evaluation,
@@ -131,7 +131,7 @@ def test_the_details_show_chance_and_why_a_number_is_missing(tmp_path):
     assert "| p_at_20 | null: no reference music was given | 0 | – | – | – |" in text
 
 
-def states(tmp_path) -> States:
+def states(tmp_path) -> KeptStates:
     onset = np.arange(0, 128, 4)
     notes = Notes(onset, onset * 0 + 60, onset * 0 + 4, onset * 0 + 80, onset * 0)
     rolls = np.stack([encode(notes, 128), encode(notes, 128) * 0]).astype(np.float16)
@@ -139,7 +139,7 @@ def states(tmp_path) -> States:
     np.savez_compressed(
         tmp_path / "clip.states.npz", t=np.array([0, 1000]), x=rolls + [[[[0]]], [[[1]]]] * noise, x0=rolls
     )
-    return States.load(tmp_path / "clip.states.npz")
+    return KeptStates.load(tmp_path / "clip.states.npz")
 
 
 def test_states_are_read_from_noise_to_music(tmp_path):
@@ -157,8 +157,8 @@ def test_states_are_read_from_noise_to_music(tmp_path):
 def test_states_next_to_some_timesteps_are_taken_once():
     t = np.array([999, 900, 400, 75, 0])
     rolls = np.zeros((5, 2, 16, 128))
-    assert States("clip", t, rolls, rolls).nearest((1000, 400, 0)).t.tolist() == [999, 400, 0]
-    assert States("clip", t[:1], rolls[:1], rolls[:1]).nearest((1000, 400, 0)).t.tolist() == [999]
+    assert KeptStates("clip", t, rolls, rolls).nearest((1000, 400, 0)).t.tolist() == [999, 400, 0]
+    assert KeptStates("clip", t[:1], rolls[:1], rolls[:1]).nearest((1000, 400, 0)).t.tolist() == [999]
 
 
 def test_a_run_without_states_or_with_damaged_ones_goes_on(tmp_path, monkeypatch):
@@ -179,13 +179,13 @@ def test_a_run_without_states_or_with_damaged_ones_goes_on(tmp_path, monkeypatch
 def test_states_of_another_form_are_one_sentence(tmp_path):
     np.savez(tmp_path / "a.states.npz", t=np.zeros(2), x=np.zeros((2, 128, 128)), x0=np.zeros((2, 128, 128)))
     with pytest.raises(InputError, match="expected"):
-        States.load(tmp_path / "a.states.npz")
+        KeptStates.load(tmp_path / "a.states.npz")
     np.savez(tmp_path / "old.states.npz", t=np.zeros(2), rolls=np.zeros((2, 2, 128, 128)))
     with pytest.raises(InputError, match="keep_states"):
-        States.load(tmp_path / "old.states.npz")
+        KeptStates.load(tmp_path / "old.states.npz")
     (tmp_path / "b.states.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match="keep_states"):
-        States.load(tmp_path / "b.states.npz")
+        KeptStates.load(tmp_path / "b.states.npz")
 
 
 def test_figures_are_pictures(tmp_path):

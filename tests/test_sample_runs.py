@@ -18,7 +18,7 @@ from diffbgm.app.sample import FolderRun, index
 from diffbgm.app.stop import Stopped, stoppable, unexpected
 from diffbgm.errors import InputError
 from diffbgm.files import json_bytes, staged
-from diffbgm.video.folder import Source, find_sources
+from diffbgm.video.folder import NamedVideo, find_sources
 
 MADE = {"settings": {"seed": 0, "compose": {"guidance": 2}}, "checkpoint": "c" * 8, "version": "1"}
 
@@ -425,7 +425,7 @@ def test_names_of_any_bytes_and_lengths(tmp_path: Path, quick: list[str]) -> Non
 
 
 def test_shards_take_every_video_once(tmp_path: Path) -> None:
-    sources = [Source(Path(f"{k}.mp4"), str(k)) for k in range(200)]
+    sources = [NamedVideo(Path(f"{k}.mp4"), str(k)) for k in range(200)]
     from diffbgm.app.shards import own_shard, share
 
     parts = [share(sources, index, 7) for index in range(7)]

@@ -28,7 +28,7 @@ from diffbgm.fields import check, field
 from diffbgm.files import atomic, locked, not_foreign, writable_folder, writing
 from diffbgm.generation.loading import device_named
 from diffbgm.video.features import Extractor, cache_entry, cached
-from diffbgm.video.folder import Source, find_sources
+from diffbgm.video.folder import NamedVideo, find_sources
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def extract_features(cfg: DictConfig) -> int:
     return 1 if failed else 0
 
 
-def _begin(out: Path, own: list[Source], everything: list[Source]) -> None:
+def _begin(out: Path, own: list[NamedVideo], everything: list[NamedVideo]) -> None:
     """Take the lines of this process's videos, and of those that are no more, out of the two lists."""
     others = {str(source.path) for source in everything} - {str(source.path) for source in own}
     with locked(out):

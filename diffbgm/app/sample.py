@@ -34,7 +34,7 @@ from diffbgm.generation.progress import Stage, silence
 from diffbgm.generation.settings import SampleSettings, sample_settings
 from diffbgm.generation.takes import check_wishes
 from diffbgm.video.features import content_hash
-from diffbgm.video.folder import Source, find_sources
+from diffbgm.video.folder import NamedVideo, find_sources
 
 ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit, Stopped)  # all else ends one video at most
 GPU_BATCH = 8  # videos composed together where batch=auto and there is a GPU
@@ -144,12 +144,12 @@ class FolderRun:
         self.writer = ThreadPoolExecutor(1) if beside else None
         self.reader = ThreadPoolExecutor(1) if beside else None
         self.ended = Event()
-        self.being_written: tuple[Source, Future[None]] | None = None
+        self.being_written: tuple[NamedVideo, Future[None]] | None = None
         self.done: list[str] = []
         self.failed: list[dict[str, str]] = []
         self.progress = FolderProgress(0)
 
-    def videos(self, sources: Sequence[Source], batch: int) -> None:
+    def videos(self, sources: Sequence[NamedVideo], batch: int) -> None:
         """Make what is not there yet."""
         self.progress = FolderProgress(len(sources))
         empty = contextlib.nullcontext()
@@ -161,9 +161,9 @@ class FolderRun:
                 self.ended.set()
                 self._settle()
 
-    def _to_make(self, sources: Sequence[Source], batch: int) -> Iterator[Sequence[tuple[Source, str]]]:
+    def _to_make(self, sources: Sequence[NamedVideo], batch: int) -> Iterator[Sequence[tuple[NamedVideo, str]]]:
         """The videos without a finished result and the hashes of their files, `batch` at a time."""
-        waiting: list[tuple[Source, str]] = []
+        waiting: list[tuple[NamedVideo, str]] = []
         for source in sources:
             with self._own_try(source):
                 digest = content_hash(source.path, self.cache)
@@ -177,12 +177,14 @@ class FolderRun:
         if waiting:
             yield waiting
 
-    def _read_ahead(self, batches: Iterator[Sequence[tuple[Source, str]]]) -> Iterator[Sequence[tuple[Source, str]]]:
+    def _read_ahead(
+        self, batches: Iterator[Sequence[tuple[NamedVideo, str]]]
+    ) -> Iterator[Sequence[tuple[NamedVideo, str]]]:
         """The same batches, each once its features are in the cache; the next one is read in the meantime."""
         if self.reader is None:
             yield from batches
             return
-        before: tuple[Sequence[tuple[Source, str]], Future[None]] | None = None
+        before: tuple[Sequence[tuple[NamedVideo, str]], Future[None]] | None = None
         for waiting in batches:
             reading = self.reader.submit(self._read, waiting)
             if before is not None:
@@ -193,7 +195,7 @@ class FolderRun:
             before[1].result()
             yield before[0]
 
-    def _read(self, waiting: Sequence[tuple[Source, str]]) -> None:
+    def _read(self, waiting: Sequence[tuple[NamedVideo, str]]) -> None:
         """Leave the features of these videos in the cache. What fails is tried again, and reported, by its own try."""
 
         def advance(_: int) -> None:
@@ -204,7 +206,7 @@ class FolderRun:
             with contextlib.suppress(BaseException):
                 self.pipeline.features(source.path, advance)
 
-    def _together(self, waiting: Sequence[tuple[Source, str]]) -> None:
+    def _together(self, waiting: Sequence[tuple[NamedVideo, str]]) -> None:
         """Compose for several videos at once; where that fails for one of them, for each alone."""
         composed: list[list[Music]] | None = None
         if len(waiting) > 1:
@@ -228,7 +230,7 @@ class FolderRun:
                     self._settle()
                     self.being_written = source, self.writer.submit(self._write, takes, source, digest, silence)
 
-    def _write(self, takes: Sequence[Music], source: Source, digest: str, stage: Stage) -> None:
+    def _write(self, takes: Sequence[Music], source: NamedVideo, digest: str, stage: Stage) -> None:
         write_takes(takes, source.name, self.ledger.out, stage, self.ledger.made_from | {"video": digest})
         self.ledger.forget(source.name, self.settings.variations)
 
@@ -242,7 +244,7 @@ class FolderRun:
             self.being_written = None
 
     @contextlib.contextmanager
-    def _own_try(self, source: Source) -> Iterator[None]:
+    def _own_try(self, source: NamedVideo) -> Iterator[None]:
         """Whatever happens inside is a failure of this video alone; only the user and signals end the run."""
         try:
             yield

@@ -82,7 +82,7 @@ class Topic:
 
 
 @dataclass(frozen=True)
-class Command:
+class CommandText:
     """What a command's config says about itself."""
 
     title: str  # its first comment
@@ -95,7 +95,7 @@ class Command:
         return [setting for topic in self.topics for setting in topic.settings]
 
 
-def read_command(path: Path) -> Command:
+def read_command(path: Path) -> CommandText:
     """The settings of a command's config file, by topic."""
     lines = path.read_text(encoding="utf-8").splitlines()
     title = lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
@@ -130,7 +130,7 @@ def read_command(path: Path) -> Command:
         own = {setting.key for topic in topics for setting in topic.settings}
         topics += [Topic(t.heading, [s for s in t.settings if s.key not in own]) for t in command.topics]
         groups += [group for group in command.groups if group.name not in {known.name for known in groups}]
-    return Command(title, [topic for topic in topics if topic.settings], groups)
+    return CommandText(title, [topic for topic in topics if topic.settings], groups)
 
 
 def _drop_repeated(topics: list[Topic]) -> None:

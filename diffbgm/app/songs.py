@@ -72,14 +72,14 @@ def sample_songs(cfg: DictConfig) -> int:
         if (generated / f"{piece.song}.mid").exists():
             continue
         write_midi(through_roll(piece), real / f"{piece.song}.mid")
-        write_midi(composed(composer, piece, (cfg.seed, index)), generated / f"{piece.song}.mid")
+        write_midi(music_for(composer, piece, (cfg.seed, index)), generated / f"{piece.song}.mid")
         beats += len(piece.features.valid)
     seconds = time.perf_counter() - begin
     say(f"{len(chosen)} songs in {out}, {beats} beats of them now, in {seconds:.0f} s")
     return 0
 
 
-def composed(composer: Composer, piece: Piece, seed: tuple[int, ...]) -> Notes:
+def music_for(composer: Composer, piece: Piece, seed: tuple[int, ...]) -> Notes:
     """Music for a piece's conditions."""
     *_, progress = composer.compose([Request(piece.features, seed)])
     return composer.notes(progress.rolls[0])

@@ -35,7 +35,7 @@ SHOWN = {"x": "", "x0": "_x0"}  # array that is drawn -> suffix of the file name
 
 
 @dataclass(frozen=True)
-class States:
+class KeptStates:
     """A piece at n timesteps of its denoising, from noise to music."""
 
     name: str
@@ -44,7 +44,7 @@ class States:
     x0: np.ndarray  # (n, C, S, P) predicted from x_t
 
     @classmethod
-    def load(cls, path: str | Path) -> "States":
+    def load(cls, path: str | Path) -> "KeptStates":
         """Read NAME.states.npz. Raises InputError if it is not a file of saved states."""
         path = Path(path)
         try:
@@ -60,10 +60,10 @@ class States:
         order = np.argsort(-t)
         return cls(path.name.removesuffix(".states.npz"), t[order], x[order], x0[order])
 
-    def nearest(self, wishes: Sequence[int]) -> "States":
+    def nearest(self, wishes: Sequence[int]) -> "KeptStates":
         """The states nearest to some timesteps, each once."""
         places = sorted({int(np.abs(self.t - wish).argmin()) for wish in wishes})
-        return States(self.name, self.t[places], self.x[places], self.x0[places])
+        return KeptStates(self.name, self.t[places], self.x[places], self.x0[places])
 
     def curves(self, which: str = "x") -> list[np.ndarray]:
         """The volume curve (S,) at each timestep, of the notes where x (or "x0") exceeds the threshold of 0.5."""
@@ -89,7 +89,7 @@ def draw_figures(
     pieces = []
     for path in sorted(folder.glob("*.states.npz")):
         try:
-            pieces.append(States.load(path))
+            pieces.append(KeptStates.load(path))
         except InputError as error:
             lacking.append(str(error))
     for which, suffix in SHOWN.items():
@@ -107,7 +107,7 @@ def draw_figures(
     return lacking
 
 
-def volume_figure(states: States, path: Path, which: str = "x", adv: AdvSettings = USUAL) -> None:
+def volume_figure(states: KeptStates, path: Path, which: str = "x", adv: AdvSettings = USUAL) -> None:
     """Figure S3: one panel per timestep with the volume over time and its accents, of x_t ("x") or "x0"."""
     figure = _figure(7.0, 1.35 * len(states.t) + 0.5)
     panels = figure.subplots(len(states.t), 1, sharex=True, squeeze=False)[:, 0]
@@ -129,7 +129,7 @@ def volume_figure(states: States, path: Path, which: str = "x", adv: AdvSettings
 
 
 def adv_figure(
-    pieces: Sequence[States], real: Mapping[str, float], path: Path, which: str = "x", adv: AdvSettings = USUAL
+    pieces: Sequence[KeptStates], real: Mapping[str, float], path: Path, which: str = "x", adv: AdvSettings = USUAL
 ) -> None:
     """Figure S4: mean ADV of all pieces at each timestep, of x_t ("x") or "x0"; `real` (label -> ADV) adds lines."""
     by_time: dict[int, list[float]] = {}

@@ -39,7 +39,7 @@ from diffbgm.video.steer import with_accents_on_cuts, with_caption, with_intensi
 
 VERSIONED = ("torch", "numpy", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
 
-Source = str | Path | VideoFeatures  # a video or its features
+VideoLike = str | Path | VideoFeatures  # a video or its features
 
 
 class Pipeline:
@@ -131,7 +131,7 @@ class Pipeline:
 
     def __call__(
         self,
-        video: Source | Sequence[Source],
+        video: VideoLike | Sequence[VideoLike],
         seed: int = 0,
         *,
         sampler: str | Mapping[str, Any] | Sampler | None = None,
@@ -150,13 +150,13 @@ class Pipeline:
         walk = _sampler(sampler, steps, self.composer.sampler)
         stage = (bars if progress else silence) if isinstance(progress, bool) else progress
         several = not isinstance(video, str | Path | VideoFeatures)
-        sources: Sequence[Source] = video if several else [video]  # type: ignore[assignment,list-item]
+        sources: Sequence[VideoLike] = video if several else [video]  # type: ignore[assignment,list-item]
         made = self.make(sources, wishes, walk, stage)
         results = made if wishes.variations > 1 else [takes[0] for takes in made]
         return results if several else results[0]
 
     def make(
-        self, videos: Sequence[Source], settings: SampleSettings, sampler: Sampler | None, stage: Stage
+        self, videos: Sequence[VideoLike], settings: SampleSettings, sampler: Sampler | None, stage: Stage
     ) -> list[list[Music]]:
         """All takes for each video, the one that follows the picture best first. `stage` reports progress."""
         if not videos:
@@ -194,7 +194,7 @@ class Pipeline:
             music.append([finished(take, key, common) for take in own])
         return music
 
-    def features(self, video: Source, advance: Advance | None = None) -> VideoFeatures:
+    def features(self, video: VideoLike, advance: Advance | None = None) -> VideoFeatures:
         """The features of a video; advance(1) is called after each frame.
 
         Raises InputError for an unusable video and for features that the checkpoint was not trained on.
@@ -229,7 +229,7 @@ class Pipeline:
         return seen
 
 
-def _frames(video: Source) -> int:
+def _frames(video: VideoLike) -> int:
     """The number of frames to read according to the video's header; 0 for features."""
     if isinstance(video, VideoFeatures):
         return 0

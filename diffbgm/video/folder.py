@@ -21,7 +21,7 @@ LONGEST_NAME = 200  # bytes of a result's name, so that NAME.take100.states.npz 
 
 
 @dataclass(frozen=True)
-class Source:
+class NamedVideo:
     """A video and the name of its results below `out`, such as "holiday/clip" for holiday/clip.mp4."""
 
     path: Path
@@ -33,7 +33,9 @@ def find_videos(path: str | Path) -> list[Path]:
     return [source.path for source in find_sources(path)]
 
 
-def find_sources(videos: str | Path | Sequence[str | Path], out: Path | None = None, takes: int = 1) -> list[Source]:
+def find_sources(
+    videos: str | Path | Sequence[str | Path], out: Path | None = None, takes: int = 1
+) -> list[NamedVideo]:
     """The videos of a folder and its subfolders, of a glob, of a list file (.txt, a path a line), or several of these.
 
     In a folder videos are known by their ending; hidden files and folders are passed over, and so is all below `out`.
@@ -50,7 +52,7 @@ def find_sources(videos: str | Path | Sequence[str | Path], out: Path | None = N
         places = [(top, _absolute(file)) for _, file in places]
     relative = [file.relative_to(top) for top, file in places]
     names = _names(relative, takes)
-    return sorted(map(Source, [file for _, file in places], names), key=lambda source: os.fsencode(source.name))
+    return sorted(map(NamedVideo, [file for _, file in places], names), key=lambda source: os.fsencode(source.name))
 
 
 def output_names(videos: Sequence[Path], variations: int = 1) -> list[str]:
