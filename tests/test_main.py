@@ -73,7 +73,8 @@ def test_what_nobody_expected_is_a_sentence_and_with_debug_a_traceback(command, 
     module, _, name = command.function.partition(":")
     monkeypatch.setattr(import_module(f"diffbgm.app.{module}"), name, break_down)
     monkeypatch.setattr("diffbgm.app.cli._require", lambda config: None)
-    monkeypatch.setenv("DIFFBGM_DEBUG", "")  # and taken away again after the test
+    for name in ("DIFFBGM_DEBUG", "DIFFBGM_QUIET", "TQDM_DISABLE"):
+        monkeypatch.setenv(name, "")  # and taken away again after the test
     monkeypatch.setenv("POP909_DIR", "p")
     assert main([command.name, "quiet=true", *["--debug"] * debug]) == 1
     err = capsys.readouterr().err

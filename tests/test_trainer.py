@@ -130,7 +130,7 @@ def test_a_full_disk_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(states.safetensors.torch, "save_file", full)
-    with pytest.raises(InputError, match="No space left on device; the checkpoints before it are whole"):
+    with pytest.raises(InputError, match="No space left on device; earlier checkpoints are complete"):
         states.save_state(tmp_path, 2, state, {}, math.inf)
     assert states.newest(tmp_path) == old
     assert states.load_state(old, a_state(0))["step"] == 1

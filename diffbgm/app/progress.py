@@ -41,6 +41,8 @@ def begin(command: str, words: Sequence[str]) -> list[str]:
         os.environ["TQDM_DISABLE"] = os.environ[QUIET] = "1"
         logging.basicConfig(level=logging.ERROR, format="%(message)s")
         return rest
+    if os.environ.pop(QUIET, None):  # of an earlier command in this process
+        os.environ.pop("TQDM_DISABLE", None)
     if {"-v", "--verbose"} & set(words):
         logging.basicConfig(level=logging.INFO, format="%(message)s")
     if command in LOADED:
