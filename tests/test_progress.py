@@ -14,11 +14,9 @@ from diffbgm.app.progress import LOADED, QUIET, FolderProgress, begin, say
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch):
     for name in ("TQDM_DISABLE", QUIET):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what a test sets is taken away after it
+        monkeypatch.delenv(name)
     monkeypatch.setattr(logging, "basicConfig", lambda **given: None)
-    yield
-    for name in ("TQDM_DISABLE", QUIET):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
