@@ -15,21 +15,32 @@ ROOT = Path(__file__).resolve().parents[1]
 def sweep(launcher: str, *words: str) -> subprocess.CompletedProcess[str]:
     """`diffbgm features` as two jobs of a launcher, in a process of its own."""
     command = [sys.executable, "-m", "diffbgm", "features", "-m", f"hydra/launcher={launcher}", *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "RAY_worker_niceness": "0"}
     return subprocess.run(
         [*command, "shards=2", "shard=range(2)"], cwd=ROOT, env=environment, capture_output=True, text=True
     )
 
 
 @pytest.mark.slow
-def test_joblib_runs_shards_as_processes(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)  # Ray starts a small cluster
+@pytest.mark.parametrize(
+    ("launcher", "limit"),
+    [
+        ("joblib", "hydra.launcher.n_jobs=2"),
+        ("submitit_local", "hydra.launcher.cpus_per_task=1"),
+        ("ray", "+hydra.launcher.ray.init.num_cpus=2"),
+    ],
+)
+def test_launchers_run_shards_as_processes(tmp_path: Path, launcher: str, limit: str) -> None:
+    package = launcher.partition("_")[0]
+    pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason=f"hydra-{package}-launcher is not installed")
     (tmp_path / "videos").mkdir()
     for name in "abcd":
         write_video(tmp_path / "videos" / f"{name}.mp4", ramp(8))
     (tmp_path / "videos" / "broken.mp4").write_text("not a video")
     out = tmp_path / "out"
     given = [f"videos={tmp_path}/videos", f"out={out}", "device=cpu", f"hydra.sweep.dir={tmp_path}/jobs"]
-    done = sweep("joblib", "hydra.launcher.n_jobs=2", *given)
+    done = sweep(launcher, limit, *given)
     assert done.returncode == 1, done.stderr
     assert "exit code 1" in done.stderr
     assert "Traceback" not in done.stderr
