@@ -1,7 +1,7 @@
 """Files that are either whole or absent: every writer of this project goes through `atomic` or `staged`.
 
-What is being made has a name that says who makes it (`.NAME.HOST-PID-XXXXXXXX`), so that `sweep` can take away what a
-process that was killed has left. Whatever the system says while something is written becomes one sentence here.
+A temporary file is named after the process that writes it (`.NAME.HOST-PID-XXXXXXXX`), so that `sweep` can remove what
+a killed process left behind. Every error of the system while something is written becomes one sentence here.
 """
 
 import fcntl

@@ -5,8 +5,8 @@
 For held-out songs' conditions, beside the songs themselves over the same bars: the metrics of evaluate.py, retrieval by
 rows and by segments, and the longest run of bars shared with a training song. For single segments: asked against
 got notes per beat, and the validation loss in bands of t. Writes beside the checkpoint (or, where it is not given as a
-file, into `out`) NAME.card.json (every number, with 95 % bootstrap intervals), NAME.card.md
-(the tables of the model card) and NAME.card.png (three uncurated samples,
+file, into `out`) NAME.card.json (every number, with 95 % bootstrap intervals), NAME.card.md (the tables of the model
+card) and NAME.card.png (three uncurated samples,
 seeds 0, 1 and 2, each for another held-out condition). A stopped run resumes with the songs that are missing in `out`.
 """
 
