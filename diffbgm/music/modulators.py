@@ -1,7 +1,7 @@
 """SoundFont modulators of velocity and key turned into plain generators, for a renderer that knows no modulators.
 
 A soundfont may open its filters with the velocity and the key of a note. Left out, a piano that relies on it is heard
-through a filter that stays shut in its middle layer, some 20 dB too soft. So a zone is parted into bands of velocity
+through a filter that stays shut in its middle layer, some 20 dB too soft. So a zone is split into bands of velocity
 and key, and each band gets the values that the modulators have in its middle.
 
 Source: SoundFont Technical Specification 2.04 (Creative, 2006), sections 8.2, 8.4 and 9.5.
@@ -69,8 +69,8 @@ def bands(own: Generators, inherited: Generators, modulators: Modulators) -> Ite
         return
     sources = {source & 0x7F for source, _ in moving}
     key_band, loud_band = (KEY_BAND if KEY in sources else 128), (VELOCITY_BAND if VELOCITY in sources else 128)
-    for keys in _parted(own.get(KEYS, inherited.get(KEYS)), key_band):
-        for loud in _parted(own.get(VELOCITIES, inherited.get(VELOCITIES)), loud_band):
+    for keys in _split(own.get(KEYS, inherited.get(KEYS)), key_band):
+        for loud in _split(own.get(VELOCITIES, inherited.get(VELOCITIES)), loud_band):
             middle = {KEY: sum(keys) / 2, VELOCITY: sum(loud) / 2}
             changed = {KEYS: keys[0] | keys[1] << 8, VELOCITIES: loud[0] | loud[1] << 8} | {
                 oper: amount for oper, amount in own.items() if oper not in (KEYS, VELOCITIES)
@@ -86,12 +86,12 @@ def bands(own: Generators, inherited: Generators, modulators: Modulators) -> Ite
             yield _in_order(changed)
 
 
-def _parted(span: int | None, width: int) -> Iterator[tuple[int, int]]:
+def _split(span: int | None, width: int) -> Iterator[tuple[int, int]]:
     low, high = FULL if span is None else (span & 0x7F, span >> 8 & 0x7F)
     for start in range(low, high + 1, width):
         yield start, min(start + width - 1, high)
 
 
 def _in_order(zone: Generators) -> Generators:
-    """Ranges first and what the zone plays last, as the specification wants."""
+    """Ranges first and what the zone plays last, as the specification requires."""
     return dict(sorted(zone.items(), key=lambda item: ({KEYS: 0, VELOCITIES: 1}.get(item[0], 2), item[0])))
