@@ -111,6 +111,10 @@ def test_pivots_of_a_checkpoint_serve_all_planes():
     prediction = torch.logit(torch.tensor(2 * pivots)).reshape(4, 1, 1).expand_as(x)
     cold, plain = build_objective("x0_posterior", SCHEDULE, 0.5, pivots), build_objective("x0_posterior", SCHEDULE)
     torch.testing.assert_close(cold.eps(prediction, x, t), plain.eps(prediction, x, t))
+    four = build_objective("x0_posterior", SCHEDULE, 0.5, 2 * pivots)
+    assert torch.equal(four.eps(prediction, x, t), cold.eps(prediction, x, t))
+    with pytest.raises(InputError, match="pivots are 3 numbers"):
+        build_objective("x0_posterior", SCHEDULE, 0.5, (0.1, 0.2, 0.3))
     usual = build_objective("x0_posterior", SCHEDULE, 0.5)
     assert not torch.allclose(usual.eps(prediction, x, t), plain.eps(prediction, x, t))
 

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if setting.name in SAMPLING:
             kind: dict[str, Any] = {"type": setting.hint}
             if setting.name == "pivots":
-                kind = {"type": float, "nargs": 2, "metavar": ("ONSETS", "SUSTAINS")}
+                kind = {"type": float, "nargs": "+"}
             parser.add_argument(f"--{setting.name}", help=setting.limits.help, **kind)
     parser.add_argument("--note", help="machine and time, kept in the file's metadata")
     options = parser.parse_args(arguments)

@@ -18,7 +18,8 @@ from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
 
 PIVOTS = (0.2, 0.5)
-"""Unless a checkpoint says otherwise, the probabilities of onsets and sustains that a temperature does not change."""
+"""Unless a checkpoint says otherwise, the probabilities of onsets and sustains that a temperature does not change. Four
+numbers are those of the lead and of the accompaniment."""
 
 
 class Objective(Protocol):
@@ -78,7 +79,7 @@ class X0PosteriorObjective:
     temperature: float = (
         1.0  # only for `eps`; below 1, cells likelier than the pivots get likelier and the others rarer
     )
-    pivots: tuple[float, float] = PIVOTS  # for onsets and sustains
+    pivots: tuple[float, ...] = PIVOTS  # of as many planes of a roll; repeated for further planes
 
     def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
         logits = prediction.float() + self._evidence(x, t)
@@ -120,7 +121,9 @@ def build_objective(
         raise InputError(
             f"temperature={temperature:g} needs a network of objective=x0_posterior, not {name}; leave it 1."
         )
-    return X0PosteriorObjective(schedule, temperature, PIVOTS if pivots is None else (pivots[0], pivots[1]))
+    if pivots is not None and len(pivots) not in (2, 4):
+        raise InputError(f"pivots are {len(pivots)} numbers; give two, of onsets and sustains, or four, of both parts.")
+    return X0PosteriorObjective(schedule, temperature, PIVOTS if pivots is None else tuple(pivots))
 
 
 def _mean(cells: Tensor) -> Tensor:

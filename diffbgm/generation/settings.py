@@ -26,8 +26,12 @@ class ComposeSettings:
 
     guidance: float | None = field(None, low=-100, high=100, help="scale of classifier-free guidance; 1: no guidance")
     temperature: float | None = field(None, above=0, high=10, help="below 1: fewer surprises")
-    pivots: tuple[float, float] | None = field(
-        None, above=0, high=0.999999, help="probabilities of onsets and sustains that a temperature does not change"
+    pivots: tuple[float, ...] | None = field(
+        None,
+        above=0,
+        high=0.999999,
+        length=(2, 4),
+        help="probabilities of onsets and sustains (or of the lead's and the accompaniment's) that a temperature keeps",
     )
     modality: str = field("both", choices=MODALITIES, help="condition on one of the two streams only")
     window: int | str | None = field(

@@ -144,8 +144,8 @@ class SamplingConfig:
     guidance: float = field(1.0, low=-100, high=100, help="scale of classifier-free guidance; 1: no guidance")
     threshold: float = field(0.5, above=0, high=0.999999, help="probability above which a cell of the roll is a note")
     temperature: float = field(1.0, above=0, high=10, help="below 1: more confident about each cell")
-    pivots: tuple[float, float] = field(
-        PIVOTS, above=0, high=0.999999, help="probabilities of onsets and sustains that the temperature leaves alone"
+    pivots: tuple[float, ...] = field(
+        PIVOTS, above=0, high=0.999999, length=(2, 4), help="probabilities of onsets and sustains that it leaves alone"
     )
     form: str = field("free", length=(1, 64), help="one letter per eight bars, or free")
     harmony: str = field("free", choices=("free", "plan"), help="plan: chords are planned before the notes")
