@@ -8,7 +8,8 @@ import torch
 from hydra.utils import instantiate
 from tiny_checkpoint import save_tiny_checkpoint
 
-from benchmarks.samplers import bench_samplers, overlap, restored, tables
+from benchmarks.samplers import bench_samplers, restored
+from benchmarks.samplers_table import overlap, tables
 from diffbgm.app.cli import configure, run
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader

@@ -43,7 +43,6 @@ class VideoInfo:
     height: int
     codec: str
     has_audio: bool
-    audio_rate: int  # Hz, 0 without sound
 
     def fit(self, short_side: int) -> tuple[int, int]:
         """(width, height) of the whole picture with its short side at this many pixels."""
@@ -86,7 +85,6 @@ def probe(path: str | Path) -> VideoInfo:
         width, height = max(round(first.width * aspect), 1), first.height
         if round(first.rotation / 90) % 2:
             width, height = height, width
-        sound = container.streams.audio[0] if container.streams.audio else None
         return VideoInfo(
             path=Path(path),
             duration=_stated_duration(container, stream),
@@ -94,8 +92,7 @@ def probe(path: str | Path) -> VideoInfo:
             width=width,
             height=height,
             codec=stream.codec_context.name,
-            has_audio=sound is not None,
-            audio_rate=sound.rate if sound is not None else 0,
+            has_audio=bool(container.streams.audio),
         )
 
 

@@ -46,10 +46,12 @@ class VideoFeatures:
     captions: tuple[str, ...]  # (S,)
     duration: float  # seconds
     extractor: str  # id of what made them, with its settings
+    fade: float | None = None  # seconds in which the picture fades to black at its end, 0 if not; None: not measured
 
     def save(self, path: str | Path) -> None:
-        """Write one .npz file, whole or not at all."""
-        content: dict[str, Any] = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        """Write one .npz file atomically."""
+        known = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        content: dict[str, Any] = {name: np.asarray(value) for name, value in known.items()}
         with atomic(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **content)
 
@@ -58,10 +60,11 @@ class VideoFeatures:
         """Read what `save` wrote; InputError for anything else. Nothing is unpickled."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                content = {field.name: file[field.name] for field in fields(cls)}
+                names = {field.name for field in fields(cls)} - ({"fade"} - {*file.files})
+                content = {name: file[name] for name in names}
             for name in ("columns", "captions"):
                 content[name] = tuple(str(text) for text in content[name])
-            for name in ("rate", "duration", "extractor"):
+            for name in {"rate", "duration", "extractor", "fade"} & names:
                 content[name] = content[name].item()
         except DAMAGE as error:
             raise InputError(
