@@ -1,4 +1,4 @@
-"""Decoding: known pictures at known times, odd files, and one sentence for what is no video."""
+"""Decoding: known frames at known times, odd files, and one sentence for files that are not videos."""
 
 import itertools
 import tracemalloc

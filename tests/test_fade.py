@@ -1,4 +1,4 @@
-"""How a film ends: fades to black are found and measured, other ends are none."""
+"""The end of a video: fades to black are found and measured, and other endings are not fades."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ RATE = 25
 
 
 def film(path: Path, levels: np.ndarray) -> float | None:
-    """What is found in a film whose frames have these levels."""
+    """The fade found in a video whose frames have these levels."""
     write_video(path, [flat(int(level)) for level in levels], fps=RATE)
     return fade_to_black(path, len(levels) / RATE)
 
@@ -53,7 +53,7 @@ def test_what_is_no_film_has_no_fade(tmp_path: Path) -> None:
 
 
 def test_a_fade_is_measured_once_and_stored_with_the_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Features from before it was stored are found in the cache as ever; the fade joins them."""
+    """Cached features without a fade remain valid, and the fade is added to them."""
     video, cache = tmp_path / "a.mp4", tmp_path / "cache"
     write_video(video, [flat(int(level)) for level in np.linspace(180, 0, 50)], fps=RATE)
     extractor = LiteExtractor(LiteEncoder(), AdaptiveShots())

@@ -1,4 +1,4 @@
-"""The bench of samplers on a tiny checkpoint: rows are what the composer gives, real rows what the segments are."""
+"""The samplers benchmark on a tiny checkpoint: its rows equal the composer's music and the real segments."""
 
 import json
 
