@@ -13,7 +13,7 @@ from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.errors import InputError
 from diffbgm.generation.harmony import wished
-from diffbgm.generation.rhythm import planned_theme
+from diffbgm.generation.rhythm import emphasised, planned_theme
 from diffbgm.generation.settings import ComposeSettings
 from diffbgm.music.harmony import parse_chords
 from diffbgm.music.rhythm_plan import Grooves, grooves
@@ -40,7 +40,7 @@ def test_what_is_drawn_lies_nearest_in_motion() -> None:
     for motion, rows in ((0.0, {0, 1}), (1.0, {78, 79}), (-3.0, {0, 1})):
         rng = np.random.default_rng(1)
         drawn = {float(model.draw(motion, rng)[0, 0]) for _ in range(20)}
-        np.testing.assert_allclose(sorted(drawn), sorted(2 * (row % 9 / 8) ** 0.5 - 1 for row in rows), rtol=1e-6)
+        np.testing.assert_allclose(sorted(drawn), sorted(2 * (row % 9) / 8 - 1 for row in rows), rtol=1e-6)
 
 
 def test_a_theme_repeats_one_groove_and_asks_for_no_harmony() -> None:
@@ -71,6 +71,14 @@ def test_chords_and_groove_are_asked_for_together(monkeypatch: pytest.MonkeyPatc
     list(machine.compose([replace(request(32), harmony=plan)]))
     np.testing.assert_array_equal(seen[0][0][:, HARMONY], plan.plane(32))
     np.testing.assert_array_equal(seen[0][0][:, GROOVE], planned_theme(request(32).features, (0,))[:, GROOVE])
+
+
+def test_rare_onsets_are_asked_for_more_often() -> None:
+    theme = np.zeros((2, 16), np.float32)
+    theme[:, GROOVE] = [[-1, -0.5, 0.28, 1], [1, -1, -1, -1]]
+    told = emphasised(theme)
+    np.testing.assert_allclose(told[:, GROOVE], [[-1, 0, 0.6, 1], [1, -1, -1, -1]], atol=1e-6)
+    assert not told[:, HARMONY].any()
 
 
 def test_a_network_without_themes_refuses_a_plan() -> None:

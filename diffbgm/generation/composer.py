@@ -38,7 +38,7 @@ from diffbgm.generation.form import (
 )
 from diffbgm.generation.harmony import HarmonyPlan, planned
 from diffbgm.generation.request import Request
-from diffbgm.generation.rhythm import planned_theme
+from diffbgm.generation.rhythm import emphasised, planned_theme
 from diffbgm.generation.settings import PLAN, ComposeSettings
 from diffbgm.generation.threads import side_by_side
 from diffbgm.generation.told import Told, all_told, cut_condition, in_chords
@@ -193,7 +193,11 @@ class Composer:
             themes = []
             for index, part in wanted:
                 first = next(iter(found[index].values()), None)
-                theme = common_theme(merged(first)) if first is not None else self._begun(requests[index], part)
+                theme = (
+                    self._asked(common_theme(merged(first)))
+                    if first is not None
+                    else self._begun(requests[index], part)
+                )
                 themes.append(Told(in_chords(theme, requests[index].chords(), part.beat)))
             pieces = [requests[index].section(part) for index, part in wanted]
             for progress in self._together(pieces, self._filled(themes, pieces), "independent"):
@@ -208,6 +212,10 @@ class Composer:
             return np.zeros((BEATS_PER_SEGMENT, THEME_WIDTH), np.float32)
         return np.resize(planned_theme(request.features[part.span], request.seed), (BEATS_PER_SEGMENT, THEME_WIDTH))
 
+    def _asked(self, theme: np.ndarray) -> np.ndarray:
+        """The theme to ask for so that a sketch's is heard; unchanged unless the rhythm is planned."""
+        return emphasised(theme) if self.settings.rhythm == PLAN else theme
+
     def _told(self, requests: Sequence[Request], sketches: Sequence[Mapping[str, np.ndarray]]) -> list[Told]:
         """The hints for each piece: the themes of its sections with its chords, and passages to resemble."""
         told = []
@@ -217,7 +225,7 @@ class Composer:
             theme, reference = None, None
             rhythm = self.settings.rhythm == PLAN and not rolls and request.known is None
             if rolls or rhythm or chords is not None:
-                themes = {letter: theme_of(merged(roll)) for letter, roll in rolls.items()}
+                themes = {letter: self._asked(theme_of(merged(roll))) for letter, roll in rolls.items()}
                 theme = planned_theme(request.features, request.seed) if rhythm else laid_out(own, themes, beats)
                 theme = in_chords(theme, chords, 0)
             if rolls and self.settings.reprise is not None:

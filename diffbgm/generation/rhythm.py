@@ -8,6 +8,7 @@ from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import pace
 
 RHYTHM = 3_000_017  # separates the seed of the groove from that of the notes
+POWER = 0.5  # of the shares of bars: a low temperature makes rare onsets rarer, so they are asked for more often
 MIDDLE = 0.5  # motion if the features do not measure it
 
 
@@ -18,4 +19,12 @@ def planned_theme(features: BeatFeatures, seed: tuple[int, ...]) -> np.ndarray:
     bar = grooves().draw(mean, np.random.default_rng([*seed, RHYTHM]))
     theme = np.zeros((len(features.valid), THEME_WIDTH), np.float32)
     theme[:, GROOVE] = np.resize(bar, (len(theme), bar.shape[1]))
-    return theme
+    return emphasised(theme)
+
+
+def emphasised(theme: np.ndarray) -> np.ndarray:
+    """A theme (..., 16) with a groove whose rare onsets are asked for more often than they are to be played."""
+    told = theme.copy()
+    share = (told[..., GROOVE] + 1) / 2
+    told[..., GROOVE] = 2 * share**POWER - 1
+    return told

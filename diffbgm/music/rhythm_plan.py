@@ -16,7 +16,6 @@ import numpy as np
 
 from diffbgm.music.notes import BARS_PER_SEGMENT, BEATS_PER_BAR, STEPS_PER_BEAT
 
-RARER = 0.5  # power of the shares: a low temperature makes rare onsets rarer, so they are asked for more often
 NEAREST = 1 / 40  # of the segments, those whose motion is nearest, are drawn from
 MODEL = Path(__file__).with_name("grooves.npz")
 
@@ -40,7 +39,7 @@ class Grooves:
         middle = int(np.searchsorted(self.motion, motion))
         first = int(np.clip(middle - count // 2, 0, len(self.motion) - count))
         share = self.starts[first + rng.integers(count)].astype(np.float32) / BARS_PER_SEGMENT
-        return (2 * share**RARER - 1).reshape(BEATS_PER_BAR, STEPS_PER_BEAT)
+        return (2 * share - 1).reshape(BEATS_PER_BAR, STEPS_PER_BEAT)
 
 
 @lru_cache(1)
