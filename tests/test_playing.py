@@ -145,7 +145,7 @@ def test_a_table_of_moods_steers_along_the_film(pipe, folder, tmp_path):
         ({"room": 2}, r"room=2 cannot be used"),
         ({"stems": "flute"}, r"stems=flute cannot be used; give true or false"),
         ({"fade": "slow"}, r"fade=slow cannot be used; give a number from 0 to 60, or auto"),
-        ({"mood": "17"}, r"mood='17' is no mood"),
+        ({"mood": "17"}, r"mood='17' is not a mood"),
         ({"valence": 2}, r"valence=2 cannot be used; give a number from -1 to 1"),
         ({"arousal": "much"}, r"arousal=much cannot be used"),
         ({"moods": "none.csv"}, r"none\.csv cannot be read"),

@@ -1,4 +1,4 @@
-"""A performed piece shared out among the voices of a palette: tune, accompaniment, bass and a pad of held chords.
+"""A performed piece divided among the voices of a palette: tune, accompaniment, bass and a pad of held chords.
 
 Shape legend: N notes.
 """
@@ -75,14 +75,14 @@ def in_range(notes: Notes, low: int, high: int) -> Notes:
 
 
 def _bass(notes: Notes, lead: np.ndarray) -> np.ndarray:
-    """The lowest note (N,) bool of each onset that is no tune and lies low enough."""
+    """Which notes (N,) bool are the lowest of their onset, not in the tune and low enough for a bass."""
     lowest = np.full(notes.end + 1, PITCHES)
     np.minimum.at(lowest, notes.onset[~lead], notes.pitch[~lead])
     return ~lead & (notes.pitch == lowest[notes.onset]) & (notes.pitch <= BASS_TOP)
 
 
 def _pad(performance: Performance) -> Performance:
-    """The harmony of each half bar as a held chord of three notes in the middle; equal chords in a row are one."""
+    """The harmony of each half bar as a held chord of three notes in the middle; equal chords in a row are joined."""
     notes = performance.notes
     spans = -(-notes.end // PAD_SPAN)
     chords: list[tuple[int, int, tuple[int, ...]]] = []  # begin, end, pitches

@@ -1,4 +1,4 @@
-"""Instruments by name, and the palettes that share a piece out among one to four of them.
+"""Instruments by name, and the palettes that divide a piece among one to four of them.
 
 A palette is a name of `PALETTES` ("strings"), one General MIDI instrument ("violin", 40), which then plays everything,
 or two to four of them joined by a plus ("flute+piano"): tune, accompaniment, the bass under it, a pad of held chords.

@@ -17,13 +17,13 @@ from diffbgm.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT, Notes
 from diffbgm.music.parts import lead_of
 from diffbgm.music.velocity import velocity_scores
 
-SOFTEST, LOUDEST = 24, 122  # velocities that a performance stays between
+SOFTEST, LOUDEST = 24, 122  # the range of a performance's velocities
 SCORE, ENERGY, ACCENT = 12.0, 24.0, 20.0  # velocity at dynamics=1: a deviation of the network, full energy, a cut
 SWELL_BEATS = 2.0  # beats (standard deviation) over which what the picture asks for is smoothed
 SPREAD = 0.016  # seconds at humanize=1 from the lowest to the highest note of a chord at most
 SCATTER = 0.005  # seconds, standard deviation of single notes at humanize=1
 LEAD_AHEAD = 0.008  # seconds at humanize=1 that the tune comes before the other notes (Goebl 2001)
-GRID_SHARE = 0.3  # of a sixteenth that no note is moved further than, so that files read back on the same grid
+GRID_SHARE = 0.3  # the most of a sixteenth that a note is moved by, so that files read back on the same grid
 PEDAL_SPAN = STEPS_PER_BAR // 2  # steps whose harmony decides whether the pedal changes
 MUDDY = 5  # more pitch classes than this under one pedal are not held together
 
@@ -74,8 +74,8 @@ def perform(
 def shaped(notes: Notes, manner: Manner, cue: Cue, lead: np.ndarray | None = None) -> Notes:
     """The notes with the velocities that they are played with; `lead` (N,) bool is the tune, by default `lead_of`.
 
-    Velocity is what a note has plus, at full dynamics, 12 for each standard deviation of the network's score, up to 24
-    for the picture's energy (smoothed over two beats) and 20 on a cut.
+    Each velocity is the note's own plus, at full dynamics, 12 for each standard deviation of the network's score, up
+    to 24 for the picture's energy (smoothed over two beats) and 20 on a cut.
     """
     tune = lead_of(notes) if lead is None else lead
     energy = smooth(cue.energy, SWELL_BEATS) * manner.dynamics
@@ -94,7 +94,7 @@ def timed(
 
 
 def smooth(values: np.ndarray, deviation: float) -> np.ndarray:
-    """Values (T,) smoothed by a Gaussian of that standard deviation in beats, the ends carried on."""
+    """Values (T,) smoothed by a Gaussian of that standard deviation in beats, the ends repeated."""
     if not len(values):
         return np.zeros(0)
     reach = int(np.ceil(3 * deviation))
