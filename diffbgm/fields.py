@@ -95,6 +95,13 @@ def check(kind: type[T], given: Mapping[str, Any], name: str = "") -> T:
     return kind(**values)
 
 
+def check_among(kind: type[T], config: Mapping[str, Any], name: str = "") -> T:
+    """`check` of those keys of a larger config that the dataclass `kind` has; its other keys are ignored."""
+    return check(
+        kind, {entry.name: config[entry.name] for entry in dataclasses.fields(kind) if entry.name in config}, name
+    )  # type: ignore[arg-type]
+
+
 def described(kind: type, name: str = "") -> Iterator[Described]:
     """Every setting of a dataclass and of those inside it."""
     hints = typing.get_type_hints(kind)

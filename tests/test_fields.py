@@ -12,11 +12,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from benchmarks.sampler_settings import BenchSettings, RowSettings
 from diffbgm.app.card import CardSettings
 from diffbgm.app.cli import configure
 from diffbgm.app.evaluate import EvaluateSettings
 from diffbgm.app.features import FeatureSettings
 from diffbgm.app.gradio_app import AppSettings
+from diffbgm.app.prepare_bgm909 import LayoutSettings
 from diffbgm.app.sample import FolderSettings, IndexSettings
 from diffbgm.app.shards import ShardSettings
 from diffbgm.app.songs import SongSettings
@@ -33,6 +35,11 @@ from diffbgm.training.settings import DataSettings, RunSettings, TrainerSettings
 from diffbgm.video.captions import CaptionerSettings, EmbedderSettings
 from diffbgm.video.encoders import ClipSettings, LiteSettings
 from diffbgm.video.shots import AdaptiveSettings, TransNetSettings
+from scripts.dataset_report import ReportSettings
+from scripts.fit_harmony import FitSettings
+from scripts.measure_harmony import HarmonySettings
+from scripts.measure_reprise import RepriseSettings
+from scripts.reproduce import ReproduceSettings
 
 TABLES = {
     "trainer": TrainerSettings,
@@ -47,6 +54,8 @@ TABLES |= {"schedule": ScheduleConfig, "checkpoint": CheckpointConfig}
 TABLES |= {"lite": LiteSettings, "clip": ClipSettings, "embedder": EmbedderSettings, "captioner": CaptionerSettings}
 TABLES |= {"adaptive": AdaptiveSettings, "transnetv2": TransNetSettings, "app": AppSettings, "root": RootSettings}
 TABLES |= {"split": SplitSettings, "generated": GeneratedSettings, "midi": MidiSettings, "card": CardSettings}
+TABLES |= {"layout": LayoutSettings, "bench": BenchSettings, "row": RowSettings, "report": ReportSettings}
+TABLES |= {"fit": FitSettings, "harmony": HarmonySettings, "reprise": RepriseSettings, "reproduce": ReproduceSettings}
 EVERY = [(table, setting) for name, table in TABLES.items() for setting in described(table, name)]
 EVERY = [(table, setting) for table, setting in EVERY if setting.name != "sample.program"]  # names are looked up later
 NOT_VALUES = [{}, {"a": 1}, [[]], [{}], b"x", object, math.nan, math.inf, "\0", "x" * 5000, [None], [math.nan]]
@@ -172,6 +181,8 @@ def test_the_settings_of_a_run(setting: str) -> None:
         *((f"features=lite features.{s}") for s in ("encoder.side=abc", "encoder.rate=-1", "shots.window=0")),
         *((f"features=clip features.{s}") for s in ("encoder.width=0", "captioner.batch_size=0", "shots.threshold=2")),
         "features=clip features.embedder.pooling=most",
+        *(f"features=clip features.{part}.weights.name=[1]" for part in ("encoder", "captioner", "embedder")),
+        *(f"features=clip features.encoder.weights.{s}" for s in ("revision=null", "folder=")),
     ],
 )
 def test_the_settings_of_sources_and_features(words: str) -> None:

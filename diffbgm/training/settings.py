@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from diffbgm.fields import check, field
+from diffbgm.fields import check, check_among, field
 from diffbgm.models.config import SamplerConfig, SamplingConfig, ScheduleConfig
 
 MOST = 10**9  # upper limit of steps, segments and intervals
@@ -84,4 +84,4 @@ def check_run(config: Mapping[str, Any]) -> None:
 
 def check_data(data: Mapping[str, Any], name: str) -> None:
     """Raise InputError if a setting shared by all files of configs/data has a wrong type or is out of range."""
-    check(DataSettings, {entry.name: data[entry.name] for entry in fields(DataSettings) if entry.name in data}, name)
+    check_among(DataSettings, data, name)
