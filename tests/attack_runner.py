@@ -38,12 +38,13 @@ NOTICE = re.compile(r"diffbgm \w+: loading |usage: |  +|prepared |step \d+: |.* 
 
 @dataclass(frozen=True)
 class Case:
-    """A command in a folder of its own, and what should come of it."""
+    """A command in a folder of its own, and what should come of it.
+
+    The first word is a command of `diffbgm`, one of SCRIPTS, or BENCHMARK.
+    """
 
     name: str
-    words: Sequence[
-        str
-    ]  # the first is a command of `diffbgm`, one of SCRIPTS, or BENCHMARK; paths are relative to the folder; {top} is where what all cases share lies
+    words: Sequence[str]  # paths are relative to the folder; {top} is where what all cases share lies
     lay: Callable[[Path], object] = lambda folder: None  # puts the user's files there
     codes: tuple[int, ...] = (1,)
     made: tuple[str, ...] = ()  # files that must be there afterwards
