@@ -69,7 +69,7 @@ def bench_samplers(cfg: DictConfig) -> int:
     checkpoint, device = open_checkpoint(cfg.checkpoint), device_named(cfg.device)
     cache = prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers)
     window = checkpoint.config.window
-    loader = SegmentLoader(cache, "val", cfg.segments, limit=cfg.segments, perturb=False, window=window)
+    loader = SegmentLoader(cache, "val", cfg.segments, limit=cfg.segments, noise=None, window=window)
     batch, path = loader.batch(0, 0), Path(cfg.out)
     identity = {"checkpoint": checkpoint.sha256, "data": str(cache), "segments": len(batch), "seed": cfg.seed}
     identity |= {"device": str(device), "batch": cfg.batch, "cpu_time": cfg.cpu_time}

@@ -161,6 +161,7 @@ def test_free_values_are_plain_and_end() -> None:
     "setting",
     "seed=-1 seed=1180591620717411303424 seed=abc schedule.steps=0 schedule.roll_scale=-1 sampling.guidance=abc "
     "sampling.threshold=2 sampler.steps=0 data.window=5 data.workers=0 data.transpose=[5,-6] data.perturb=3 "
+    "data.noise.dropout=2 data.noise.widest=33 data.noise=3 data.theme.spans=[0] data.reference.told=-1 "
     "trainer.accumulate=0 trainer.batch_size=0 trainer.lr=-1 trainer.lr=nan trainer.steps=-1 trainer.decay=foo "
     "trainer.ema=5 trainer.betas=[1,1] trainer.keep=0 trainer.log_every=0 trainer.epochs=0 trainer.clip=0".split(),
 )
@@ -196,10 +197,12 @@ def test_the_settings_of_sources_and_features(words: str) -> None:
 
 
 def test_a_setting_of_earlier_versions_is_passed_over() -> None:
-    """`data.limit` was in every config.yaml that version 0.2.0 wrote, and nothing read it."""
+    """`data.limit` was in every config.yaml that version 0.2.0 wrote, and nothing read it; newer ones were not."""
     config = OmegaConf.to_container(configure("train", ["experiment=smoke"]), resolve=True)
     assert isinstance(config, dict)
     config["data"]["limit"] = None
+    for name in ("noise", "theme", "reference"):  # constants until then
+        del config["data"][name]
     check_run(config)
     assert "data.limit" not in {setting.name for setting in described(DataSettings, "data")}
 

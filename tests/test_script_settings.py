@@ -90,7 +90,7 @@ TABLE: list[tuple[tuple[str, Callable[..., Any], tuple[str, ...]], dict[str, str
         ("prepare_bgm909", prepare_bgm909, ("videos=v", "out=o")),
         {
             "device=cuda": "device=cuda cannot be used; give one of auto, cpu",
-            "videos={a:1}": "videos={'a': 1} cannot be used; give text of 1 to 4096 characters, or a list",
+            "videos={a:1}": "videos={'a': 1} cannot be used; give ",
             "cache=null": "cache=None cannot be used; give text of 1 to 4096 characters",
             "caches=c": "unknown setting 'caches'; did you mean 'cache'?",
         },

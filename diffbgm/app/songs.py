@@ -98,7 +98,12 @@ def through_roll(piece: Piece) -> Notes:
 
 def claim(path: Path, identity: dict[str, Any]) -> None:
     """Write down what the folder's music was made with. InputError where it holds music made otherwise."""
-    not_foreign(path, lambda text: json.loads(text).keys() == identity.keys())
+
+    def ours(text: str) -> bool:
+        known = json.loads(text)
+        return isinstance(known, dict) and known.keys() == identity.keys()
+
+    not_foreign(path, ours)
     if path.exists() and json.loads(path.read_text()) != identity:
         raise InputError(f"{path.parent} holds music of another checkpoint or other settings; give another out=")
     with atomic(path) as temporary:
