@@ -126,14 +126,15 @@ def moods_target(content: bytes) -> None:
 
 
 def each(*attempts: Callable[[], object]) -> None:
-    """Each of several readings; the last refusal, where there is one."""
+    """Each of several readings; the last refusal, where all refuse."""
     refusals = []
     for attempt in attempts:
         try:
             attempt()
         except InputError as error:
+            assert "\n" not in str(error), error
             refusals.append(error)
-    if refusals:
+    if len(refusals) == len(attempts):
         raise refusals[-1]
 
 

@@ -22,7 +22,7 @@ from diffbgm.music.theme import HARMONY
 from diffbgm.training.settings import TrainerSettings, check_data
 
 GROUPS = {"noise": Perturbation, "theme": ThemeHint, "reference": ReferenceHint}
-HINTED = ("model.unet.theme_condition=true", "+model.unet.reference_condition=true")
+HINTED = ("+model.unet.theme_condition=true", "+model.unet.reference_condition=true")
 
 
 @pytest.fixture(scope="module")
