@@ -97,9 +97,8 @@ def check(kind: type[T], given: Mapping[str, Any], name: str = "") -> T:
 
 def check_among(kind: type[T], config: Mapping[str, Any], name: str = "") -> T:
     """`check` of those keys of a larger config that the dataclass `kind` has; its other keys are ignored."""
-    return check(
-        kind, {entry.name: config[entry.name] for entry in dataclasses.fields(kind) if entry.name in config}, name
-    )  # type: ignore[arg-type]
+    names = [entry.name for entry in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return check(kind, {key: config[key] for key in names if key in config}, name)
 
 
 def described(kind: type, name: str = "") -> Iterator[Described]:
