@@ -25,7 +25,7 @@ from omegaconf import OmegaConf
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from small_fonts import PROGRAM, compressed, tiny_font
+from small_sf2 import compressed, small_sf2
 
 from diffbgm.app.cli import configure
 from diffbgm.app.record import read_report
@@ -45,7 +45,8 @@ from diffbgm.music.harmony import parse_chords
 from diffbgm.music.key import Key
 from diffbgm.music.midi import read_midi
 from diffbgm.music.mood import Moods, read_moods
-from diffbgm.music.soundfont import SAMPLE_HEADER, _cached, small_soundfont
+from diffbgm.music.riff import SAMPLE_HEADER
+from diffbgm.music.soundfont import _cached, small_soundfont
 from diffbgm.training.state import read_about
 from diffbgm.video.features import VideoFeatures
 from diffbgm.video.folder import find_sources
@@ -100,7 +101,7 @@ def soundfont_target(content: bytes) -> None:
     path = FOLDER / "input.sf2"
     path.write_bytes(content)
     _cached.cache_clear()  # it knows a file by its time, which is the same for a few of these
-    for programs in ([PROGRAM], None):
+    for programs in ([0], None):
         small = small_soundfont(path, programs)
         at = small.rindex(b"shdr")
         headers = np.frombuffer(small[at + 8 :], SAMPLE_HEADER)[:-1].astype(SAMPLE_HEADER)
@@ -109,7 +110,7 @@ def soundfont_target(content: bytes) -> None:
             start, end, low, high = (int(sample[name]) for name in ("start", "end", "loop_start", "loop_end"))
             assert 0 <= start <= low < high <= end <= values, sample
     if len(content) % 16 == 0:
-        render_bytes(TUNE, path, [PROGRAM])
+        render_bytes(TUNE, path, [0])
 
 
 def spelled(texts: list[str]) -> np.ndarray:
@@ -194,6 +195,7 @@ def checkpoint_bytes() -> bytes:
 
 
 TUNE = midi_bytes(2)
+FONT = small_sf2([({8: 6000, 43: 0x7F00}, [(0x502, 8, -2400)])], length=200)  # a filter that velocity opens
 STATES = {"t": np.array([999, 0]), "x": np.zeros((2, 2, 16, 128), np.float16)}
 OBJECTS = np.array([{"a": 1}, [2, 3], None], object)
 TIMES = np.arange(8.0)
@@ -217,7 +219,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "config": (config_target, [json.dumps(CONFIG).encode()]),
     "report": (on_file(read_report, ".json"), [json.dumps(REPORT).encode()]),
     "list": (on_file(find_sources, ".txt"), [b"a.mp4\nb/c.mp4\n# x\n"]),
-    "soundfont": (soundfont_target, [tiny_font(), compressed(tiny_font())]),
+    "soundfont": (soundfont_target, [FONT, compressed(FONT)]),
     "moods": (moods_target, [b"time,mood\n0,calm\n10,dark and epic\n", b"time, valence,arousal\n0,0.5,-1\n2.5,-1,1\n"]),
     "beats": (on_file(read_beats, ".txt"), [b"".join(b"%d.5 %d %d\n" % (k, k % 2, k % 4 == 0) for k in range(9))]),
     "chords": (

@@ -6,16 +6,19 @@ from pathlib import Path
 import midirenderer
 import numpy as np
 import pytest
-from small_fonts import PROGRAM, VELOCITY_TO_FILTER, compressed, tiny_font
+from small_sf2 import compressed, small_sf2
 from strategies import notes_of
 
 from diffbgm.errors import InputError
 from diffbgm.music.audio import default_soundfont, render_bytes
 from diffbgm.music.midi_score import Track, midi_bytes
 from diffbgm.music.modulators import bands
-from diffbgm.music.soundfont import SAMPLE_HEADER, small_soundfont
+from diffbgm.music.riff import SAMPLE_HEADER
+from diffbgm.music.soundfont import small_soundfont
 
 FLUTE, MUSIC_BOX = 73, 10
+VELOCITY_TO_FILTER = (0x502, 8, -2400)
+PLAIN = [({}, [])]
 
 
 def tune(program: int) -> bytes:
@@ -78,15 +81,9 @@ def test_more_zones_than_a_file_can_number_keep_their_modulators(monkeypatch: py
     np.testing.assert_array_equal(render_bytes(tune(MUSIC_BOX), font, [MUSIC_BOX]), plain)
 
 
-@pytest.mark.parametrize("write", [tiny_font, lambda: compressed(tiny_font())])
-def test_a_font_of_one_sample_sounds(write, tmp_path: Path) -> None:
-    (tmp_path / "tiny.sf3").write_bytes(write())
-    assert np.abs(render_bytes(tune(PROGRAM), tmp_path / "tiny.sf3", [PROGRAM])).max() > 0.0005
-
-
 def test_a_few_bytes_do_not_become_billions_of_zones(tmp_path: Path) -> None:
     """Each of 3,000 zones would become 32 bands: the modulators stay as they are, at once."""
-    (tmp_path / "many.sf2").write_bytes(tiny_font(zones=3_000))
+    (tmp_path / "many.sf2").write_bytes(small_sf2([({}, [VELOCITY_TO_FILTER])] * 3_000))
     calls = 0
 
     def counted(*given: object):
@@ -96,23 +93,23 @@ def test_a_few_bytes_do_not_become_billions_of_zones(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("diffbgm.music.soundfont.bands", counted)
-        small = small_soundfont(tmp_path / "many.sf2", [PROGRAM])
+        small = small_soundfont(tmp_path / "many.sf2", [0])
     assert calls < 2100, "it ends with the first zone that cannot be numbered"
-    assert small.count(VELOCITY_TO_FILTER) == 1
+    assert small.count(struct.pack("<HHhHH", *VELOCITY_TO_FILTER, 0, 0)) == 3_000
 
 
 def test_compressed_samples_that_last_for_hours_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ogg Vorbis holds silence in next to nothing, so the limit holds while it is decoded."""
     monkeypatch.setattr("diffbgm.music.soundfont.MOST_BYTES", 20_000)
-    (tmp_path / "long.sf3").write_bytes(compressed(tiny_font(values=200_000)))
+    (tmp_path / "long.sf3").write_bytes(compressed(small_sf2(PLAIN, length=200_000)))
     with pytest.raises(InputError, match="its instruments take more than 0 MB"):
-        small_soundfont(tmp_path / "long.sf3", [PROGRAM])
+        small_soundfont(tmp_path / "long.sf3", [0])
 
 
 def test_a_compressed_sample_that_many_share_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
     monkeypatch.setattr("diffbgm.music.soundfont._vorbis", lambda data: decoded.append(data) or np.zeros(9, "<i2"))
-    whole = compressed(tiny_font())
+    whole = compressed(small_sf2(PLAIN))
     at = whole.index(b"shdr")
     headers = np.frombuffer(whole[at + 8 :], SAMPLE_HEADER)
     shared = np.concatenate([headers[:1]] * 5 + [headers[1:]])
@@ -123,15 +120,15 @@ def test_a_compressed_sample_that_many_share_is_decoded_once(tmp_path: Path, mon
     length = struct.unpack("<I", body[pdta : pdta + 4])[0] + grown
     body = body[:pdta] + struct.pack("<I", length) + body[pdta + 4 :]
     (tmp_path / "shared.sf3").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
-    small_soundfont(tmp_path / "shared.sf3", [PROGRAM])
+    small_soundfont(tmp_path / "shared.sf3", [0])
     assert len(decoded) == 1
 
 
 def test_a_chunk_with_a_strange_name_is_named_on_one_line(tmp_path: Path) -> None:
-    whole = bytearray(tiny_font())
+    whole = bytearray(small_sf2(PLAIN))
     at = whole.index(b"LIST")
     whole[at : at + 8] = b"\n\x1b[A\xff\xff\xff\x7f"
     (tmp_path / "odd.sf2").write_bytes(bytes(whole))
     with pytest.raises(InputError) as caught:
-        small_soundfont(tmp_path / "odd.sf2", [PROGRAM])
+        small_soundfont(tmp_path / "odd.sf2", [0])
     assert str(caught.value).isprintable()

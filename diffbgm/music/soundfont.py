@@ -11,7 +11,6 @@ Source: SoundFont Technical Specification 2.04 (Creative, 2006), section 7; .sf3
 """
 
 import io
-import os
 import struct
 from collections.abc import Iterable
 from functools import lru_cache
@@ -22,6 +21,18 @@ import numpy as np
 
 from diffbgm.errors import InputError
 from diffbgm.music.modulators import Generators, Modulators, amounts_of, bands, generators, modulators_of
+from diffbgm.music.riff import (
+    BAG,
+    GENERATOR,
+    INSTRUMENT_HEADER,
+    MODULATOR,
+    PRESET,
+    SAMPLE_HEADER,
+    Table,
+    chunk,
+    head,
+    read_tables,
+)
 
 INSTRUMENT, SAMPLE = 41, 53  # generators that end a zone: what it plays
 COMPRESSED = 0x10  # bit of a sample's type in .sf3
@@ -40,50 +51,14 @@ OFFSETS = {  # generators that move an edge of a sample, and by how many values 
     45: ("loop_start", 32768),
     50: ("loop_end", 32768),
 }
-_NAME = "S20"
-PRESET = np.dtype([("name", _NAME), ("program", "<u2"), ("bank", "<u2"), ("bag", "<u2"), ("rest", "S12")])
-BAG = np.dtype([("gen", "<u2"), ("mod", "<u2")])
-GENERATOR = np.dtype([("oper", "<u2"), ("amount", "<u2")])
-MODULATOR = np.dtype("V10")
-INSTRUMENT_HEADER = np.dtype([("name", _NAME), ("bag", "<u2")])
-SAMPLE_HEADER = np.dtype(
-    [
-        ("name", _NAME),
-        *((field, "<u4") for field in ("start", "end", "loop_start", "loop_end", "rate")),
-        ("pitch", "u1"),
-        ("correction", "i1"),
-        ("link", "<u2"),
-        ("type", "<u2"),
-    ]
-)
-TABLES = {
-    "phdr": PRESET,
-    "pbag": BAG,
-    "pmod": MODULATOR,
-    "pgen": GENERATOR,
-    "inst": INSTRUMENT_HEADER,
-    "ibag": BAG,
-    "imod": MODULATOR,
-    "igen": GENERATOR,
-    "shdr": SAMPLE_HEADER,
-}
-REFERENCES = (  # a column whose numbers never fall, and the table that they point into
-    ("phdr", "bag", "pbag"),
-    ("inst", "bag", "ibag"),
-    ("pbag", "gen", "pgen"),
-    ("pbag", "mod", "pmod"),
-    ("ibag", "gen", "igen"),
-    ("ibag", "mod", "imod"),
-)
-Table = np.ndarray  # records of one of the dtypes above
 
 
 def small_soundfont(path: str | Path, programs: Iterable[int] | None = None) -> bytes:
-    """An .sf2 file with the General MIDI programs (0..127) of a .sf2 or .sf3 file; None: with everything.
+    """An .sf2 file with some programs of a .sf2 or .sf3 file; None: with everything, modulators included.
 
-    Programs that the file lacks are left out; where it has none of them, its first preset stays, which renderers then
-    play. Kept in memory for the next piece with the same programs. Raises InputError for a file that is missing,
-    damaged or too large.
+    Programs are those of General MIDI (0..127); 128 is added for each further bank, as in `midi.sounds_in`. Where the
+    file lacks one of them, its first preset is kept, which renderers then play instead. The result is kept in memory
+    for the next piece with the same programs. Raises InputError for a file that is missing, damaged or too large.
     """
     path = Path(path)
     try:
@@ -96,7 +71,7 @@ def small_soundfont(path: str | Path, programs: Iterable[int] | None = None) -> 
 @lru_cache(maxsize=2)
 def _cached(path: Path, _time: int, _size: int, programs: tuple[int, ...] | None) -> bytes:
     try:
-        tables, samples = _read(path)
+        tables, samples = read_tables(path)
         return _Subset(tables, samples, programs).data()
     except (ValueError, IndexError, KeyError, struct.error, av.error.FFmpegError, OSError) as error:
         if isinstance(error, InputError):
@@ -105,43 +80,6 @@ def _cached(path: Path, _time: int, _size: int, programs: tuple[int, ...] | None
         raise InputError(
             f"{path} cannot be rendered ({reason}); give an .sf2 or .sf3 file, or none for the built-in one"
         ) from error
-
-
-def _read(path: Path) -> tuple[dict[str, Table], np.ndarray]:
-    """The nine tables of a soundfont and its sample bytes (mapped, not read)."""
-    if os.path.getsize(path) < 12:
-        raise ValueError("the file is too short")
-    data = np.memmap(path, np.uint8, "r")
-    if bytes(data[:4]) != b"RIFF" or bytes(data[8:12]) != b"sfbk":
-        raise ValueError("it is not a RIFF file of type sfbk")
-    chunks = {
-        name: body for _, part in _chunks(data[12:]) for name, body in (_chunks(part[4:]) if len(part) >= 4 else ())
-    }
-    tables = {}
-    for name, dtype in TABLES.items():
-        if name not in chunks or len(chunks[name]) % dtype.itemsize or len(chunks[name]) < dtype.itemsize:
-            raise ValueError(f"its table {name} is missing or damaged")
-        tables[name] = np.frombuffer(chunks[name].tobytes(), dtype)
-    if "smpl" not in chunks:
-        raise ValueError("it holds no samples")
-    for name, column, target in REFERENCES:
-        numbers = tables[name][column].astype(np.int64)
-        if (np.diff(numbers) < 0).any() or numbers[-1] >= len(tables[target]):
-            raise ValueError(f"its table {name} is damaged")
-    return tables, chunks["smpl"]
-
-
-def _chunks(data: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
-    """(name, body) of each RIFF chunk in a row; a body that runs over the end is damage."""
-    at = 0
-    while at + 8 <= len(data):
-        name, size = struct.unpack("<4sI", data[at : at + 8].tobytes())
-        if at + 8 + size > len(data):
-            raise ValueError(f"it ends inside the chunk {ascii(name.decode('latin-1'))[1:-1].strip()}")
-        yield name.decode("latin-1"), data[at + 8 : at + 8 + size]
-        at += 8 + size
-        if size % 2 and at < len(data) and data[at] == 0:  # MuseScore's writer leaves the padding byte out
-            at += 1
 
 
 class _Subset:
@@ -153,9 +91,13 @@ class _Subset:
         presets = tables["phdr"][:-1]
         chosen = np.arange(len(presets))
         if programs is not None:
-            chosen = chosen[(presets["bank"] == 0) & np.isin(presets["program"], programs)]
+            numbers = 128 * presets["bank"].astype(np.int64) + presets["program"]
+            kept = np.isin(numbers, programs)
+            if not kept.any() or not np.isin(programs, numbers).all():
+                kept[np.lexsort((presets["program"], presets["bank"]))[:1]] = True
+            chosen = chosen[kept]
         if not len(chosen):
-            chosen = np.lexsort((presets["program"], presets["bank"]))[:1]
+            raise ValueError("it holds no instruments")
         self.presets = chosen
         self.parted = programs is not None  # a copy of the whole file keeps its modulators
         self.instruments = self._referred(chosen, "phdr", "pbag", "pgen", INSTRUMENT)
@@ -174,17 +116,17 @@ class _Subset:
         except OverflowError:  # more zones than a file can number: the modulators stay as they are
             self.parted = False
             pdta = self._all_zones()
-        pdta += _chunk("shdr", headers.tobytes())
-        info = _chunk("ifil", struct.pack("<HH", 2, 1)) + _chunk("isng", b"EMU8000\0") + _chunk("INAM", b"subset\0\0")
+        pdta += chunk("shdr", headers.tobytes())
+        info = chunk("ifil", struct.pack("<HH", 2, 1)) + chunk("isng", b"EMU8000\0") + chunk("INAM", b"subset\0\0")
         size = sum(sound.nbytes for sound in sounds)  # even, so that no chunk below needs a byte of padding
         pieces: list[bytes | memoryview] = [
-            b"sfbk" + _chunk("LIST", b"INFO" + info),
-            *(_head("LIST", size + 12), b"sdta", _head("smpl", size)),
+            b"sfbk" + chunk("LIST", b"INFO" + info),
+            *(head("LIST", size + 12), b"sdta", head("smpl", size)),
             *(sound.data for sound in sounds),
-            _chunk("LIST", b"pdta" + pdta),
+            chunk("LIST", b"pdta" + pdta),
         ]
         whole = sum(memoryview(piece).nbytes for piece in pieces)
-        return b"".join([_head("RIFF", whole), *pieces])  # joined once: the samples may take 100 MB
+        return b"".join([head("RIFF", whole), *pieces])  # joined once: the samples may take 100 MB
 
     def _all_zones(self) -> bytes:
         presets = self._zones(self.presets, "p", PRESET, INSTRUMENT, self.instruments)
@@ -240,10 +182,10 @@ class _Subset:
         heads[-1]["bag"] = len(bags) - 1
         end_gen, end_mod = np.zeros(1, GENERATOR), np.zeros(1, MODULATOR)
         return (
-            _chunk(names[letter], heads.tobytes())
-            + _chunk(f"{letter}bag", np.array(bags, BAG).tobytes())
-            + _chunk(f"{letter}mod", np.concatenate([*mods, end_mod]).tobytes())
-            + _chunk(f"{letter}gen", np.concatenate([*gens, end_gen]).tobytes())
+            chunk(names[letter], heads.tobytes())
+            + chunk(f"{letter}bag", np.array(bags, BAG).tobytes())
+            + chunk(f"{letter}mod", np.concatenate([*mods, end_mod]).tobytes())
+            + chunk(f"{letter}gen", np.concatenate([*gens, end_gen]).tobytes())
         )
 
     def _offsets_fit(self, instrument: int) -> bool:
@@ -327,11 +269,3 @@ def _check_size(size: int) -> None:
     """ValueError for more bytes of samples than are held in memory."""
     if size > MOST_BYTES:
         raise ValueError(f"its instruments take more than {MOST_BYTES >> 20} MB")
-
-
-def _chunk(name: str, body: bytes) -> bytes:
-    return _head(name, len(body)) + body + b"\0" * (len(body) % 2)
-
-
-def _head(name: str, size: int) -> bytes:
-    return name.encode() + struct.pack("<I", size)
