@@ -133,8 +133,8 @@ def each(*attempts: Callable[[], object]) -> None:
         try:
             attempt()
         except InputError as error:
-            assert "\n" not in str(error), error
             refusals.append(error)
+    assert not any("\n" in str(error) for error in refusals), refusals
     if len(refusals) == len(attempts):
         raise refusals[-1]
 
