@@ -43,9 +43,11 @@ def read_arrays(folder: str | Path) -> dict[str, np.ndarray]:
     for path in paths:
         try:
             rows = load_npy(path)
+            if rows.dtype.kind not in "fiu":
+                raise InputError(f"{path} holds {rows.dtype}")
         except InputError as error:
             raise InputError(f"{path} is not an array of numbers; fetch it again") from error
-        if rows.ndim != 2 or 0 in rows.shape or rows.dtype.kind not in "fiu" or not np.isfinite(rows).all():
+        if rows.ndim != 2 or 0 in rows.shape or not np.isfinite(rows).all():
             raise InputError(f"{path} holds {rows.dtype} of shape {rows.shape}; expected finite numbers (rows, width)")
         songs[path.stem] = rows.astype(np.float64)
     return songs
