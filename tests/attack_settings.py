@@ -1,4 +1,4 @@
-"""Every field of every table of settings, below, above, not a number and of another type, as words of a command."""
+"""Invalid values for every field of every table of settings (too small, too large, NaN, other types) as arguments."""
 
 import typing
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from attack_lay import clip
 from attack_runner import Case
 
-from benchmarks.sampler_settings import BenchSettings, RowSettings
+from benchmarks.samplers_settings import BenchSettings, RowSettings
 from diffbgm.app.evaluate import EvaluateSettings
 from diffbgm.app.features import FeatureSettings
 from diffbgm.app.prepare_bgm909 import LayoutSettings
@@ -28,7 +28,7 @@ NOT_IN_CONFIGS = ("sampler.",)  # a group of its own, whose keys depend on the o
 
 
 def outside(setting: Described) -> Iterator[str]:
-    """Words that a setting cannot be."""
+    """Invalid values of a setting as text."""
     kinds = typing.get_args(setting.hint) or (setting.hint,)
     limits, several = setting.limits, typing.get_origin(setting.hint) is tuple
     number = int in kinds or float in kinds
@@ -64,7 +64,7 @@ def script_tables(data: Mapping[str, str]) -> list[tuple[str, Mapping[str, str],
 
 
 def settings_cases() -> Iterator[Case]:
-    """A case for each."""
+    """One case per invalid value."""
     sample = {"videos": "v", "out": "o", "checkpoint": "{top}/tiny.safetensors"}
     train = {"experiment": "smoke", "out": "r", "data.cache": "dc"}
     tables = [("sample", sample, kind, "") for kind in (FolderSettings, SampleSettings, ShardSettings)]

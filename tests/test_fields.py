@@ -12,7 +12,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from benchmarks.sampler_settings import BenchSettings, RowSettings
+from benchmarks.samplers_settings import BenchSettings, RowSettings
 from diffbgm.app.card import CardSettings
 from diffbgm.app.cli import configure
 from diffbgm.app.evaluate import EvaluateSettings

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from benchmarks.sampler_settings import bench_settings, row_settings
 from benchmarks.samplers import bench_samplers
+from benchmarks.samplers_settings import bench_settings, row_settings
 from diffbgm.app.cli import configure, run
 from diffbgm.app.prepare_bgm909 import prepare_bgm909
 from diffbgm.app.songs import sample_songs
