@@ -29,7 +29,9 @@ from diffbgm.app.main import main  # noqa: E402
 from diffbgm.app.record import ENDINGS  # noqa: E402
 from diffbgm.files import _MARK  # noqa: E402
 
-SCRIPTS = "dataset_report fit_harmony measure_harmony measure_reprise reproduce".split()  # python scripts/NAME.py
+SCRIPTS = (
+    "dataset_report fit_grooves fit_harmony measure_harmony measure_reprise reproduce".split()
+)  # python scripts/NAME.py
 BENCHMARK = "benchmarks"  # python -m benchmarks NAME
 MEMORY = 3 << 30  # bytes that a child may take beyond what it starts with
 NOTICE = re.compile(r"diffbgm \w+: loading |usage: |  +|prepared |step \d+: |.* M parameters, |continuing |stopped ")

@@ -14,6 +14,7 @@ from diffbgm.app.prepare_bgm909 import prepare_bgm909
 from diffbgm.app.songs import sample_songs
 from diffbgm.errors import InputError
 from scripts.dataset_report import dataset_report
+from scripts.fit_grooves import fit_grooves
 from scripts.fit_harmony import fit_harmony
 from scripts.measure_harmony import measure_harmony
 from scripts.measure_reprise import measure_reprise
@@ -54,6 +55,10 @@ TABLE: list[tuple[tuple[str, Callable[..., Any], tuple[str, ...]], dict[str, str
             "out=": "out= cannot be used; give text of 1 to 4096 characters",
             "data=generated": "generated has no annotated chords and keys; give data=pop909",
         },
+    ),
+    (
+        ("fit_grooves", fit_grooves, ("out=g.npz",)),
+        {"segments=0": "segments=0 cannot be used; give a whole number from 1 to 1e+06"},
     ),
     (
         ("measure_harmony", measure_harmony, ()),
