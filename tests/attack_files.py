@@ -1,4 +1,4 @@
-"""Bad checkpoints, MIDI files, data sets and words, each as a user would give them to a command."""
+"""Bad checkpoints, MIDI files, data sets and arguments, given to commands as a user would."""
 
 import io
 import json
@@ -116,7 +116,7 @@ def archive(**members: bytes) -> bytes:
 
 
 def midi_cases(rng: np.random.Generator) -> Iterator[Case]:
-    """MIDI files wherever a command reads one."""
+    """Bad MIDI files for every command that reads one."""
     good = TARGETS["midi"][1][0]
     note = [mido.Message("note_on", note=60, velocity=80), mido.Message("note_off", note=60, time=1)]
 
@@ -178,6 +178,8 @@ def midi_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield Case(
             f"moods: {what}", (*sample, "moods=m.csv"), several(put("m.csv", content), clip("v/good.mp4")), (0, 1)
         )
+    for what, lay in odd_places("m.csv"):
+        yield Case(f"moods: {what}", (*sample, "moods=m.csv"), several(lay, clip("v/good.mp4")))
     for what, lay in odd_places("f.sf2"):
         yield Case(f"soundfont: {what}", (*sample, "soundfont=./f.sf2"), several(lay, clip("v/good.mp4")))
     for what, content in broken_files(

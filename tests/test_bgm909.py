@@ -1,4 +1,4 @@
-"""The released BGM909 layout, against the release's slicing written out by hand, and pickles that mean harm."""
+"""The released BGM909 layout compared with the release's slicing written out by hand, and malicious pickles."""
 
 import os
 import pickle
@@ -35,7 +35,7 @@ def source(root: Path, **arguments: object) -> Bgm909:
 
 
 class Harm:
-    """A pickle of this runs a command when loaded without care."""
+    """A pickle of this object runs a command if it is loaded unsafely."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,7 +71,7 @@ def test_conditions_are_the_release_s_own_slices(tree: Path, tmp_path: Path) -> 
 
 def test_beats_past_the_end_are_zero_and_marked(tree: Path, tmp_path: Path) -> None:
     cache = Cache.open(prepare(source(tree), tmp_path / "cache", workers=1))
-    loader = SegmentLoader(cache, "train", 5, perturb=True, limit=5)
+    loader = SegmentLoader(cache, "train", 5, limit=5)
     batch = loader.batch(0, 0)
     valid = batch.condition.valid
     lengths = sorted(valid.sum(1).tolist())

@@ -1,4 +1,4 @@
-"""Every command in README and docs is one that exists, with settings that exist; every link leads somewhere."""
+"""All commands and settings in README and docs exist, and all links have a target."""
 
 import re
 import shlex
@@ -36,6 +36,7 @@ CONFIGURED = {
     "prepare-bgm909": "prepare_bgm909",
     "index": "index",
     "dataset_report": "dataset_report",
+    "fit_grooves": "fit_grooves",
     "fit_harmony": "fit_harmony",
     "card": "card",
     "reproduce": "reproduce",

@@ -1,4 +1,4 @@
-"""Losses against their definitions, and predictions turned into eps."""
+"""Losses compared with their definitions, and the conversion of predictions to eps."""
 
 import math
 
@@ -28,7 +28,7 @@ def sample():
 
 
 def true_prediction(name, x0, eps):
-    """What a network that knows everything would say."""
+    """The output of a perfect network."""
     return {
         "eps": eps,
         "x0_logits": (x0 - 0.5) * 60,
@@ -93,7 +93,7 @@ def test_x0_posterior_needs_no_network_where_there_is_no_noise(sample):
 
 
 def test_a_temperature_moves_what_the_network_says_away_from_the_pivot(sample):
-    """At 0.5 log-odds lie twice as far from the pivot's; what the cell itself says stays as it is."""
+    """At 0.5, log-odds are twice as far from the pivot's; the evidence of the cell itself is unchanged."""
     _, _, x = sample
     pivot = torch.logit(torch.tensor(PIVOTS)).reshape(2, 1, 1)
     prediction = pivot + torch.linspace(-3, 3, x.numel()).reshape(x.shape)
@@ -101,6 +101,22 @@ def test_a_temperature_moves_what_the_network_says_away_from_the_pivot(sample):
     torch.testing.assert_close(cold.eps(prediction, x, T), plain.eps(2 * prediction - pivot, x, T))
     assert build_objective("eps", SCHEDULE, 1.0) == build_objective("eps", SCHEDULE)
     assert torch.equal(*(loss(objective, prediction, *sample[:2]) for objective in (cold, plain)))
+
+
+def test_pivots_of_a_checkpoint_serve_all_planes():
+    """Two numbers, of onsets and sustains, for two planes or for four; what is at the pivot stays as it is."""
+    pivots = (0.1, 0.35)
+    x = torch.rand(2, 4, 8, 8)
+    t = torch.full((2,), 300)
+    prediction = torch.logit(torch.tensor(2 * pivots)).reshape(4, 1, 1).expand_as(x)
+    cold, plain = build_objective("x0_posterior", SCHEDULE, 0.5, pivots), build_objective("x0_posterior", SCHEDULE)
+    torch.testing.assert_close(cold.eps(prediction, x, t), plain.eps(prediction, x, t))
+    four = build_objective("x0_posterior", SCHEDULE, 0.5, 2 * pivots)
+    assert torch.equal(four.eps(prediction, x, t), cold.eps(prediction, x, t))
+    with pytest.raises(InputError, match="pivots are 3 numbers"):
+        build_objective("x0_posterior", SCHEDULE, 0.5, (0.1, 0.2, 0.3))
+    usual = build_objective("x0_posterior", SCHEDULE, 0.5)
+    assert not torch.allclose(usual.eps(prediction, x, t), plain.eps(prediction, x, t))
 
 
 @pytest.mark.parametrize(("name", "value", "message"), [("x0_posterior", 0.0, "above 0"), ("eps", 0.8, "x0_posterior")])

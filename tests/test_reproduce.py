@@ -1,4 +1,4 @@
-"""scripts/reproduce.py: variants differ in what is ablated, both tables come out, and nothing is done twice."""
+"""scripts/reproduce.py: variants differ in the ablated setting alone, both tables are written, no work is repeated."""
 
 import sys
 from pathlib import Path
@@ -11,9 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from diffbgm.app.cli import CONFIGS, configure, run
 from diffbgm.datasets.bgm909 import Bgm909
 from diffbgm.errors import InputError
+from diffbgm.fields import check
 from diffbgm.generation.composer import Composer
 from diffbgm.training.trainer import Trainer
-from scripts.reproduce import TABLES, find_data, reproduce, sampling, training, variant_of
+from scripts.reproduce import TABLES, BudgetSettings, find_data, reproduce, sampling, training, variant_of
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,7 @@ def changed(one: DictConfig, other: DictConfig) -> set[str]:
 
 @pytest.mark.parametrize("name", BUDGETS)
 def test_variants_differ_in_what_is_ablated_alone(name: str):
-    budget = configure("reproduce", [f"budget={name}"]).budget
+    budget = check(BudgetSettings, configure("reproduce", [f"budget={name}"]).budget, "budget")
     base, *others = VARIANTS
     trained, composed = (step(budget, base, "pop909", Path("x")) for step in (training, sampling))
     for variant in others:
@@ -89,7 +90,7 @@ def test_tables_before_there_is_music_are_one_sentence(tmp_path: Path):
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch):
-    """The script on generated songs and a network of seconds; a low threshold lets it play without having learned."""
+    """The script on generated songs and a tiny network; a low threshold lets it play notes without training."""
     data = ["data.count=8", f"data.cache={tmp_path}"]
     train = ["model=tiny", "model.unet.channels=8", "model.unet.norm_groups=2", "sampling.threshold=0.015", *data]
     train += ["trainer.precision=fp32", "trainer.steps=3", "trainer.batch_size=4", "trainer.validation_segments=4"]

@@ -1,4 +1,4 @@
-"""Pickles, arrays and tensors are read as data: what numpy writes comes back, and nothing in a file is run."""
+"""Pickles, arrays and tensors are read as data: numpy's files are restored, and no code in a file is run."""
 
 import io
 import pickle
@@ -177,7 +177,7 @@ def test_hostile_programs_are_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def laughs(levels: int) -> bytes:
-    """Lists of ten times the list before: 10^levels values in a hundred bytes."""
+    """Nested lists that repeat the previous one ten times: 10^levels values in a hundred bytes."""
     value: list[Any] = [1]
     for _ in range(levels):
         value = [value] * 10
@@ -233,3 +233,13 @@ def test_tensors(tmp_path: Path) -> None:
             packed.writestr(name, archive.read(name))
     with pytest.raises(InputError, match="unpacks to more than its size"):
         load_torch(tmp_path / "b.pth")
+
+
+def test_the_header_of_python_2_is_read_without_a_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.eye(2))
+    old = buffer.getvalue().replace(b"(2, 2), }  ", b"(2L, 2L), }")
+    (tmp_path / "old.npy").write_bytes(old)
+    assert b"2L" in old
+    np.testing.assert_array_equal(load_npy(tmp_path / "old.npy"), np.eye(2))
+    assert not list(recwarn)

@@ -9,7 +9,7 @@ same command before is not composed again: a stopped run resumes.
 
 import json
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import Piece, pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
-from diffbgm.fields import check, field
+from diffbgm.fields import check_among, field
 from diffbgm.files import atomic, not_foreign, writable_folder
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
 from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
+from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
 from diffbgm.music.pianoroll import decode, encode
@@ -37,11 +38,10 @@ IDENTITY = ("sampler", "compose", "precision", "split", "songs", "bars", "seed")
 
 
 @dataclass(frozen=True)
-class SongSettings:
-    """The settings of configs/sample_songs.yaml outside its groups."""
+class PieceSettings:
+    """What a checkpoint composes for held-out songs, and where: shared by all configs that begin with sample_songs."""
 
     checkpoint: str = field(length=(1, 4096), help="a shipped name, a file, a folder or a hub id")
-    out: str = field(length=(1, 4096), help="generated/SONG.mid and real/SONG.mid, over the same bars")
     split: str = field(choices=("train", "val"))
     songs: int | None = field(low=1, high=10**6, help="at most this many, spread evenly over the split")
     bars: int | None = field(low=1, high=10**6, help="the most of each piece; null: its longest stretch of 4/4")
@@ -50,9 +50,16 @@ class SongSettings:
     precision: str = field(choices=("auto", "fp32", "bf16", "fp16"))
 
 
+@dataclass(frozen=True)
+class SongSettings(PieceSettings):
+    """The settings of configs/sample_songs.yaml outside its groups."""
+
+    out: str = field(length=(1, 4096), help="generated/SONG.mid and real/SONG.mid, over the same bars")
+
+
 def sample_songs(cfg: DictConfig) -> int:
     """Compose and write."""
-    check(SongSettings, {entry.name: cfg[entry.name] for entry in fields(SongSettings)})
+    check_among(SongSettings, cfg)
     check_data(cfg.data, "data")
     settings = compose_settings(cfg.compose)
     out = Path(cfg.out)
@@ -72,16 +79,28 @@ def sample_songs(cfg: DictConfig) -> int:
         if (generated / f"{piece.song}.mid").exists():
             continue
         write_midi(through_roll(piece), real / f"{piece.song}.mid")
-        write_midi(music_for(composer, piece, (cfg.seed, index)), generated / f"{piece.song}.mid")
+        write_midi(composed(composer, Request(piece.features, (cfg.seed, index))), generated / f"{piece.song}.mid")
         beats += len(piece.features.valid)
     seconds = time.perf_counter() - begin
     say(f"{len(chosen)} songs in {out}, {beats} beats of them now, in {seconds:.0f} s")
     return 0
 
 
-def music_for(composer: Composer, piece: Piece, seed: tuple[int, ...]) -> Notes:
-    """Music for a piece's conditions."""
-    *_, progress = composer.compose([Request(piece.features, seed)])
+def prepared(data: DictConfig) -> Cache:
+    """The data of a group `data`, which are prepared first if they are not yet."""
+    return Cache.open(prepare(instantiate(data.source), data.cache, data.workers))
+
+
+def build_composer(cfg: DictConfig, checkpoint: Checkpoint, **changes: Any) -> Composer:
+    """A composer with the settings of a config that begins with sample_songs; `changes` replace those of `compose`."""
+    settings, device = compose_settings({**cfg.compose, **changes}), device_named(cfg.device)
+    sampler = chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler)
+    return Composer(checkpoint, sampler, settings, device, autocast_dtype(cfg.precision, device))
+
+
+def composed(composer: Composer, request: Request) -> Notes:
+    """The music for one request."""
+    *_, progress = composer.compose([request])
     return composer.notes(progress.rolls[0])
 
 
@@ -92,7 +111,12 @@ def through_roll(piece: Piece) -> Notes:
 
 def claim(path: Path, identity: dict[str, Any]) -> None:
     """Write down what the folder's music was made with. InputError where it holds music made otherwise."""
-    not_foreign(path, lambda text: json.loads(text).keys() == identity.keys())
+
+    def ours(text: str) -> bool:
+        known = json.loads(text)
+        return isinstance(known, dict) and known.keys() == identity.keys()
+
+    not_foreign(path, ours)
     if path.exists() and json.loads(path.read_text()) != identity:
         raise InputError(f"{path.parent} holds music of another checkpoint or other settings; give another out=")
     with atomic(path) as temporary:

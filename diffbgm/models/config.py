@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from diffbgm.diffusion.objective import OBJECTIVES
+from diffbgm.diffusion.objective import OBJECTIVES, PIVOTS
 from diffbgm.diffusion.samplers import SAMPLERS, SPACINGS
 from diffbgm.errors import InputError
 from diffbgm.fields import check, field
@@ -144,7 +144,12 @@ class SamplingConfig:
     guidance: float = field(1.0, low=-100, high=100, help="scale of classifier-free guidance; 1: no guidance")
     threshold: float = field(0.5, above=0, high=0.999999, help="probability above which a cell of the roll is a note")
     temperature: float = field(1.0, above=0, high=10, help="below 1: more confident about each cell")
+    pivots: tuple[float, ...] = field(
+        PIVOTS, above=0, high=0.999999, length=(2, 4), help="probabilities of onsets and sustains that it leaves alone"
+    )
     form: str = field("free", length=(1, 64), help="one letter per eight bars, or free")
+    harmony: str = field("free", choices=("free", "plan"), help="plan: chords are planned before the notes")
+    rhythm: str = field("free", choices=("free", "plan"), help="plan: a groove is chosen before the notes")
     sampler: SamplerConfig | None = None
 
 
