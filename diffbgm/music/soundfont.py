@@ -158,10 +158,7 @@ class _Subset:
         for place, owner in enumerate(owners.tolist()):
             heads[place]["bag"] = len(bags) - 1
             sound = letter == "p" or self._offsets_fit(owner)
-            above: tuple[Generators, Modulators] = (
-                {},
-                {},
-            )  # of the global zone, which is the first one if it plays nothing
+            above: tuple[Generators, Modulators] = ({}, {})  # of the global zone: a first zone that plays nothing
             for zone in self._range(owner, names[letter]):
                 first, last = tables[f"{letter}bag"][zone], tables[f"{letter}bag"][zone + 1]
                 part = tables[f"{letter}gen"][first["gen"] : last["gen"]]
