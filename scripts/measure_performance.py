@@ -25,8 +25,9 @@ from diffbgm import Pipeline
 from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.generation.music import Music
 from diffbgm.generation.playing import cue_for, manner_of
-from diffbgm.music.audio import RENDER_RATE, loudness, normalise_loudness, render_bytes, resample
+from diffbgm.music.audio import RENDER_RATE, normalise_loudness, render_bytes, resample
 from diffbgm.music.fonts import find_soundfont
+from diffbgm.music.loudness import short_term_loudness
 from diffbgm.music.midi_score import Track, midi_bytes
 from diffbgm.music.mixing import duck_gain
 from diffbgm.music.notes import Notes
@@ -74,13 +75,10 @@ def follows(music: Music) -> tuple[float, float] | None:
     centres = np.arange(SHORT_TERM / 2, music.duration - SHORT_TERM / 2, beat)
     if motion is None or len(centres) < 8:
         return None
-    half = round(SHORT_TERM / 2 * RENDER_RATE)
-    levels = [
-        loudness(music.audio[middle - half : middle + half], RENDER_RATE)
-        for middle in np.rint(centres * RENDER_RATE).astype(int)
-    ]
-    level = np.maximum(levels, -60.0)
-    ends = np.minimum(((centres[:, None] + [-SHORT_TERM / 2, SHORT_TERM / 2]) / beat).astype(int), len(motion) - 1)
+    spans = centres[:, None] + [-SHORT_TERM / 2, SHORT_TERM / 2]  # seconds
+    level = short_term_loudness(music.audio, RENDER_RATE, np.rint(spans * RENDER_RATE).astype(int))
+    level = np.maximum(level, -60.0)
+    ends = np.minimum((spans / beat).astype(int), len(motion) - 1)
     moved = np.array([motion[a : b + 1].mean() for a, b in ends])
     if np.ptp(level) == 0 or np.ptp(moved) == 0:
         return None

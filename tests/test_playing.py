@@ -22,6 +22,7 @@ from diffbgm.music.instruments import palette
 from diffbgm.music.midi import read_midi
 from diffbgm.music.mood import Mood
 from diffbgm.music.parts import lead_of
+from diffbgm.music.performer import smooth
 from diffbgm.music.soundfont import small_soundfont
 
 QUICK = {"steps": 2, "progress": False}
@@ -84,6 +85,25 @@ def test_parts_are_named_tracks_with_markers_at_the_cuts(duo):
     assert markers == [f"cut {number}" for number in range(1, len(duo.shots))]
     assert len(markers) > 0
     assert duo.report()["instruments"] == names[1:]
+
+
+def test_all_parts_swell_with_the_motion_by_expression(duo, plain):
+    def expression(music):
+        file = mido.MidiFile(file=io.BytesIO(music.played.midi))
+        found = []
+        for track in file.tracks[1:]:
+            ticks = np.cumsum([message.time for message in track])
+            swell = [(t, m.value) for t, m in zip(ticks, track, strict=True) if m.is_cc(11)]
+            found.append(np.array(swell).reshape(-1, 2))
+        return found, file.ticks_per_beat
+
+    (lead, accompaniment), beat = expression(duo)
+    np.testing.assert_array_equal(lead, accompaniment)
+    motion = duo.shown.visual[duo.shown.valid, 0]
+    np.testing.assert_array_equal(lead[:, 0], beat * np.arange(len(motion)))
+    asked = 100 + 27 * 0.7 * smooth(2 * motion - 1, 4)
+    np.testing.assert_allclose(lead[:, 1], asked, atol=0.51)
+    assert [len(track) for track in expression(plain)[0]] == [0]
 
 
 def test_instruments_without_notes_are_named(duo, caplog):
@@ -196,7 +216,8 @@ def test_the_picture_sets_loudness_and_the_film_its_fade(plain):
     assert np.abs(cue.energy).max() <= 1
     assert cue.accents.tolist() == [8]
     assert (cue_of(plain.shown, np.zeros(0), 120, np.full(50, 0.5)).energy >= cue.energy).all()
-    assert len(cue_of(None, np.zeros(0), 120).energy) == 0
+    np.testing.assert_allclose(cue.swell, 2 * plain.shown.visual[plain.shown.valid, 0] - 1, atol=2e-3)
+    assert len(cue_of(None, np.zeros(0), 120).energy) == len(cue_of(None, np.zeros(0), 120).swell) == 0
     assert fade_seconds(SampleSettings(), None) == 2
     assert fade_seconds(SampleSettings(), 4.5) == 4.5
     assert fade_seconds(SampleSettings(fade=1.0), 4.5) == 1
