@@ -168,7 +168,7 @@ def test_a_table_of_moods_steers_along_the_film(pipe, folder, tmp_path):
         ({"mood": "17"}, r"mood='17' is not a mood"),
         ({"valence": 2}, r"valence=2 cannot be used; give a number from -1 to 1"),
         ({"arousal": "much"}, r"arousal=much cannot be used"),
-        ({"moods": "none.csv"}, r"none\.csv cannot be read"),
+        ({"moods": "none.csv"}, r"there is no file none\.csv"),
         ({"moods": "none.csv", "mood": "calm"}, r"leave mood=, valence= and arousal= out"),
         ({"soundfont": "none.sf2"}, r"no soundfont none\.sf2; give an \.sf2 or \.sf3 file"),
         ({"soundfont": "musescor"}, r"did you mean musescore"),
