@@ -1,8 +1,8 @@
-"""`diffbgm app`: a page in the browser that composes for a video that is dropped on it (Gradio, extra [app]).
+"""`diffbgm app`: a page in the browser that composes music for a video (Gradio, extra [app]).
 
     diffbgm app [host=127.0.0.1 port=7860 minutes=10 megabytes=500 share=false checkpoint=diffbgm-lite device=auto]
 
-It listens on this machine alone unless told otherwise. `app/` holds what a Hugging Face Space needs.
+It listens on this machine only, unless host= says otherwise. `app/` has the files of a Hugging Face Space.
 """
 
 import atexit
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Shown = tuple[str, list[str], str]  # the page of the takes, their files, their folder
-FILES = "/gradio_api/file="  # where Gradio serves the files that it is allowed to
+FILES = "/gradio_api/file="  # where Gradio serves the files of allowed_paths
 WAITING = 20  # visitors in the queue
 NOTES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 KEYS = [f"{note} {mode}" for mode in ("major", "minor") for note in NOTES]
@@ -60,7 +60,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def read_settings(words: Sequence[str]) -> AppSettings:
-    """Settings from words such as port=7861. InputError for one that is unknown or out of its range."""
+    """Settings from words such as port=7861. Raises InputError if one is unknown or out of range."""
     given: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -71,7 +71,7 @@ def read_settings(words: Sequence[str]) -> AppSettings:
 
 
 def open_studio(settings: AppSettings) -> Studio:
-    """The pipeline, loaded, with a workplace that is removed when the process ends."""
+    """A studio with its pipeline loaded, whose folder is removed when the process ends."""
     from diffbgm.generation.pipeline import Pipeline
 
     pipeline = Pipeline.from_pretrained(settings.checkpoint, device=settings.device)
@@ -82,7 +82,7 @@ def open_studio(settings: AppSettings) -> Studio:
 
 
 def launch(page: "gradio.Blocks", settings: AppSettings, wait: bool) -> str:
-    """Serve the page; returns its address once it answers, or after it was stopped where it is to `wait`."""
+    """Serve the page; returns its address once it answers or, with `wait`, after it was stopped."""
     with extra("app"):
         from gradio.themes import Default
 
@@ -149,11 +149,11 @@ class Answers:
 
 
 def _answers(studio: Studio, names: Sequence[str]) -> Answers:
-    """The studio's answers to the page's events. Gradio fills in the first two arguments of each by what they are."""
+    """The studio's answers to the page's events. Gradio passes the first two arguments by their type and default."""
     import gradio as gr
 
     def answered(request: Any, progress: Any, work: Callable[[Tell], T]) -> T:
-        """The result of some work for a visitor; their mistakes become messages."""
+        """The result of some work for a visitor; an InputError becomes a message on the page."""
         try:
             with studio.work_for(request.session_hash, lambda share, what: progress(share, desc=what)) as tell:
                 return work(tell)
@@ -194,8 +194,8 @@ def _answers(studio: Studio, names: Sequence[str]) -> Answers:
 
 
 def _keeping(gr: Any) -> tuple[list[Any], Any]:
-    """Fields for a take and its bars to keep, and the button that composes the rest."""
-    gr.Markdown("Keep some bars and compose the rest anew:")
+    """Fields for the take and the bars to keep, and the button that composes the rest."""
+    gr.Markdown("Keep some bars and compose the rest again:")
     with gr.Row():
         fields = [
             gr.Number(value, label=label, precision=0, minimum=1)
@@ -205,7 +205,7 @@ def _keeping(gr: Any) -> tuple[list[Any], Any]:
 
 
 def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
-    """Names and components of the wishes that this version knows."""
+    """Names and components of the settings on the page."""
     usual = SampleSettings()
     offered = {
         "mood": lambda: gr.Textbox("", label="Mood", placeholder="calm, hopeful"),
@@ -217,7 +217,7 @@ def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
         "chords": lambda: gr.Textbox("", label="Chords, one a bar", placeholder="C G Am F"),
         "intensity": lambda: gr.Slider(0, 2, usual.intensity, step=0.1, label="Intensity: how much the motion counts"),
         "instruments": lambda: gr.Textbox("", label="Instruments", placeholder="flute+piano"),
-        "stems": lambda: gr.Checkbox(False, label="Stems: a sound file of each part, too"),
+        "stems": lambda: gr.Checkbox(False, label="Stems: also a sound file for each part"),
         "dynamics": lambda: gr.Slider(0, 1, usual.dynamics, step=0.1, label="Dynamics"),
         "ending": lambda: gr.Radio(["fade", "resolve", "cut"], value=usual.ending, label="Ending"),
         "mix": lambda: gr.Radio(["replace", "duck", "keep"], value=usual.mix, label="The video's own sound"),
@@ -228,7 +228,7 @@ def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
 
 
 def example_videos(place: Path) -> list[str]:
-    """The demo videos where they have been fetched, and a drawn one that is always there."""
+    """The demo videos, if they have been fetched, and a drawn one that is always there."""
     from diffbgm.app.example import write_example
 
     demo = sorted(Path("data/demo").glob("*.mp4"))
