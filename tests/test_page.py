@@ -105,7 +105,7 @@ def test_each_video_has_one_player_with_a_poster_and_a_roll_in_words(folder: Pat
     slider, _ = tree.all("div", class_="roll")[0]
     assert (slider["role"], slider["tabindex"], slider["aria-valuemax"]) == ("slider", "0", "20.0")
     described = [text for attributes, text in tree.all("p") if attributes.get("id") == slider["aria-describedby"]]
-    assert described == ["Piano roll of clip: 3 notes, 10 bars, 120 BPM, A minor, 1 cut, sections A B."]
+    assert described == ["Piano roll: 3 notes, 10 bars, 120 BPM, A minor, 1 cut, sections A B."]
     assert [image["alt"] for image, _ in tree.all("img")] == [text for _, text in tree.all("p", class_="about")]
 
 

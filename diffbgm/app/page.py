@@ -75,7 +75,7 @@ class Take:
         parts.append(f"{cuts} cut{'' if cuts == 1 else 's'}")
         if self.data["sections"]:
             parts.append("sections " + " ".join(letter for _, letter in self.data["sections"]))
-        return f"Piano roll of {self.name}: {', '.join(parts)}."
+        return f"Piano roll: {', '.join(parts)}."
 
 
 def sounds(report: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 Advance = Callable[[int], None]
-UNITS = {"features": "frames", "compose": "steps", "sound": "seconds", "mux": "seconds", "picture": "pictures"}
+UNITS = {"features": "frames", "compose": "steps", "sound": "s of sound", "mux": "s of video", "picture": "pictures"}
 NAME_WIDTH = 24  # characters of a video's name that are shown
 LOADED = {
     "sample": "torch and the checkpoint",

@@ -356,7 +356,9 @@ function drawCurve({ brush, colour, at, beat, width }, name, values, foot) {
   const y = (value) => foot - 1 - (value / 100) * (CURVE - 6);
   brush.beginPath();
   brush.moveTo(at(0), foot - 1);
+  brush.lineTo(at(0), y(values[0]));
   values.forEach((value, k) => brush.lineTo(at((k + 0.5) * beat), y(value)));
+  brush.lineTo(at(values.length * beat), y(values[values.length - 1]));
   brush.lineTo(at(values.length * beat), foot - 1);
   brush.globalAlpha = 0.25;
   brush.fillStyle = colour(name);
