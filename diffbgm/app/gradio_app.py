@@ -111,11 +111,13 @@ def build(studio: Studio) -> "gradio.Blocks":
         import gradio as gr
 
     with gr.Blocks(title="diffbgm", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.Markdown("# Music for your video\nDrop a video, look at what is read from it, and compose.")
+        gr.Markdown("# Music for your video\nDrop a video, look at what was read from it, and compose.")
         with gr.Row():
             with gr.Column():
                 video = gr.Video(label="Video", sources=["upload"])
-                seen = gr.HTML(label="What is read from it")
+                if examples := example_videos(studio.place):
+                    gr.Examples(examples, inputs=video, label="Examples")
+                seen = gr.HTML(label="What was read from it")
             with gr.Column():
                 names, controls = _controls(gr, studio.bounds)
                 button = gr.Button("Compose", variant="primary")
@@ -125,8 +127,6 @@ def build(studio: Studio) -> "gradio.Blocks":
             with gr.Column():
                 kept, again = _keeping(gr)
         place = gr.Textbox("", visible=False, label="result")
-        if examples := example_videos(studio.place):
-            gr.Examples(examples, inputs=video, label="Examples")
         outputs, answers = [frame, files, place], _answers(studio, names)
         video.change(answers.look, video, seen, api_name="look")
         # Composing takes the whole machine.
@@ -214,14 +214,16 @@ def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
         "tempo": lambda: gr.Dropdown(["auto", *range(60, 181, 10)], value="auto", label="Tempo (BPM)"),
         "key": lambda: gr.Dropdown(["", *KEYS], value="", label="Key"),
         "form": lambda: gr.Textbox("", label="Form: a letter for every eight bars", placeholder="AABA"),
-        "chords": lambda: gr.Textbox("", label="Chords, one a bar", placeholder="C G Am F"),
+        "chords": lambda: gr.Textbox("", label="Chords, one per bar", placeholder="C G Am F"),
         "intensity": lambda: gr.Slider(0, 2, usual.intensity, step=0.1, label="Intensity: how much the motion counts"),
         "instruments": lambda: gr.Textbox("", label="Instruments", placeholder="flute+piano"),
         "stems": lambda: gr.Checkbox(False, label="Stems: also a sound file for each part"),
         "dynamics": lambda: gr.Slider(0, 1, usual.dynamics, step=0.1, label="Dynamics"),
         "ending": lambda: gr.Radio(["fade", "resolve", "cut"], value=usual.ending, label="Ending"),
         "mix": lambda: gr.Radio(["replace", "duck", "keep"], value=usual.mix, label="The video's own sound"),
-        "caption": lambda: gr.Textbox("", label="In your words", placeholder="A slow, dark scene in cool colours."),
+        "caption": lambda: gr.Textbox(
+            "", label="The scene in your own words", placeholder="A slow, dark scene in cool colours."
+        ),
     }
     known = [name for name in offered if name in known_wishes()]
     return known, [offered[name]() for name in known]

@@ -72,7 +72,7 @@ class Take:
         if self.report.get("key"):
             parts.append(self.report["key"])
         cuts = len(self.data["cuts"])
-        parts.append(f"{cuts} cut{'' if cuts == 1 else 's'}")
+        parts.append(f"{cuts or 'no'} cut{'' if cuts == 1 else 's'}")
         if self.data["sections"]:
             parts.append("sections " + " ".join(letter for _, letter in self.data["sections"]))
         return f"Piano roll: {', '.join(parts)}."

@@ -207,7 +207,7 @@ def looked_at(features: VideoFeatures) -> str:
     )
     count = len(features.shots)
     shots = f"{count} shot{'' if count == 1 else 's'} in {features.duration:.1f} s"
-    return f"<p>{shots}</p>{curves}<table><tr><th>from</th><th>for</th><th>what is read</th></tr>{rows}</table>"
+    return f"<p>{shots}</p>{curves}<table><tr><th>from</th><th>for</th><th>what was read</th></tr>{rows}</table>"
 
 
 def _curve(name: str, values: np.ndarray, width: int = 600, height: int = 48) -> str:
