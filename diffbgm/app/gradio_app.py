@@ -121,7 +121,7 @@ def build(studio: Studio) -> "gradio.Blocks":
             with gr.Column():
                 names, controls = _controls(gr, studio.bounds)
                 button = gr.Button("Compose", variant="primary")
-        frame = gr.HTML(label="Takes")
+        frame = gr.HTML(label="Takes", min_height=96)  # room for the progress bar
         with gr.Row():
             files = gr.Files(label="Downloads: video, MIDI, sound, stems, picture", interactive=False)
             with gr.Column():
@@ -130,7 +130,7 @@ def build(studio: Studio) -> "gradio.Blocks":
         outputs, answers = [frame, files, place], _answers(studio, names)
         video.change(answers.look, video, seen, api_name="look")
         # Composing takes the whole machine.
-        one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "composing"}
+        one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "composing", "show_progress_on": frame}
         button.click(answers.compose, [video, *controls], outputs, api_name="compose", **one)
         again.click(answers.redo, [place, *kept], outputs, api_name="redo", **one)
         page.unload(answers.leave)
@@ -198,7 +198,7 @@ def _keeping(gr: Any) -> tuple[list[Any], Any]:
     gr.Markdown("Keep some bars and compose the rest again:")
     with gr.Row():
         fields = [
-            gr.Number(value, label=label, precision=0, minimum=1)
+            gr.Number(value, label=label, precision=0, minimum=1, min_width=80)
             for label, value in (("take", 1), ("from bar", 1), ("to bar", 4))
         ]
     return fields, gr.Button("Redo the rest")

@@ -197,7 +197,7 @@ def framed(folder: Path, base: str) -> str:
 def looked_at(features: VideoFeatures) -> str:
     """A video's shots with their captions, and its motion and light, as HTML."""
     rows = "".join(
-        f"<tr><td>{clock(start)}</td><td>{stop - start:.1f} s</td><td>{html.escape(caption)}</td></tr>"
+        f"<tr><td>{clock(start)}</td><td>{stop - start:.1f}&nbsp;s</td><td>{html.escape(caption)}</td></tr>"
         for (start, stop), caption in zip(features.shots[:100], features.captions[:100], strict=False)
     )
     curves = "".join(
