@@ -47,6 +47,16 @@ def test_annotations_that_are_none_are_one_sentence(tree: Path) -> None:
         read_annotations(tree)
 
 
+@pytest.mark.parametrize("line", ["shot two", "25", "25 49 74", "49 25", "-1 -1", "25 inf", "nan 49"])
+def test_a_shot_without_its_two_frames_is_one_sentence(tree: Path, line: str) -> None:
+    scenes = tree / "bgm909" / "detection" / "001_scenes.txt"
+    scenes.write_text(f"0 24\n\n{line}\n")
+    with pytest.raises(InputError, match="line 3 of .*001_scenes.txt is not the first and last frame of a shot"):
+        read_annotations(tree)
+    scenes.write_text("0 24\n\n25.0 49.0\n")
+    assert read_annotations(tree)["001"].shots == ((0, 24), (25, 49))
+
+
 def test_the_report_counts_what_is_known(tree: Path, tmp_path: Path) -> None:
     given = ["data=bgm909", f"data.root={tree}", f"out={tmp_path}/out"]
     assert run(dataset_report, "dataset_report", given) == 0

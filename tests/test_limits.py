@@ -1,6 +1,7 @@
 """Small files that ask for much, damage that nobody sees, and two who write in one place."""
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -178,6 +179,29 @@ def test_one_training_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "run" / ".lock").write_text("1\n")  # of a process that was killed: the system has let go of it
     with only_one(tmp_path / "run"):
         pass
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["removed", "replaced"])
+def test_a_lock_file_that_its_holder_removes_while_another_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """The holder ends between another process's open and flock; what that one locks has no name any more."""
+    path, flock = tmp_path / ".lock", fcntl.flock
+    path.write_text("1\n")
+
+    def ended_before(handle: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.unlink()
+        if again:
+            path.write_text("2\n")
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", ended_before)
+    with only_one(tmp_path):
+        assert path.read_text() == f"{os.getpid()}\n"
+        with pytest.raises(InputError, match="is training in"), only_one(tmp_path):
+            pass
+    assert not path.exists()
 
 
 def dead() -> int:

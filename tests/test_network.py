@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from diffbgm.datasets.batch import Condition
 from diffbgm.errors import InputError
 from diffbgm.models.attention import Windows
-from diffbgm.models.network import DiffBGM, build_network, check_objective
+from diffbgm.models.network import DiffBGM, build_network
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -108,14 +108,6 @@ def test_a_loss_reaches_every_parameter(network: DiffBGM) -> None:
 def test_a_config_that_cannot_be_built_is_one_sentence(broken: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="model\\.(unet|conditioner)"):
         build_network(broken)
-
-
-def test_cropped_pitches_need_logits() -> None:
-    check_objective(config("small")["unet"], "x0_logits")
-    check_objective(config("small")["unet"], "x0_posterior")
-    check_objective(config("paper")["unet"], "eps")
-    with pytest.raises(InputError, match="objective=eps"):
-        check_objective(config("small")["unet"], "eps")
 
 
 def test_self_condition_and_rhythm_begin_without_effect() -> None:

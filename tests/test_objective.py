@@ -103,6 +103,22 @@ def test_a_temperature_moves_what_the_network_says_away_from_the_pivot(sample):
     assert torch.equal(*(loss(objective, prediction, *sample[:2]) for objective in (cold, plain)))
 
 
+def test_pivots_of_a_checkpoint_serve_all_planes():
+    """Two numbers, of onsets and sustains, for two planes or for four; what is at the pivot stays as it is."""
+    pivots = (0.1, 0.35)
+    x = torch.rand(2, 4, 8, 8)
+    t = torch.full((2,), 300)
+    prediction = torch.logit(torch.tensor(2 * pivots)).reshape(4, 1, 1).expand_as(x)
+    cold, plain = build_objective("x0_posterior", SCHEDULE, 0.5, pivots), build_objective("x0_posterior", SCHEDULE)
+    torch.testing.assert_close(cold.eps(prediction, x, t), plain.eps(prediction, x, t))
+    four = build_objective("x0_posterior", SCHEDULE, 0.5, 2 * pivots)
+    assert torch.equal(four.eps(prediction, x, t), cold.eps(prediction, x, t))
+    with pytest.raises(InputError, match="pivots are 3 numbers"):
+        build_objective("x0_posterior", SCHEDULE, 0.5, (0.1, 0.2, 0.3))
+    usual = build_objective("x0_posterior", SCHEDULE, 0.5)
+    assert not torch.allclose(usual.eps(prediction, x, t), plain.eps(prediction, x, t))
+
+
 @pytest.mark.parametrize(("name", "value", "message"), [("x0_posterior", 0.0, "above 0"), ("eps", 0.8, "x0_posterior")])
 def test_a_temperature_that_makes_no_sense_is_refused(name, value, message):
     with pytest.raises(InputError, match=message):

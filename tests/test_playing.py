@@ -21,6 +21,7 @@ from diffbgm.music.fonts import find_soundfont, licence_of, unpack
 from diffbgm.music.instruments import palette
 from diffbgm.music.midi import read_midi
 from diffbgm.music.mood import Mood
+from diffbgm.music.parts import lead_of
 from diffbgm.music.soundfont import small_soundfont
 
 QUICK = {"steps": 2, "progress": False}
@@ -83,6 +84,19 @@ def test_parts_are_named_tracks_with_markers_at_the_cuts(duo):
     assert markers == [f"cut {number}" for number in range(1, len(duo.shots))]
     assert len(markers) > 0
     assert duo.report()["instruments"] == names[1:]
+
+
+def test_instruments_without_notes_are_named(duo, caplog):
+    tune = duo.notes.select(lead_of(duo.notes))
+    settings = replace(duo.settings, instruments="flute+harp+cello")
+    alone = replace(duo, notes=tune, settings=settings)
+    assert alone.report()["instruments"] == ["Flute (lead)"]
+    assert alone.report()["instruments_left_out"] == ["Orchestral Harp (accompaniment)", "Cello (bass)"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the music for clip.mp4 is without Orchestral Harp (accompaniment) and Cello (bass), "
+        "which would have nothing to play"
+    ]
+    assert duo.report()["instruments_left_out"] == []
 
 
 def test_stems_sum_to_the_mix(duo):

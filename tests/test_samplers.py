@@ -213,6 +213,7 @@ def test_every_config_builds_its_sampler(name):
         ({"name": "euler", "steps": 10}, "sampler.name is 'euler'; give one of ddpm, ddim, dpm"),
         ({"name": "ddim", "steps": 0}, "sampler.steps is 0"),
         ({"name": "ddim", "steps": 10, "eta": 1.5}, "sampler.eta is 1.5"),
+        ({"name": "dpm", "steps": 10, "spacing": "even"}, "sampler.spacing is 'even'; give one of trailing"),
         ({"name": "ddim", "steps": 10, "clip": [1, 0]}, r"sampler.clip is \[1, 0\]"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffbgm.diffusion.schedule import SPACINGS, sqrt_linear
+from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "schedule.json").read_text())
@@ -79,10 +79,9 @@ def test_x0_and_eps_convert_into_each_other(t):
     assert (back - x0).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("spacing", SPACINGS)
-def test_every_walk_falls_from_the_top_through_the_switch(spacing):
+def test_every_walk_falls_from_the_top_through_the_switch():
     for steps in range(1, 1001):
-        walk = SCHEDULE.timesteps(steps, spacing=spacing)
+        walk = SCHEDULE.timesteps(steps)
         assert len(walk) == steps
         assert walk[0] == 999
         assert steps == 1 or 200 in walk
@@ -104,7 +103,6 @@ def test_known_walks():
     [
         ({"steps": 0}, "sampler.steps is 0; give a number from 1 to 1000"),
         ({"steps": 1001}, "sampler.steps is 1001"),
-        ({"steps": 10, "spacing": "even"}, "sampler.spacing is 'even'; give one of trailing"),
         ({"steps": 10, "through": (1000,)}, "sampler.through holds 1000"),
     ],
 )

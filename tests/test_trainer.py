@@ -19,7 +19,7 @@ from diffbgm.training import state as states
 from diffbgm.training.draws import draw, fixed
 from diffbgm.training.optimize import MovingAverage, build_optimizer, learning_rate
 from diffbgm.training.preview import picture, recalled
-from diffbgm.training.tracking import read_log
+from diffbgm.training.tracking import Tracker, read_log
 from diffbgm.training.validation import Validation
 
 SHAPE = (2, 4, 4)
@@ -222,3 +222,18 @@ def test_a_log_line_cut_short_is_left_out(tmp_path: Path):
     path = tmp_path / "log.jsonl"
     path.write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "lo')
     assert read_log(path) == [{"step": 1, "loss": 0.5}]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[1]", "2", "null", '"step"', '{"loss": 0.5}', '{"step": "2"}', '{"step": null}', '{"step": 2, "lo', "[" * 9999],
+)
+def test_a_log_with_an_odd_line_stays_as_it_is(tmp_path: Path, line: str):
+    path = tmp_path / "log.jsonl"
+    path.write_text(content := f'{{"step": 1, "loss": 0.5}}\n{line}\n{{"step": 3, "loss": 0.5}}\n')
+    with pytest.raises(InputError, match="line 2 of .*log.jsonl is not a row of a training log"):
+        Tracker(tmp_path, 3, 10, 4, boards=())
+    assert path.read_text() == content
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="is not a log of this project"):
+        Tracker(tmp_path, 3, 10, 4, boards=())

@@ -193,8 +193,10 @@ def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     return found
 
 
-def _text(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+def _text(value: float | str | Sequence[float]) -> str:
+    if isinstance(value, Sequence):
+        return value if isinstance(value, str) else " and ".join(f"{part:g}" for part in value)
+    return f"{value:g}"
 
 
 def tables(card: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from diffbgm.errors import InputError
 from diffbgm.fields import described
@@ -23,7 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("target", type=Path)
     for setting in described(SamplingConfig):
         if setting.name in SAMPLING:
-            parser.add_argument(f"--{setting.name}", type=setting.hint, help=setting.limits.help)
+            kind: dict[str, Any] = {"type": setting.hint}
+            if setting.name == "pivots":
+                kind = {"type": float, "nargs": "+"}
+            parser.add_argument(f"--{setting.name}", help=setting.limits.help, **kind)
     parser.add_argument("--note", help="machine and time, kept in the file's metadata")
     options = parser.parse_args(arguments)
     try:

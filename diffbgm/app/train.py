@@ -29,7 +29,7 @@ from diffbgm.fields import check
 from diffbgm.files import atomic, not_foreign
 from diffbgm.generation.loading import open_checkpoint
 from diffbgm.models.config import checkpoint_config
-from diffbgm.models.network import DiffBGM, build_network, check_objective
+from diffbgm.models.network import DiffBGM, build_network
 from diffbgm.training import state as states
 from diffbgm.training.lock import only_one
 from diffbgm.training.preview import Preview
@@ -59,7 +59,6 @@ def _train(config: DictConfig, settings: TrainerSettings, accelerator: Accelerat
     loader = build_loader(config, cache, settings, accelerator)
     others = {name: open_cache(data, accelerator) for name, data in config.also.items()}
     about = describe(config, cache)
-    check_objective(about["model"]["unet"], config.objective.name)
     torch.manual_seed(config.seed)
     network = build_network(about["model"])
     if config.init is not None:

@@ -67,18 +67,22 @@ def _captions(path: Path) -> tuple[str, ...]:
 
 
 def _shots(path: Path) -> tuple[tuple[int, int], ...]:
-    """First and last frame of each line; a line in another format counts as a shot with frames -1."""
+    """First and last frame of each line that is not empty. Raises InputError for a line in another format."""
     shots = []
-    for line in _text(path).splitlines():
+    for number, line in enumerate(_text(path).splitlines(), 1):
         words = line.split()
-        if words:
-            first, last = (int(float(word)) if _number(word) else -1 for word in (words[0], words[-1]))
-            shots.append((first, last))
+        if not words:
+            continue
+        try:
+            first, last = (int(float(word)) for word in words)
+        except (ValueError, OverflowError):
+            first, last = -1, -1
+        if not 0 <= first <= last:
+            raise InputError(
+                f"line {number} of {path} is not the first and last frame of a shot: fetch the file again, or remove it"
+            )
+        shots.append((first, last))
     return tuple(shots)
-
-
-def _number(word: str) -> bool:
-    return word.replace(".", "", 1).isdigit()
 
 
 def _metadata(root: Path) -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ interface: denoise(x, t) -> eps.
 Shape legend: B batch, ... the shape of one sample (2, S, P).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,8 +18,8 @@ from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
 
 PIVOTS = (0.2, 0.5)
-"""The probabilities of onsets and sustains that a temperature does not change, chosen so that the numbers of notes and
-of voices stay near the real ones (docs/log.md)."""
+"""Unless a checkpoint says otherwise, the probabilities of onsets and sustains that a temperature does not change. Four
+numbers are those of the lead and of the accompaniment."""
 
 
 class Objective(Protocol):
@@ -76,14 +76,17 @@ class X0PosteriorObjective:
     """
 
     schedule: Schedule
-    temperature: float = 1.0  # only for `eps`; below 1, cells likelier than PIVOTS get likelier and the others rarer
+    temperature: float = (
+        1.0  # only for `eps`; below 1, cells likelier than the pivots get likelier and the others rarer
+    )
+    pivots: tuple[float, ...] = PIVOTS  # of as many planes of a roll; repeated for further planes
 
     def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
         logits = prediction.float() + self._evidence(x, t)
         return _mean(F.binary_cross_entropy_with_logits(logits, x0.float(), reduction="none"))
 
     def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        pivots = torch.tensor(PIVOTS * (x.shape[-3] // len(PIVOTS)), device=x.device)
+        pivots = torch.tensor(self.pivots * (x.shape[-3] // len(self.pivots)), device=x.device)
         pivot = torch.logit(pivots).reshape(-1, 1, 1)
         sure = pivot + (prediction.float() - pivot) / self.temperature
         return self.schedule.eps_from_x0((sure + self._evidence(x, t)).sigmoid(), x.float(), t)
@@ -101,8 +104,10 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
 }
 
 
-def build_objective(name: str, schedule: Schedule, temperature: float | None = None) -> Objective:
-    """The objective called eps, x0_logits or x0_posterior; `temperature` is for sampling with x0_posterior.
+def build_objective(
+    name: str, schedule: Schedule, temperature: float | None = None, pivots: Sequence[float] | None = None
+) -> Objective:
+    """The objective called eps, x0_logits or x0_posterior; `temperature` and `pivots` are for sampling with the last.
 
     InputError for another name, a temperature that is not positive, or a temperature that the objective ignores.
     """
@@ -116,7 +121,9 @@ def build_objective(name: str, schedule: Schedule, temperature: float | None = N
         raise InputError(
             f"temperature={temperature:g} needs a network of objective=x0_posterior, not {name}; leave it 1."
         )
-    return X0PosteriorObjective(schedule, temperature)
+    if pivots is not None and len(pivots) not in (2, 4):
+        raise InputError(f"pivots are {len(pivots)} numbers; give two, of onsets and sustains, or four, of both parts.")
+    return X0PosteriorObjective(schedule, temperature, PIVOTS if pivots is None else tuple(pivots))
 
 
 def _mean(cells: Tensor) -> Tensor:
@@ -130,7 +137,10 @@ class Sampling(Protocol):
     @property
     def temperature(self) -> float | None: ...
 
+    @property
+    def pivots(self) -> Sequence[float] | None: ...
+
 
 def sampling_objective(name: str, schedule: Schedule, settings: Sampling) -> Objective:
     """The objective `name` with these sampling settings. Raises InputError as `build_objective` does."""
-    return build_objective(name, schedule, settings.temperature)
+    return build_objective(name, schedule, settings.temperature, settings.pivots)

@@ -25,6 +25,8 @@ Denoise = Callable[[Tensor, Tensor], Tensor]  # x (B, ...), t (B,) long -> eps (
 Noise = Callable[[], Tensor]  # standard normal numbers of the shape of x
 Clip = tuple[float, float] | None  # range to which x0 is clipped
 
+SPACINGS = ("trailing",)  # ways to spread the timesteps; Schedule.timesteps knows this one
+
 
 @dataclass(frozen=True)
 class State:
@@ -135,7 +137,7 @@ class Sampler:
     steps: int
     eta: float = 0.0  # for ddim
     sde: bool = False  # for dpm
-    spacing: str = "trailing"  # see Schedule.timesteps
+    spacing: str = SPACINGS[0]
     through: tuple[int, ...] = (200,)
     clip: Clip = None
     start: int | None = None  # the first timestep; None: the last one of the schedule
@@ -149,7 +151,7 @@ class Sampler:
         for name, step in (("start", self.start), ("initial", self.initial)):
             if step is not None and not 0 <= step < len(schedule):
                 raise InputError(f"sampler.{name} is {step}; give a step from 0 to {len(schedule) - 1}.")
-        return schedule.upto(self.start).timesteps(self.steps, self.through, self.spacing)
+        return schedule.upto(self.start).timesteps(self.steps, self.through)
 
     def begin(self, x: Tensor, schedule: Schedule) -> Tensor:
         """The initial x of sampling, from noise x (B, ...) of variance 1."""
@@ -205,7 +207,7 @@ def build_sampler(
     steps: int,
     eta: float = 0.0,
     sde: bool = False,
-    spacing: str = "trailing",
+    spacing: str = SPACINGS[0],
     through: Sequence[int] = (200,),
     clip: Sequence[float] | None = None,
     start: int | None = None,
@@ -221,6 +223,8 @@ def build_sampler(
         raise InputError(f"sampler.steps is {steps}; give a whole number of at least 1.")
     if not isinstance(eta, int | float) or not 0 <= eta <= 1:
         raise InputError(f"sampler.eta is {eta}; give a number from 0 (deterministic) to 1.")
+    if spacing not in SPACINGS:
+        raise InputError(f"sampler.spacing is {spacing!r}; give one of {', '.join(SPACINGS)}.")
     if not _numbers(through) or not all(isinstance(stop, int) for stop in through):
         raise InputError(f"sampler.through is {through}; give timesteps to visit, such as [200].")
     if clip is not None and not (_numbers(clip) and len(clip) == 2 and clip[0] < clip[1]):

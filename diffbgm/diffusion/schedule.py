@@ -19,8 +19,6 @@ from torch import Tensor
 
 from diffbgm.errors import InputError
 
-SPACINGS = ("trailing",)
-
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
@@ -65,18 +63,18 @@ class Schedule:
         signal, noise = self.coefficients(t, x)
         return (x - signal * x0) / noise
 
-    def timesteps(self, steps: int, through: Sequence[int] = (200,), spacing: str = "trailing") -> list[int]:
+    def timesteps(self, steps: int, through: Sequence[int] = (200,)) -> list[int]:
         """`steps` distinct timesteps in descending order, starting with T - 1, at which a sampler calls the network.
 
-        spacing: "trailing" divides T evenly and ends T / steps above 0 (Lin et al. 2023, Common Diffusion Noise
-        Schedules are Flawed, table 2). `through` lists timesteps that must be visited (the selector changes the
-        modality at 200): the nearest timestep, except the first one, is moved to each; if there are too many of them,
-        the first ones are kept. Raises InputError for numbers that the schedule does not have.
+        They divide T evenly, and the last one is T / steps above 0: the spacing "trailing" (Lin et al. 2023, Common
+        Diffusion Noise Schedules are Flawed, table 2). `through` lists timesteps that must be visited (the selector
+        changes the modality at 200): the nearest timestep, except the first one, is moved to each; if there are too
+        many of them, the first ones are kept. Raises InputError for numbers that the schedule does not have.
         """
         total = len(self)
         if not 1 <= steps <= total:
             raise InputError(f"sampler.steps is {steps}; give a number from 1 to {total}.")
-        walk = _distinct(_spread(total, steps, spacing))
+        walk = _distinct(total * (1 - np.arange(steps) / steps) - 1)
         free = walk[1:]
         fixed = [walk[0]]
         for stop in through:
@@ -100,13 +98,6 @@ def sqrt_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012, r
         return Schedule(beta, alpha_bar)
     alpha_bar = roll_scale**2 * alpha_bar / (1 - alpha_bar + roll_scale**2 * alpha_bar)
     return Schedule(1 - alpha_bar / torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]]), alpha_bar)
-
-
-def _spread(total: int, steps: int, spacing: str) -> np.ndarray:
-    """`steps` real-valued timesteps from T - 1 downwards with the given spacing."""
-    if spacing == "trailing":
-        return total * (1 - np.arange(steps) / steps) - 1
-    raise InputError(f"sampler.spacing is {spacing!r}; give one of {', '.join(SPACINGS)}.")
 
 
 def _distinct(walk: np.ndarray) -> list[int]:

@@ -38,6 +38,7 @@ from diffbgm.generation.form import (
 )
 from diffbgm.generation.harmony import HarmonyPlan, planned
 from diffbgm.generation.request import Request
+from diffbgm.generation.rhythm import planned_theme
 from diffbgm.generation.settings import PLAN, ComposeSettings
 from diffbgm.generation.threads import side_by_side
 from diffbgm.generation.told import Told, all_told, cut_condition, in_chords
@@ -99,7 +100,8 @@ class Composer:
         published = {"guidance": sampler.guidance, "longform": sampler.longform}
         self.settings = settings.completed(
             vars(defaults)
-            | {"longform": LONGFORM, "window": config.window, "form": defaults.form if themes else FREE}
+            | {"longform": LONGFORM, "window": config.window}
+            | ({} if themes else dict.fromkeys(("form", "harmony", "rhythm"), FREE))
             | ({"reprise": REPRISE} if self.network.reference_condition else {})
             | {name: value for name, value in published.items() if value is not None}
         )
@@ -109,8 +111,13 @@ class Composer:
             raise InputError(
                 f"form={self.form} needs a network with theme_condition, which this is not; give form={FREE}"
             )
-        if settings.harmony == PLAN and not themes:
-            raise InputError(f"harmony={PLAN} needs a network with theme_condition, which this is not; leave it out")
+        for name in ("harmony", "rhythm"):
+            if getattr(settings, name) == PLAN and not themes:
+                raise InputError(f"{name}={PLAN} needs a network with theme_condition, which this is not; leave it out")
+        if settings.pivots is not None and len(settings.pivots) > self.network.planes:
+            raise InputError(
+                "pivots: four numbers need a network of lead and accompaniment, which this is not; give two"
+            )
         if settings.reprise is not None and not self.network.reference_condition:
             raise InputError(
                 f"reprise={settings.reprise:g} needs a network with reference_condition, which this is not; "
@@ -174,8 +181,8 @@ class Composer:
     def _sketches(self, requests: Sequence[Request]) -> Generator[Progress, None, list[dict[str, np.ndarray]]]:
         """Sketch each letter of every piece as a binary roll (C, 128, P).
 
-        The first section is sketched freely, those of other letters in its key and groove, and all in the piece's
-        chords, if it has any.
+        The first section is sketched in the planned groove, if there is one, those of other letters in its key and
+        groove, and all in the piece's chords, if it has any.
         """
         parts = [self.sections(request) for request in requests]
         found: list[dict[str, np.ndarray]] = [{} for _ in requests]
@@ -186,9 +193,7 @@ class Composer:
             themes = []
             for index, part in wanted:
                 first = next(iter(found[index].values()), None)
-                theme = np.zeros((BEATS_PER_SEGMENT, THEME_WIDTH), np.float32)
-                if first is not None:
-                    theme = common_theme(merged(first))
+                theme = common_theme(merged(first)) if first is not None else self._begun(requests[index], part)
                 themes.append(Told(in_chords(theme, requests[index].chords(), part.beat)))
             pieces = [requests[index].section(part) for index, part in wanted]
             for progress in self._together(pieces, self._filled(themes, pieces), "independent"):
@@ -197,6 +202,12 @@ class Composer:
                 found[index][part.letter] = self._cells(roll)
         return found
 
+    def _begun(self, request: Request, part: Section) -> np.ndarray:
+        """The theme (32, 16) of the section that is sketched first: its groove, if it is planned, and nothing else."""
+        if self.settings.rhythm != PLAN:
+            return np.zeros((BEATS_PER_SEGMENT, THEME_WIDTH), np.float32)
+        return np.resize(planned_theme(request.features[part.span], request.seed), (BEATS_PER_SEGMENT, THEME_WIDTH))
+
     def _told(self, requests: Sequence[Request], sketches: Sequence[Mapping[str, np.ndarray]]) -> list[Told]:
         """The hints for each piece: the themes of its sections with its chords, and passages to resemble."""
         told = []
@@ -204,9 +215,11 @@ class Composer:
             beats, chords = len(request.features.visual), request.chords()
             own = [part for part in self.sections(request) if not request.holds(part)]
             theme, reference = None, None
-            if rolls or chords is not None:
+            rhythm = self.settings.rhythm == PLAN and not rolls and request.known is None
+            if rolls or rhythm or chords is not None:
                 themes = {letter: theme_of(merged(roll)) for letter, roll in rolls.items()}
-                theme = in_chords(laid_out(own, themes, beats), chords, 0)
+                theme = planned_theme(request.features, request.seed) if rhythm else laid_out(own, themes, beats)
+                theme = in_chords(theme, chords, 0)
             if rolls and self.settings.reprise is not None:
                 reference = references(own, rolls, beats, self.settings.reprise)
             told.append(Told(theme, reference))

@@ -5,6 +5,7 @@ Shape legend: N notes, L steps of the piece, P pitches, S shots, n samples of so
 
 import base64
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -30,6 +31,7 @@ from diffbgm.video.fade import fade_to_black
 from diffbgm.video.features import Advance, BeatFeatures
 from diffbgm.video.steer import curves, pace
 
+log = logging.getLogger(__name__)
 SAMPLE_RATE = RENDER_RATE  # Hz
 
 
@@ -65,9 +67,16 @@ class Music:
 
     @cached_property
     def played(self) -> Played:
-        """The piece as it is played: timing, instruments, and its MIDI file."""
+        """The piece as it is played: timing, instruments, and its MIDI file.
+
+        Instruments for which the piece has no notes are left out, with a warning in the log.
+        """
         cue = cue_for(self.settings, self.tempo, self.shots, self.shown, self.moods)
-        return play(self.notes, self.settings, self.tempo, self.shots, cue, self.take)
+        played = play(self.notes, self.settings, self.tempo, self.shots, cue, self.take)
+        if played.left_out:
+            piece = "this piece" if self.video is None else f"the music for {self.video.name}"
+            log.warning("%s is without %s, which would have nothing to play", piece, " and ".join(played.left_out))
+        return played
 
     @cached_property
     def _sound(self) -> Sound:
@@ -159,6 +168,7 @@ class Music:
             "chords_heard": None if self.harmony is None else self.harmony.heard(self.notes),
             "notes": len(self.notes),
             "instruments": [part.voice.name for part in self.played.parts],
+            "instruments_left_out": list(self.played.left_out),
             "mood": self.mood(),
             "mix": self.settings.mix,
             "shots": self.shots.tolist(),

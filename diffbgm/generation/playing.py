@@ -47,6 +47,7 @@ class Played:
     tempo: float  # beats a minute
     cuts: np.ndarray  # seconds of each cut
     room: float  # 0..1, the share of the sound that goes into the player's room
+    left_out: tuple[str, ...] = ()  # instruments that were asked for and have nothing to play
 
     @property
     def notes(self) -> Notes:
@@ -160,8 +161,11 @@ def play(notes: Notes, settings: SampleSettings, tempo: float, shots: np.ndarray
     lead = lead_of(notes)
     seed = (settings.seed, take) if take else (settings.seed,)
     played = timed(notes, manner_of(settings), cue, seed, tempo, lead)
-    parts = tuple(arrange(played, lead, voices_of(settings)))
-    return Played(played, parts, tempo, np.asarray(shots)[1:, 0], settings.room)
+    voices = voices_of(settings)
+    parts = tuple(arrange(played, lead, voices))
+    playing = {part.voice.program for part in parts}
+    left_out = tuple(voice.name for voice in voices if voice.program not in playing)
+    return Played(played, parts, tempo, np.asarray(shots)[1:, 0], settings.room, left_out)
 
 
 def manner_of(settings: SampleSettings) -> Manner:

@@ -26,6 +26,13 @@ class ComposeSettings:
 
     guidance: float | None = field(None, low=-100, high=100, help="scale of classifier-free guidance; 1: no guidance")
     temperature: float | None = field(None, above=0, high=10, help="below 1: fewer surprises")
+    pivots: tuple[float, ...] | None = field(
+        None,
+        above=0,
+        high=0.999999,
+        length=(2, 4),
+        help="probabilities of onsets and sustains (or of the lead's and the accompaniment's) that a temperature keeps",
+    )
     modality: str = field("both", choices=MODALITIES, help="condition on one of the two streams only")
     window: int | str | None = field(
         None, choices=(*WINDOWS, "dynamic"), help="beats per attention window; dynamic: from the shots"
@@ -39,7 +46,8 @@ class ComposeSettings:
     reprise: float | None = field(
         None, low=0, high=1, help="how literally sections with the same letter repeat, if the network supports it"
     )
-    harmony: str = field("free", choices=("free", PLAN), help="plan: chords are planned before the notes")
+    harmony: str | None = field(None, choices=("free", PLAN), help="plan: chords are planned before the notes")
+    rhythm: str | None = field(None, choices=("free", PLAN), help="plan: a groove is chosen before the notes")
     threshold: float | None = field(
         None, above=0, high=0.999999, help="probability above which a cell of the roll becomes a note"
     )

@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from diffbgm.diffusion.objective import OBJECTIVES, PIVOTS
+from diffbgm.diffusion.samplers import SAMPLERS, SPACINGS
 from diffbgm.errors import InputError
 from diffbgm.fields import check, field
+from diffbgm.models.conditioner import STRATEGIES
 
 FORMAT = 1
-OBJECTIVES = ("eps", "x0_logits", "x0_posterior")
 FEATURES = ("lite", "clip")
-STRATEGIES = ("video", "language", "random", "concat", "video_language", "language_video")
-SAMPLERS = ("ddpm", "ddim", "dpm")
-SPACINGS = ("trailing",)
 STEPS = 128  # of a segment
 WIDEST = 8192  # of features, tokens and feature maps
 
@@ -124,7 +123,7 @@ class FeaturesConfig:
 class SamplerConfig:
     """The arguments of diffusion.samplers.build_sampler."""
 
-    name: str = field("ddpm", choices=SAMPLERS)
+    name: str = field("ddpm", choices=tuple(SAMPLERS))
     steps: int = field(1000, low=1, high=10_000, help="network calls per window")
     eta: float = field(0.0, low=0, high=1, help="for ddim: 0 is deterministic, 1 as random as ddpm")
     sde: bool = field(False, help="for dpm: fresh noise at each step")
@@ -145,7 +144,12 @@ class SamplingConfig:
     guidance: float = field(1.0, low=-100, high=100, help="scale of classifier-free guidance; 1: no guidance")
     threshold: float = field(0.5, above=0, high=0.999999, help="probability above which a cell of the roll is a note")
     temperature: float = field(1.0, above=0, high=10, help="below 1: more confident about each cell")
+    pivots: tuple[float, ...] = field(
+        PIVOTS, above=0, high=0.999999, length=(2, 4), help="probabilities of onsets and sustains that it leaves alone"
+    )
     form: str = field("free", length=(1, 64), help="one letter per eight bars, or free")
+    harmony: str = field("free", choices=("free", "plan"), help="plan: chords are planned before the notes")
+    rhythm: str = field("free", choices=("free", "plan"), help="plan: a groove is chosen before the notes")
     sampler: SamplerConfig | None = None
 
 
@@ -159,7 +163,7 @@ class CheckpointConfig:
 
     model: ModelConfig
     features: FeaturesConfig
-    objective: str = field(choices=OBJECTIVES)
+    objective: str = field(choices=tuple(OBJECTIVES))
     schedule: ScheduleConfig = ScheduleConfig()
     window: int | str = field(8, choices=(4, 8, 16, 32, "dynamic"))
     sampling: SamplingConfig = SamplingConfig()

@@ -13,7 +13,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from diffbgm.datasets.batch import Condition
-from diffbgm.errors import InputError
 from diffbgm.fields import check
 from diffbgm.models.adapter import RollUNet
 from diffbgm.models.conditioner import Conditioner, Encoded, FeatureSelector
@@ -88,13 +87,3 @@ def build_network(config: ModelConfig | Mapping[str, Any]) -> DiffBGM:
     options = dict(vars(config.conditioner))
     selector = FeatureSelector(**vars(options.pop("selector")), width=unet.d_cond)
     return DiffBGM(unet, Conditioner(selector=selector, d_cond=unet.d_cond, **options))
-
-
-def check_objective(unet: Mapping[str, Any], objective: str) -> None:
-    """Raise InputError if the options of the U-Net and the objective exclude each other."""
-    cropped = tuple(unet.get("pitches", (0, 128))) != (0, 128)
-    if cropped and objective not in ("x0_logits", "x0_posterior"):
-        raise InputError(
-            f"objective={objective} needs a prediction for every pitch, but the model sees only pitches "
-            f"{tuple(unet['pitches'])}; use objective=x0_posterior or model.unet.pitches=[0,128]"
-        )

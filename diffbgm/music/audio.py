@@ -16,6 +16,7 @@ import numpy as np
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
 from diffbgm.music.loudness import BLOCK, between_samples, integrated_loudness
+from diffbgm.music.midi import sounds_in
 from diffbgm.music.soundfont import small_soundfont
 
 RENDER_RATE = 48000  # Hz, what midirenderer gives
@@ -63,11 +64,11 @@ def render_bytes(
 ) -> np.ndarray:
     """The sound (n, 2) at 48 kHz of a MIDI file in memory, as `render`.
 
-    `programs`: the General MIDI programs it uses, so that no more of the soundfont is read; None: all. `name` stands
-    for the MIDI file in messages.
+    `programs`: the General MIDI programs it uses, so that no more of the soundfont is read; None: those that the file
+    names, drums and other banks included. `name` stands for the MIDI file in messages.
     """
     soundfont = default_soundfont() if soundfont is None else Path(soundfont)
-    font = small_soundfont(soundfont, programs)
+    font = small_soundfont(soundfont, sounds_in(midi) if programs is None else programs)
     try:
         data = midirenderer.render_wave_from(font, midi)
     except BaseException as error:  # a panic inside the renderer is not an Exception

@@ -3,11 +3,13 @@
 Shape legend: N notes, n beats, k bar lines. A beat is a quarter note unless the caller gives the beats.
 """
 
+import io
 import warnings
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
+import mido
 import numpy as np
 import pretty_midi
 
@@ -16,6 +18,9 @@ from diffbgm.files import atomic, regular
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 
 RESOLUTION = 480  # ticks a beat in the files we write
+DRUMS = 9  # the channel that General MIDI keeps for drums
+BANK = 0  # the controller that chooses one of several sets of programs
+DRUM_BANK = 128  # where soundfonts keep their drum kits
 GM_NAMES = tuple(pretty_midi.INSTRUMENT_MAP)  # the 128 programs of General MIDI
 SLOWEST, FASTEST = (
     4.0,
@@ -116,6 +121,34 @@ def write_midi(notes: Notes, path: str | Path, tempo: float = 120.0, program: in
         midi.instruments.append(instrument)
     with atomic(path) as temporary:
         midi.write(str(temporary))
+
+
+def sounds_in(midi: bytes) -> set[int] | None:
+    """What may sound in a MIDI file: 128 times the bank plus the program, so 0..127 for General MIDI's instruments.
+
+    Drum kits are in bank 128. Each channel with notes counts with all programs and banks that it is ever given, and
+    with the first ones, which it has before. None where the file cannot be read.
+    """
+    playing: set[int] = set()
+    programs: dict[int, set[int]] = {}
+    banks: dict[int, set[int]] = {}
+    try:
+        messages = [message for track in mido.MidiFile(file=io.BytesIO(midi)).tracks for message in track]
+    except Exception:  # a damaged file fails anywhere in the parser, with any exception
+        return None
+    for message in messages:
+        if message.type == "note_on":
+            playing.add(message.channel)
+        elif message.type == "program_change":
+            programs.setdefault(message.channel, set()).add(message.program)
+        elif message.type == "control_change" and message.control == BANK:
+            banks.setdefault(message.channel, set()).add(message.value)
+    found = set()
+    for channel in playing:
+        first = DRUM_BANK if channel == DRUMS else 0
+        pairs = product({0} | banks.get(channel, set()), {0} | programs.get(channel, set()))
+        found |= {128 * (first + bank) + program for bank, program in pairs}
+    return found
 
 
 def _parse(path: Path) -> pretty_midi.PrettyMIDI:

@@ -12,12 +12,11 @@ import numpy as np
 
 from diffbgm.errors import InputError
 from diffbgm.music.key import Key
-from diffbgm.music.midi import FASTEST, RESOLUTION, SLOWEST
+from diffbgm.music.midi import DRUMS, FASTEST, RESOLUTION, SLOWEST
 from diffbgm.music.notes import PITCHES, STEPS_PER_BEAT, Notes, cut_overlaps
 
 TICKS = RESOLUTION // STEPS_PER_BEAT  # of a step
 CATCH = TICKS // 3  # ticks after a chord that the pedal comes down: late enough not to hold the chord before
-DRUMS = 9  # the channel that General MIDI keeps for drums
 VOLUME, PAN, EXPRESSION, PEDAL, REVERB = 7, 10, 11, 64, 91  # controllers
 EXPRESSION_REST, EXPRESSION_SPAN = 100, 27  # controller 11 at energy 0, and what energy 1 adds
 Event = tuple[int, int, int, mido.Message]  # tick, order at that tick, pitch, message

@@ -53,11 +53,11 @@ OFFSETS = {  # generators that move an edge of a sample, and by how many values 
 
 
 def small_soundfont(path: str | Path, programs: Iterable[int] | None = None) -> bytes:
-    """An .sf2 file with the General MIDI programs (0..127) of a .sf2 or .sf3 file; None: with everything.
+    """An .sf2 file with some programs of a .sf2 or .sf3 file; None: with everything, modulators included.
 
-    Programs that the file lacks are left out; where it has none of them, its first preset stays, which renderers then
-    play. Kept in memory for the next piece with the same programs. Raises InputError for a file that is missing,
-    damaged or too large.
+    Programs are those of General MIDI (0..127); 128 is added for each further bank, as in `midi.sounds_in`. Where the
+    file lacks one of them, its first preset is kept, which renderers then play instead. The result is kept in memory
+    for the next piece with the same programs. Raises InputError for a file that is missing, damaged or too large.
     """
     path = Path(path)
     try:
@@ -90,9 +90,13 @@ class _Subset:
         presets = tables["phdr"][:-1]
         chosen = np.arange(len(presets))
         if programs is not None:
-            chosen = chosen[(presets["bank"] == 0) & np.isin(presets["program"], programs)]
+            numbers = 128 * presets["bank"].astype(np.int64) + presets["program"]
+            kept = np.isin(numbers, programs)
+            if not kept.any() or not np.isin(programs, numbers).all():
+                kept[np.lexsort((presets["program"], presets["bank"]))[:1]] = True
+            chosen = chosen[kept]
         if not len(chosen):
-            chosen = np.lexsort((presets["program"], presets["bank"]))[:1]
+            raise ValueError("it holds no instruments")
         self.presets = chosen
         self.parted = programs is not None  # a copy of the whole file keeps its modulators
         self.instruments = self._referred(chosen, "phdr", "pbag", "pgen", INSTRUMENT)

@@ -70,22 +70,30 @@ def means(losses: list[Tensor], norms: list[Tensor]) -> Tensor:
 
 
 def read_log(path: str | Path) -> list[dict[str, float]]:
-    """The rows of a log.jsonl, without an incomplete last line."""
+    """The rows of a log.jsonl, without an incomplete last line. Raises InputError if another line is not a row."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a log of this project; give another out=") from error
     rows = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            if number == len(lines):
+                break
+            row = None
+        if not isinstance(row, dict) or type(row.get("step")) is not int:
+            raise InputError(
+                f"line {number} of {path} is not a row of a training log; move the file away or give another out="
+            )
+        rows.append(row)
     return rows
 
 
 def _truncate(path: Path, step: int) -> None:
     """Keep only the lines up to `step`. Raises InputError if the file is not a log."""
-    try:
-        rows = read_log(path) if path.is_file() else []
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a log of this project; give another out=") from error
+    rows = read_log(path) if path.is_file() else []
     with atomic(path) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step), encoding="utf-8")
 

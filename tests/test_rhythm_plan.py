@@ -1,0 +1,98 @@
+"""The plan of rhythm: what is drawn for slow and busy pictures, what pieces are told, and what is collected."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from test_composer import composer, request, watched
+
+from diffbgm.datasets.batch import Batch, Condition
+from diffbgm.datasets.segments import SegmentLoader
+from diffbgm.errors import InputError
+from diffbgm.generation.harmony import wished
+from diffbgm.generation.rhythm import planned_theme
+from diffbgm.generation.settings import ComposeSettings
+from diffbgm.music.harmony import parse_chords
+from diffbgm.music.rhythm_plan import Grooves, grooves
+from diffbgm.music.theme import GROOVE, HARMONY
+from diffbgm.video.streams import STREAMS
+from scripts.fit_grooves import collected
+
+
+def test_more_motion_draws_busier_grooves() -> None:
+    means = []
+    for motion in (0.0, 0.3, 0.6, 1.0):
+        rng = np.random.default_rng(0)
+        drawn = np.stack([grooves().draw(motion, rng) for _ in range(50)])
+        assert drawn.shape == (50, 4, 4)
+        assert np.abs(drawn).max() <= 1
+        means.append(drawn.mean())
+    assert means == sorted(means)
+    assert means[-1] - means[0] > 0.3
+
+
+def test_what_is_drawn_lies_nearest_in_motion() -> None:
+    starts = np.arange(80, dtype=np.uint8)[:, None].repeat(16, 1) % 9
+    model = Grooves(starts, np.linspace(0, 1, 80, dtype=np.float32))
+    for motion, rows in ((0.0, {0, 1}), (1.0, {78, 79}), (-3.0, {0, 1})):
+        rng = np.random.default_rng(1)
+        drawn = {float(model.draw(motion, rng)[0, 0]) for _ in range(20)}
+        assert drawn == {2 * (row % 9) / 8 - 1 for row in rows}
+
+
+def test_a_theme_repeats_one_groove_and_asks_for_no_harmony() -> None:
+    theme = planned_theme(request(38).features, (3,))
+    assert theme.shape == (38, 16)
+    assert theme.dtype == np.float32
+    assert not theme[:, HARMONY].any()
+    np.testing.assert_array_equal(theme[4:, GROOVE], theme[:-4, GROOVE])
+    np.testing.assert_array_equal(theme, planned_theme(request(38).features, (3,)))
+    assert any((theme != planned_theme(request(38).features, (seed,))).any() for seed in range(4, 8))
+
+
+@pytest.mark.parametrize(("form", "beats"), [("AB", 64), ("A", 20), ("free", 64)])
+def test_pieces_are_told_their_groove(monkeypatch: pytest.MonkeyPatch, form: str, beats: int) -> None:
+    """The first sketch of a form is; without sketches, the piece as a whole; music without a plan is not."""
+    machine = composer(form).asked(ComposeSettings(form=form, rhythm="plan"))
+    seen = watched(machine, monkeypatch)
+    list(machine.compose([request(beats)]))
+    asked = request(beats).features[:32] if form == "AB" else request(beats).features
+    wanted = planned_theme(asked, (0,))[:32]
+    np.testing.assert_array_equal(seen[0][0][: len(wanted)], wanted)
+
+
+def test_chords_and_groove_are_asked_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = composer("free").asked(ComposeSettings(form="free", rhythm="plan"))
+    seen = watched(machine, monkeypatch)
+    plan = wished(parse_chords("C Am"), 32)
+    list(machine.compose([replace(request(32), harmony=plan)]))
+    np.testing.assert_array_equal(seen[0][0][:, HARMONY], plan.plane(32))
+    np.testing.assert_array_equal(seen[0][0][:, GROOVE], planned_theme(request(32).features, (0,))[:, GROOVE])
+
+
+def test_a_network_without_themes_refuses_a_plan() -> None:
+    with pytest.raises(InputError, match="rhythm=plan needs a network with theme_condition"):
+        composer("free", themes=False).asked(ComposeSettings(rhythm="plan"))
+
+
+def test_four_pivots_need_a_network_of_parts() -> None:
+    four = ComposeSettings(pivots=(0.1, 0.3, 0.1, 0.3))
+    assert composer("free", planes=4).asked(four).settings.pivots == four.pivots
+    with pytest.raises(InputError, match="four numbers need a network of lead and accompaniment"):
+        composer("free").asked(four)
+
+
+def test_grooves_are_collected_in_order_of_motion() -> None:
+    """Three segments of eight bars: one plays every beat with motion 0.8, one the first of every bar, one nothing."""
+    rolls = torch.zeros(3, 2, 128, 128)
+    rolls[0, 0, ::4, 60] = rolls[1, 0, ::16, 60] = 1
+    visual = torch.zeros(3, 32, len(STREAMS))
+    visual[:, :, STREAMS.index("motion")] = torch.tensor([0.8, 0.1, 0.0])[:, None]
+    condition = Condition(visual, torch.zeros(3, 32, 4), torch.ones(3, 32, dtype=torch.bool), torch.full((3,), 8))
+    loader = SimpleNamespace(batch=lambda epoch, index: Batch(rolls, condition, ("a", "b", "c")))
+    found = collected(cast(SegmentLoader, loader))
+    np.testing.assert_allclose(found.motion, [0.1, 0.8])
+    assert found.starts.tolist() == [[8] + [0] * 15, [8, 0, 0, 0] * 4]
