@@ -28,7 +28,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when they are first used: `import diffbgm` itself takes no time."""
+    """Import a public name when it is first used, so that `import diffbgm` itself is fast."""
     if name not in _PLACES:
         raise AttributeError(f"module 'diffbgm' has no attribute {name!r}")
     value = getattr(import_module(_PLACES[name]), name)

@@ -1,4 +1,4 @@
-"""`python -m diffbgm` is `diffbgm`."""
+"""`python -m diffbgm` runs the command `diffbgm`."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""The one exception for mistakes that are the user's to mend."""
+"""The exception for mistakes that the user can correct."""
 
 
 class InputError(ValueError):
     """Bad input. The message is one sentence: what was found, where, and what to do.
 
-    Entry points print it and exit non-zero without a traceback; anything else that is raised is a defect of ours.
+    Entry points print it and exit with a non-zero code and no traceback; any other exception is a defect in diffbgm.
     """

@@ -1,4 +1,4 @@
-"""Optional dependencies: what is imported under `extra(NAME)` comes with `pip install 'diffbgm[NAME]'`."""
+"""Optional dependencies: packages imported inside `extra(NAME)` are installed by `pip install 'diffbgm[NAME]'`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ PACKAGES = {"eval": ("libfmp", "librosa", "music21", "numba")}
 
 @contextmanager
 def extra(name: str) -> Iterator[None]:
-    """Import optional packages inside this. InputError naming the extra where one of them is not installed.
+    """A context for importing optional packages. Raises InputError naming the extra if one is not installed.
 
     with extra("clip"):
         import open_clip
@@ -25,7 +25,7 @@ def extra(name: str) -> Iterator[None]:
 
 
 def lacking(name: str) -> str | None:
-    """Why what an extra is for cannot be done here, a sentence; None where its packages are installed."""
+    """A sentence that says which package of an extra is missing; None if all are installed."""
     missing = [package for package in PACKAGES[name] if find_spec(package) is None]
     return _sentence(missing[0], name) if missing else None
 

@@ -1,4 +1,4 @@
-"""Settings as types: each has its type, its range and a sentence of help in one place, and is checked when it is read.
+"""Settings as types: the type, range and help text of each are in one place, and values are checked when read.
 
     @dataclass(frozen=True)
     class Settings:
@@ -6,9 +6,9 @@
 
     settings = check(Settings, {"steps": 20}, "sampler")
 
-Whatever comes from outside (the command line, a configuration, the metadata of a file) passes `check`, which gives an
-instance or one InputError that says which setting it was, what was given and what is allowed. Nothing that has passed
-needs checking again.
+Every value from outside (the command line, a configuration, the metadata of a file) passes through `check`, which
+returns an instance or raises an InputError that names the setting, the value given and the values allowed. Checked
+values need no further checks.
 """
 
 import dataclasses
@@ -23,36 +23,36 @@ from typing import Any, TypeVar
 from diffbgm.errors import InputError
 
 T = TypeVar("T")
-LONGEST_TEXT = 4096  # characters of a text for which nothing else is said
+LONGEST_TEXT = 4096  # characters of a text without limits of its own
 LONGEST_LIST = 4096
 DEEPEST = 16  # levels of a free-form value
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is allowed beyond the type. In a list, `low`, `high`, `above` and `choices` hold for each item."""
+    """Limits on a value besides its type. For a list, `low`, `high`, `above` and `choices` apply to each item."""
 
-    low: float | None = None  # the least value
-    high: float | None = None  # the greatest value
-    above: float | None = None  # values must be greater than this
-    choices: tuple[Any, ...] = ()  # nothing but these (for text beside numbers: the only texts)
-    length: tuple[int, int] | None = None  # least and greatest number of items or characters
-    rising: bool = False  # items of a list must not fall
+    low: float | None = None  # smallest allowed value
+    high: float | None = None  # largest allowed value
+    above: float | None = None  # exclusive lower bound
+    choices: tuple[Any, ...] = ()  # the only values allowed; of a number or text: the only texts
+    length: tuple[int, int] | None = None  # smallest and largest number of items or characters
+    rising: bool = False  # whether the items of a list must not decrease
     help: str = ""
 
 
 @dataclass(frozen=True)
 class Described:
-    """One setting, as tables and tests show it."""
+    """A description of one setting."""
 
-    name: str  # with everything that it is inside of: "trainer.lr"
+    name: str  # full name, such as "trainer.lr"
     hint: Any  # its type
     limits: Limits
-    default: Any  # dataclasses.MISSING where it has none
+    default: Any  # dataclasses.MISSING if there is none
 
     @property
     def allowed(self) -> str:
-        """What may be given, in words."""
+        """The allowed values in words."""
         return _allowed(self.hint, self.limits)
 
 
@@ -67,16 +67,16 @@ def field(
     rising: bool = False,
     help: str = "",
 ) -> Any:
-    """A dataclass field with limits (see `Limits`). Without a default it has to be given."""
+    """A dataclass field with limits (see `Limits`). A field without a default is required."""
     limits = Limits(low, high, above, tuple(choices), length, rising, help)
     return dataclasses.field(default=default, metadata={"limits": limits})
 
 
 def check(kind: type[T], given: Mapping[str, Any], name: str = "") -> T:
-    """An instance of the dataclass `kind` from a mapping; lists become tuples. `name` is what the mapping is called.
+    """An instance of the dataclass `kind` from a mapping called `name` in messages; lists become tuples.
 
-    InputError for a setting that is unknown, missing, of another type or out of its range. Sentences from the
-    `__post_init__` of `kind`, which checks what concerns several fields, come through as they are.
+    Raises InputError for a setting that is unknown, missing, of the wrong type or out of range. Errors raised by the
+    `__post_init__` of `kind`, which checks several fields together, are passed on.
     """
     if not isinstance(given, Mapping):
         raise InputError(f"{name or kind.__name__}={_shown(given)} cannot be used; give settings by name")
@@ -96,7 +96,7 @@ def check(kind: type[T], given: Mapping[str, Any], name: str = "") -> T:
 
 
 def described(kind: type, name: str = "") -> Iterator[Described]:
-    """Every setting of a dataclass and of those inside it."""
+    """All settings of a dataclass and of the dataclasses nested in it."""
     hints = typing.get_type_hints(kind)
     for entry in dataclasses.fields(kind):
         hint, full = hints[entry.name], _full(name, entry.name)
@@ -108,7 +108,7 @@ def described(kind: type, name: str = "") -> Iterator[Described]:
 
 
 def plain(value: Any, name: str, depth: int = DEEPEST) -> Any:
-    """A free-form value as dicts, lists, text, finite numbers, booleans and None alone. InputError for any other."""
+    """A free-form value of dicts, lists, text, finite numbers, booleans and None. Raises InputError for others."""
     if depth and isinstance(value, Mapping) and len(value) <= LONGEST_LIST:
         return {str(key): plain(child, _full(name, str(key)), depth - 1) for key, child in value.items()}
     if depth and _listed(value) and len(value) <= LONGEST_LIST:
@@ -131,7 +131,7 @@ def _listed(value: Any) -> bool:
 
 
 def _value(hint: Any, value: Any, limits: Limits, name: str) -> Any:
-    """`value` as `hint` has it, within its limits."""
+    """`value` converted to the type `hint`. Raises InputError if it does not fit the type or the limits."""
     for option in _options(hint):
         if dataclasses.is_dataclass(option) and (option is hint or value is not None):
             return check(typing.cast(type, option), value, name)
@@ -150,7 +150,7 @@ def _options(hint: Any) -> tuple[Any, ...]:
 
 
 def _converted(kind: Any, value: Any, limits: Limits) -> tuple[bool, Any]:
-    """(whether `value` is a `kind` within the limits, the value)."""
+    """(whether `value` is a `kind` within the limits, the converted value)."""
     if kind in (None, type(None)):
         return value is None, None
     if kind is bool:
@@ -171,7 +171,7 @@ def _converted(kind: Any, value: Any, limits: Limits) -> tuple[bool, Any]:
 
 
 def _items(kind: Any, value: Any, limits: Limits) -> tuple[bool, Any]:
-    """A list as a tuple; the items have one type, or each its own."""
+    """(whether `value` is a list within the limits, the tuple). All items share one type, or each has its own."""
     arguments = typing.get_args(kind)
     low, high = limits.length or (0, LONGEST_LIST)
     if not _listed(value) or not low <= len(value) <= high:
@@ -191,7 +191,7 @@ def _finite(value: float) -> bool:
 
 
 def _inside(value: float, limits: Limits) -> bool:
-    """Whether a number is in its range, and among the choices where these are numbers."""
+    """Whether a number is in its range and, if the choices include numbers, one of them."""
     numbers = [choice for choice in limits.choices if not isinstance(choice, str)]
     return (
         (limits.low is None or value >= limits.low)
@@ -202,7 +202,7 @@ def _inside(value: float, limits: Limits) -> bool:
 
 
 def _allowed(hint: Any, limits: Limits) -> str:
-    """What may be given, in words: "a whole number from 1 to 1000, or null"."""
+    """The allowed values in words: "a whole number from 1 to 1000, or null"."""
     words = [_words(option, limits) for option in _options(hint) if option not in (None, type(None))]
     if type(None) in _options(hint):
         words.append("null")
@@ -242,9 +242,9 @@ def _range(limits: Limits) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message: on one line, and not without end."""
+    """A value as shown in a message: one line of at most 80 characters."""
     try:
         text = value if isinstance(value, str) and value.isprintable() else repr(value)
-    except Exception:  # a number with more digits than Python prints, or a structure without an end
+    except Exception:  # an integer with too many digits for Python to print, or a recursive structure
         text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."

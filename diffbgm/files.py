@@ -1,7 +1,7 @@
-"""Files that are either whole or absent: every writer of this project goes through `atomic` or `staged`.
+"""Write files that are either complete or absent: all writers of this project use `atomic` or `staged`.
 
-A temporary file is named after the process that writes it (`.NAME.HOST-PID-XXXXXXXX`), so that `sweep` can remove what
-a killed process left behind. Every error of the system while something is written becomes one sentence here.
+A temporary file is named after the process that writes it (`.NAME.HOST-PID-XXXXXXXX`), so that `sweep` can remove the
+files of killed processes. System errors during writing become an InputError here.
 """
 
 import fcntl
@@ -21,11 +21,11 @@ from typing import Any
 
 from diffbgm.errors import InputError
 
-LARGEST_TEXT = 1 << 40  # bytes of a file of ours whose beginning is looked at
-BEGINNING = 1 << 16  # characters
-STALE = 24 * 3600  # seconds after which what another machine left unfinished counts as left behind
-JOURNAL = "journal"  # in a staging folder: its files are being moved
-GONE = "-"  # in a journal before the ending of a file that has no successor
+LARGEST_TEXT = 1 << 40  # bytes; larger files are not examined
+BEGINNING = 1 << 16  # characters of a file that are examined
+STALE = 24 * 3600  # seconds after which unfinished files of another machine count as abandoned
+JOURNAL = "journal"  # a file in a staging folder whose results are being moved
+GONE = "-"  # marks the ending of an old file without a successor in a journal
 _MARK = re.compile(r"^\..*?([0-9a-f]{6})-(\d+)-[0-9a-f]{8}(\..*)?$")
 
 
@@ -34,13 +34,13 @@ def _host() -> str:
 
 
 def mark() -> str:
-    """A part of a name that is used once, and says which process uses it."""
+    """A unique part of a file name that identifies the process."""
     return f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """InputError where the system refuses something that has to do with writing `path`."""
+    """Turn system errors inside into an InputError that says that `path` cannot be written."""
     try:
         yield
     except (OSError, UnicodeEncodeError) as error:
@@ -49,7 +49,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 
 def writable_folder(path: str | Path) -> Path:
-    """The folder, made if need be, without what killed processes left. InputError where it cannot be written."""
+    """Create a folder if needed, and remove files that killed processes left. Raises InputError if not writable."""
     path = Path(path)
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -61,9 +61,9 @@ def writable_folder(path: str | Path) -> Path:
 
 
 def regular(path: str | Path, most: int) -> Path:
-    """The path of a plain file of at most `most` bytes, so that reading it ends.
+    """The path, if it is a regular file of at most `most` bytes, which can be read to its end.
 
-    InputError for what is missing, larger, or a folder, pipe, socket or device.
+    Raises InputError if it is missing, unreadable, larger, or a folder, pipe, socket or device.
     """
     path = Path(path)
     try:
@@ -79,7 +79,7 @@ def regular(path: str | Path, most: int) -> Path:
     if status.st_size > most:
         raise InputError(f"{path} has {status.st_size} bytes, more than the {most} that such a file can have")
     try:
-        os.close(os.open(path, os.O_RDONLY))  # libraries take what they may not read for missing
+        os.close(os.open(path, os.O_RDONLY))  # libraries report unreadable files as missing
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; check who may read it") from error
     return path
@@ -89,7 +89,7 @@ def regular(path: str | Path, most: int) -> Path:
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` (same suffix); rename it to `path` on success, remove it on failure.
 
-    Raises InputError where the folder cannot be made or written, or the disk is full.
+    Raises InputError if the folder cannot be created or written, or if the disk is full.
     """
     path = Path(path)
     temporary = path.with_name(f".{_short(path.stem, 64)}.{mark()}{path.suffix[:32]}")
@@ -99,7 +99,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
             temporary.touch()
             mode = temporary.stat().st_mode
             yield temporary
-            temporary.chmod(mode)  # some writers put a private file (0600) in its place
+            temporary.chmod(mode)  # some writers replace it by a private file (0600)
             os.replace(temporary, path)
     finally:
         with _whatever():
@@ -107,7 +107,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def not_foreign(path: Path, ours: Callable[[str], bool]) -> None:
-    """InputError where a file lies at `path` that `ours`, given its beginning, does not know as one that we wrote."""
+    """Raise InputError if `path` exists and `ours`, given the beginning of its text, does not recognise it."""
     if not path.exists() and not path.is_symlink():
         return
     try:
@@ -121,7 +121,7 @@ def not_foreign(path: Path, ours: Callable[[str], bool]) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One process at a time writes what the folder has once."""
+    """A lock on a folder, for files that several processes write."""
     with writing(folder):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -132,13 +132,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON, atomically. Names that are not UTF-8 are kept as escapes."""
+    """Write JSON atomically. Text that is not valid UTF-8 is escaped."""
     with atomic(path) as temporary:
         temporary.write_bytes(json_bytes(value))
 
 
 def json_bytes(value: Any) -> bytes:
-    """JSON as UTF-8, readable where it can be."""
+    """JSON as UTF-8; non-ASCII text is escaped only if it is not valid UTF-8."""
     try:
         return json.dumps(value, indent=1, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -146,7 +146,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 class Staging:
-    """A hidden folder for the files of one name: `staging / "mid"` is where NAME.mid is made."""
+    """A hidden folder for the files of one name: `staging / "mid"` is the temporary place of NAME.mid."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -155,17 +155,17 @@ class Staging:
         return self.folder / f"staged.{suffix}"
 
     def endings(self) -> list[str]:
-        """Those of the files that were made so far, sorted."""
+        """The endings of the files written so far, sorted."""
         return sorted(file.name.removeprefix("staged.") for file in self.folder.glob("staged.*"))
 
 
 @contextmanager
 def staged(out: str | Path, name: str, old: Collection[str] = ()) -> Iterator[Staging]:
-    """Yield a `Staging`; move what was made in it to out/NAME.* as a whole, or after an exception remove it all.
+    """Yield a `Staging`; move all its files to out/NAME.* at the end, or delete them after an exception.
 
-    The json comes last: it is the mark of a complete set. `old`: the endings of an earlier set, which is removed as the
-    new one is moved in, and put back where the move cannot be finished. Raises InputError where `out` cannot be
-    written, and where a file that is not of the old set would be replaced.
+    The json is moved last, as it marks a complete set. `old`: the endings of an earlier set, which is removed while the
+    new one is moved in, and restored if the move fails. Raises InputError if `out` cannot be written, and if a file
+    that does not belong to the old set would be replaced.
     """
     out = Path(out)
     folder = (out / name).parent
@@ -181,7 +181,7 @@ def staged(out: str | Path, name: str, old: Collection[str] = ()) -> Iterator[St
 
 
 def _move(staging: Path, folder: Path, name: str, old: Collection[str]) -> None:
-    """Move staged.* to folder/NAME.* in place of the old set, or leave the folder as it was."""
+    """Replace the old set by staged.* as folder/NAME.*, or leave the folder unchanged if that fails."""
     new = sorted(Staging(staging).endings(), key=lambda ending: ending == "json")
     for ending in new:
         target = folder / f"{name}.{ending}"
@@ -205,7 +205,7 @@ def _move(staging: Path, folder: Path, name: str, old: Collection[str]) -> None:
 
 
 def _move_back(staging: Path, folder: Path) -> None:
-    """Undo a move that was begun."""
+    """Undo an incomplete move."""
     name, *endings = os.fsdecode((staging / JOURNAL).read_bytes()).split("\n")
     for ending in endings:
         plain = ending.removeprefix(GONE)
@@ -217,7 +217,7 @@ def _move_back(staging: Path, folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that are no more have left unfinished directly in a folder; undo moves that they began."""
+    """Remove unfinished files of ended processes from a folder (not its subfolders); undo their incomplete moves."""
     try:
         left = [entry for entry in os.scandir(folder) if entry.name.startswith(".") and _left_behind(entry)]
     except OSError:
@@ -246,7 +246,7 @@ def _left_behind(entry: os.DirEntry[str]) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
+    """Whether a process with this id runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -258,18 +258,18 @@ def alive(pid: int) -> bool:
 
 @contextmanager
 def _whatever() -> Iterator[None]:
-    """Tidying up never hides what went wrong before it."""
+    """Ignore errors while cleaning up, so that they do not hide the original one."""
     with suppress(OSError):
         yield
 
 
 def _short(text: str, most: int) -> str:
-    """At most so many bytes of a name."""
+    """A name shortened to at most `most` bytes."""
     return os.fsencode(text)[:most].decode(errors="ignore")
 
 
 def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes, read in pieces."""
+    """Hexadecimal SHA-256 of a file, read in chunks."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while piece := file.read(1 << 20):

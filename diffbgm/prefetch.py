@@ -1,4 +1,4 @@
-"""Items made ahead of time by a background thread: frames while a detector works, batches while a network does."""
+"""Compute items ahead of time in a background thread, such as decoded frames and training batches."""
 
 import queue
 import threading
@@ -10,9 +10,10 @@ T = TypeVar("T")
 
 
 class Prefetched(Generic[T]):
-    """The same items in the same order, up to `depth` of them made ahead; an error in the thread is raised here.
+    """The items of an iterator in the same order, with up to `depth` of them computed ahead.
 
-    `waited` is the seconds that the reader has waited for items. Leaving the iteration early ends the thread.
+    An error in the thread is raised by the iteration; leaving the iteration early ends the thread. `waited` is the time
+    in seconds that the reader has spent waiting for items.
     """
 
     def __init__(self, items: Iterator[T], depth: int = 2) -> None:

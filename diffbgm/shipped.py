@@ -1,4 +1,4 @@
-"""The configs and weights that come with diffbgm: inside an installed package, at the top level of a checkout."""
+"""The configs and weights that ship with diffbgm: inside an installed package, at the top level in a checkout."""
 
 from pathlib import Path
 
@@ -6,25 +6,25 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def _place(name: str) -> Path:
-    """The folder `name` inside the package, or beside it where the package is part of a checkout."""
+    """The folder `name` inside the package, or beside it in a checkout."""
     inside = PACKAGE / name
     return inside if inside.is_dir() else PACKAGE.parent / name
 
 
 CONFIGS = _place("configs")
 PRETRAINED = _place("pretrained")
-CANDIDATE = "candidate"  # weights of an unfinished training, in the repository only for `init=`
+CANDIDATE = "candidate"  # weights of an unfinished training run, in the repository only for use with `init=`
 
 
 def shipped_weights() -> dict[str, Path]:
-    """The checkpoints that come with the package, by name."""
+    """The checkpoints that ship with the package, by name."""
     return {path.stem: path for path in sorted(PRETRAINED.glob("*.safetensors")) if path.stem != CANDIDATE}
 
 
 def weights_path(path: str | Path) -> Path:
-    """The file that `path` names: as it is where it exists, else the shipped file of that name.
+    """The file that `path` names if it exists, else the shipped checkpoint of that name.
 
-    `pretrained/NAME.safetensors` is written in configs and documents; outside a checkout it means the file inside the
+    Configs and documentation use `pretrained/NAME.safetensors`; outside a checkout it refers to the file inside the
     package.
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""Processes that work for another one and end with it."""
+"""Worker processes that end with their parent."""
 
 import multiprocessing
 import os
@@ -6,9 +6,9 @@ import threading
 
 
 def end_with_parent() -> None:
-    """Initializer of a process pool: where the process that made the pool is killed, this one ends, too.
+    """Initializer of a process pool: if the process that created the pool is killed, the worker exits, too.
 
-    Without it workers would wait for ever: each holds the other end of the pipe that work comes through.
+    Without it, workers would wait forever, as each of them also holds the other end of the pipe it receives work from.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None, "this process was started by a pool"

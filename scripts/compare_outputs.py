@@ -42,21 +42,19 @@ def outputs(part: str, videos: Path, pop909: Path | None) -> dict[str, str]:
     """What this version of the code makes: SHA-256 of every MIDI file or the losses, by name."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        if part == "sample":
-            _run("sample.py", f"videos={videos}", f"out={out / 'music'}", f"cache={out / 'features'}")
-            return _digests(part, out / "music")
-        if part == "wishes":
-            shortest = min(videos.glob("*.mp4"), key=lambda video: video.stat().st_size)
-            _run("sample.py", f"videos={shortest}", f"out={out / 'music'}", f"cache={out / 'features'}", *WISHES)
-            return _digests(part, out / "music")
+        if part == "losses":
+            _run("train.py", *TRAINING, f"out={out}", f"data.cache={out / 'data'}")
+            rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+            return {f"loss {row['step']}": repr(row["loss"]) for row in rows if "loss" in row}
         if part == "songs":
             if pop909 is None:
                 return {}
             _run("scripts/sample_songs.py", f"data.root={pop909}", f"out={out}", "songs=1", "bars=16")
             return _digests(part, out / "generated")
-        _run("train.py", *TRAINING, f"out={out / 'run'}", f"data.cache={out / 'data'}")
-        rows = [json.loads(line) for line in (out / "run" / "log.jsonl").read_text().splitlines()]
-        return {f"loss {row['step']}": repr(row["loss"]) for row in rows if "loss" in row}
+        shortest = min(videos.glob("*.mp4"), key=lambda video: video.stat().st_size)
+        words = [f"videos={shortest}", *WISHES] if part == "wishes" else [f"videos={videos}"]
+        _run("sample.py", f"out={out / 'music'}", f"cache={out / 'features'}", *words)
+        return _digests(part, out / "music")
 
 
 def _run(*command: str) -> None:

@@ -11,26 +11,21 @@ structureness from 3 s on (64 bars are two minutes). Prints a table and JSON.
 
 import json
 import sys
-from dataclasses import replace
 
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from diffbgm.app.cli import run
-from diffbgm.datasets.cache import Cache
+from diffbgm.app.songs import build_composer, composed, prepared
 from diffbgm.datasets.pieces import pieces
-from diffbgm.datasets.prepare import prepare
 from diffbgm.diffusion.longform import METHODS
 from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.evaluation.structure import fitness_of_notes, si_columns
-from diffbgm.generation.composer import Composer
-from diffbgm.generation.loading import chosen_sampler, device_named, open_checkpoint
+from diffbgm.generation.loading import open_checkpoint
 from diffbgm.generation.request import Request
-from diffbgm.generation.settings import compose_settings
 from diffbgm.music.key import pitch_class_weights
-from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, Notes
+from diffbgm.music.notes import STEPS_PER_BAR, Notes
 
 BARS = 64
 LINES = range(4, BARS, 4)  # bar lines at which windows of any method may meet
@@ -38,23 +33,13 @@ LINES = range(4, BARS, 4)  # bar lines at which windows of any method may meet
 
 def measure_seams(cfg: DictConfig) -> int:
     """Compose, measure, print."""
-    cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
-    long = [piece for piece in pieces(cache, "val", BARS) if len(piece.features.valid) == BARS * BEATS_PER_BAR]
-    songs = [long[i] for i in np.linspace(0, len(long) - 1, min(cfg.segments, len(long))).round().astype(int)]
+    songs = pieces(prepared(cfg.data), "val", BARS, cfg.segments, whole=True)
     checkpoint = open_checkpoint(cfg.checkpoint)
     found = {"real": [distances(song.notes) for song in songs]}
     for method in METHODS:
-        settings = replace(compose_settings(cfg.compose), longform=method)
-        composer = Composer(
-            checkpoint,
-            chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),
-            settings,
-            device_named(cfg.device),
-        )
-        found[method] = []
-        for index, song in enumerate(tqdm(songs, method, disable=None)):
-            *_, progress = composer.compose([Request(song.features, (cfg.seed, index))])
-            found[method].append(distances(composer.notes(progress.rolls[0])))
+        composer = build_composer(cfg, checkpoint, longform=method)
+        requests = [Request(song.features, (cfg.seed, index)) for index, song in enumerate(songs)]
+        found[method] = [distances(composed(composer, request)) for request in tqdm(requests, method, disable=None)]
     rows = {name: {key: mean_of(row[key] for row in values) for key in values[0]} for name, values in found.items()}
     for name, row in rows.items():
         print(f"{name:12s} " + "  ".join(f"{key} {mean_text(number)}" for key, number in row.items()))

@@ -1,10 +1,10 @@
-"""The measured proof that bad input, kills, full disks and missing rights are held, with the real commands.
+"""Measure how the real commands handle bad input, kills, full disks and missing rights.
 
     make attack                                     all of it (about 20 minutes of a core; mounts need root)
     python tests/attack.py [--seed N] [--only bad,kills,disk,rights] [--part K/N] [--show]
 
-Prints a table of what was tried and held, names what was not, and exits with 1 where anything was not held. The same
-seed tries the same. tests/test_attack.py does a part of it in the normal tests.
+Prints a table of cases tried and passed, names those that failed, and exits with 1 if any failed. The same seed selects
+the same cases. tests/test_attack.py runs some of them in the normal tests.
 """
 
 import argparse
@@ -39,7 +39,7 @@ Result = tuple[str, list[str]]  # what was tried, and why it was not held
 
 
 def cases(top: Path, seed: int) -> list[Case]:
-    """All bad inputs, in an order that the seed says; every seventieth by a process of its own."""
+    """All bad inputs in an order set by the seed; every seventieth runs in a process of its own."""
     rng = np.random.default_rng(seed)
     found = [*video_cases(top, rng), *out_cases(), *checkpoint_cases(top, rng), *midi_cases(rng), *data_cases(rng)]
     found += settings_cases()

@@ -1,4 +1,4 @@
-"""Bad checkpoints, MIDI files, data sets and words, each as a user would give them to a command."""
+"""Bad checkpoints, MIDI files, data sets and arguments, given to commands as a user would."""
 
 import io
 import json
@@ -116,7 +116,7 @@ def archive(**members: bytes) -> bytes:
 
 
 def midi_cases(rng: np.random.Generator) -> Iterator[Case]:
-    """MIDI files wherever a command reads one."""
+    """Bad MIDI files for every command that reads one."""
     good = TARGETS["midi"][1][0]
     note = [mido.Message("note_on", note=60, velocity=80), mido.Message("note_off", note=60, time=1)]
 

@@ -1,4 +1,4 @@
-"""What users put where a command reads: good files, files that are broken, and things that are no files."""
+"""Files for the cases: good ones, broken ones, and other things in their places."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ Lay = Callable[[Path], object]
 
 
 def prepare_shared(top: Path) -> None:
-    """What the cases share."""
+    """Files that several cases use."""
     write_video(top / "clip.mp4", ramp(25), 25)
     write_sound(top / "sound.mp4")
     save_tiny_checkpoint(top / "tiny.safetensors")
@@ -91,7 +91,7 @@ def sparse(name: str, size: int) -> Lay:
 
 
 def broken_files(good: bytes, rng: np.random.Generator, count: int) -> Iterator[tuple[str, bytes]]:
-    """Contents that are no whole file of a kind: (what, bytes)."""
+    """Contents of broken files of a kind: (description, bytes)."""
     yield from (("empty", b""), ("text", b"this is a text\n" * 50), ("zeros", bytes(5000)), ("noise", rng.bytes(3000)))
     for share in (0.1, 0.5, 0.95):
         yield f"cut at {share}", good[: int(share * len(good))]
@@ -100,7 +100,7 @@ def broken_files(good: bytes, rng: np.random.Generator, count: int) -> Iterator[
 
 
 def odd_places(name: str) -> Iterator[tuple[str, Lay]]:
-    """What may lie where a file is expected."""
+    """Things other than a good file that may exist where one is expected."""
     yield from (("missing", lambda folder: None), ("a folder", inside_folder(name)), ("a pipe", fifo(name)))
     yield from (("a dangling link", link(name, "nowhere")), ("a link to itself", link(name, Path(name).name)))
     yield "endless zeros", link(name, "/dev/zero")

@@ -1,6 +1,6 @@
-"""What a machine does to a run: it is killed, the disk is full, files may not be read or written.
+"""Runs that are killed, that fill the disk, or that may not read or write files.
 
-Each job is a command that writes, in a folder of its own, with a check that its results are whole.
+Each job is a command that writes into a folder of its own, with a check that its results are complete.
 """
 
 import csv
@@ -29,7 +29,7 @@ STEPS = 6
 
 @dataclass(frozen=True)
 class Job:
-    """A command whose results lie below the folder d, and what is wrong with them."""
+    """A command that writes below the folder d, and a check that lists faults of its results."""
 
     words: Sequence[str]
     lay: Lay
@@ -119,14 +119,14 @@ JOBS = {
 
 
 def laid(job: Job, folder: Path) -> tuple[str, ...]:
-    """Make the folder; the words of the job in it."""
+    """Make the folder and return the arguments of the job in it."""
     (folder / "d").mkdir(parents=True)
     job.lay(folder)
     return tuple(word.replace("{top}", str(folder.parent)) for word in job.words)
 
 
 def whole(job: Job, folder: Path, ran: Ran) -> list[str]:
-    """What is wrong after a run that should have finished."""
+    """The faults of a run that should have finished."""
     if ran.code != 0:
         return [f"the command gives {ran.code} in the end: {ran.err[-300:]}"]
     try:
@@ -136,7 +136,7 @@ def whole(job: Job, folder: Path, ran: Ran) -> list[str]:
 
 
 def once(name: str, top: Path) -> tuple[float, int, list[str]]:
-    """A job undisturbed: its seconds, the bytes it needs, what is wrong with the job."""
+    """Run a job undisturbed: its time in seconds, the bytes it needs, and its faults."""
     folder = top / f"whole-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     ran = run(laid(JOBS[name], folder), folder)
@@ -201,7 +201,7 @@ def mount(place: Path, options: str) -> None:
 
 
 def _done(folder: Path, found: list[str]) -> list[str]:
-    """Tidy up what was held."""
+    """Remove the folder of a case that passed."""
     if not found:
         shutil.rmtree(folder)
     return []

@@ -1,8 +1,7 @@
-"""Commands run as a user runs them, in a forked child with limits, and the judgement whether they held.
+"""Run commands as a user would, in a forked child with limits, and judge the result.
 
-A run is held where its exit code is as expected, what went wrong is one sentence on stderr, every file that lay there
-before has the same bytes, and nothing half-written is left. The parent has imported everything, so that a child starts
-at once.
+A run passes if its exit code is as expected, the error is one sentence on stderr, all files that existed before have
+the same bytes, and no incomplete files are left. The parent has imported everything, so that a child starts at once.
 """
 
 import ctypes
@@ -34,7 +33,7 @@ NOTICE = re.compile(r"diffbgm \w+: loading |usage: |  +|prepared |step \d+: |.* 
 
 @dataclass(frozen=True)
 class Case:
-    """A command in a folder of its own, and what should come of it."""
+    """A command in a folder of its own, and the expected result."""
 
     name: str
     words: Sequence[str]  # paths are relative to the folder; {top} is where what all cases share lies
@@ -48,7 +47,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of a command. `code` is None where it ran out of time, negative where a signal ended it."""
+    """The result of a command. `code` is None after a timeout and negative if a signal ended it."""
 
     code: int | None
     err: str
@@ -94,7 +93,7 @@ def start(words: Sequence[str], folder: Path, rightless: bool = False, real: boo
 
 
 def give_up_rights() -> None:
-    """From here on the modes of files hold for root as for any owner: all capabilities are dropped."""
+    """Drop all capabilities, so that file modes apply to root as to any other user."""
     header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     if ctypes.CDLL(None, use_errno=True).capset(header, none):
         raise OSError(ctypes.get_errno(), "capset")
@@ -142,7 +141,7 @@ def _orphans(group: int) -> bool:
 
 
 def contents(top: Path) -> dict[str, str]:
-    """What lies below a folder: SHA-256 of files, targets of links, kinds of the rest."""
+    """The contents of a folder: SHA-256 of files, targets of links, types of other entries."""
     found = {}
     for folder, folders, files in os.walk(top):
         for name in [*folders, *files]:
@@ -158,12 +157,12 @@ def contents(top: Path) -> dict[str, str]:
 
 
 def sentences(err: str) -> list[str]:
-    """The lines on stderr that are not notices of a run that goes on."""
+    """The lines on stderr apart from notices of normal progress."""
     return [line for line in err.splitlines() if line.strip() and not NOTICE.match(line)]
 
 
 def leftovers(folder: Path, before: Mapping[str, str] | None = None) -> list[str]:
-    """What is half-written: hidden files of a process, sets of results that lack a part, json that cannot be read."""
+    """Incomplete files: temporary files, sets of results that lack a part, and JSON that cannot be read."""
     found = []
     for path in folder.rglob("*"):
         if str(path.relative_to(folder)) in (before or {}):
@@ -186,7 +185,7 @@ def leftovers(folder: Path, before: Mapping[str, str] | None = None) -> list[str
 
 
 def faults(ran: Ran, case: Case, folder: Path, before: dict[str, str], may_change: str = "^$") -> list[str]:
-    """Why a run was not held; nothing where it was."""
+    """The reasons why a run failed; empty if it passed."""
     told = sentences(ran.err)
     found = []
     if ran.code not in case.codes:

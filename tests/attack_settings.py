@@ -1,4 +1,4 @@
-"""Every field of every table of settings, below, above, not a number and of another type, as words of a command."""
+"""Invalid values for every field of every table of settings (too small, too large, NaN, other types) as arguments."""
 
 import typing
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ NOT_IN_CONFIGS = ("sampler.",)  # a group of its own, whose keys depend on the o
 
 
 def outside(setting: Described) -> Iterator[str]:
-    """Words that a setting cannot be."""
+    """Invalid values of a setting as text."""
     kinds = typing.get_args(setting.hint) or (setting.hint,)
     limits, several = setting.limits, typing.get_origin(setting.hint) is tuple
     number = int in kinds or float in kinds
@@ -41,7 +41,7 @@ def outside(setting: Described) -> Iterator[str]:
 
 
 def settings_cases() -> Iterator[Case]:
-    """A case for each."""
+    """One case per invalid value."""
     sample = {"videos": "v", "out": "o", "checkpoint": "{top}/tiny.safetensors"}
     train = {"experiment": "smoke", "out": "r", "data.cache": "dc"}
     tables = [("sample", sample, kind, "") for kind in (FolderSettings, SampleSettings, ShardSettings)]

@@ -1,4 +1,4 @@
-"""Bad videos, videos with odd names, and places for results that hold something of the user's."""
+"""Bad videos, videos with odd names, and result folders that contain files of the user."""
 
 import os
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ GOOD = "o/good.mp4"
 
 
 def video_cases(top: Path, rng: np.random.Generator) -> Iterator[Case]:
-    """Videos that cannot be read, alone and beside a good one; and good ones with odd names."""
+    """Unreadable videos, alone and next to a good one, and good videos with odd names."""
     words, good = (*SAMPLE, "videos=v"), (top / "clip.mp4").read_bytes()
     contents = dict(broken_files(good, rng, 12))
     contents |= {"only sound": (top / "sound.mp4").read_bytes()}
@@ -91,7 +91,7 @@ def _ready(path: Path) -> Path:
 
 
 def out_cases() -> Iterator[Case]:
-    """Results that would replace something of the user's."""
+    """Runs whose results would replace files of the user."""
     words = (*_of("sample"), "overwrite=true")
     same = clip("v/good.mp4")
     for name in ("v", "v/.", "v/../v", "l"):

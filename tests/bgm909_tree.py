@@ -1,4 +1,4 @@
-"""A tiny tree in the layout in which BGM909 was released, with numbers that tests can know."""
+"""A tiny tree in the released layout of BGM909, with known contents."""
 
 import pickle
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Settings of all tests: one thread, as networks this small are slower on several; GPU tests only with a GPU."""
+"""Settings for all tests: one thread, as such small networks are slower on several, and GPU tests only with a GPU."""
 
 import os
 
@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; proce
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what is marked gpu where there is no GPU."""
+    """Skip tests marked gpu on machines without a GPU."""
     if item.get_closest_marker("gpu"):
         import torch
 

@@ -1,4 +1,4 @@
-"""The real videos of the demo, for tests: from data/demo, or fetched as `make demo` does; else the test is skipped."""
+"""The demo videos for tests, from data/demo or downloaded as by `make demo`; if neither works, the test is skipped."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A run over a folder in which composing is replaced by writing small files: what the tests of such runs share."""
+"""Shared by tests of runs over a folder, in which composing is replaced by writing small files."""
 
 import os
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""A fuzz target for every parser of ours: whatever the bytes, an answer or an InputError, and nothing else.
+"""Fuzz targets for all parsers: for any bytes, a parser returns a result or raises InputError, and nothing else.
 
     make fuzz                                    a minute, over all targets
     python tests/fuzz.py SECONDS [TARGET ...]    longer, or some of them; prints the executions of each
 
-Each target takes bytes. Inputs are valid files with bytes flipped, cut, doubled and spliced, and bytes at random; the
-same seed makes the same inputs. tests/test_fuzz.py runs each target for a moment.
+Each target takes bytes. Inputs are valid files with bytes flipped, removed, repeated and spliced, and random bytes; the
+same seed yields the same inputs. tests/test_fuzz.py runs each target briefly.
 """
 
 import io
@@ -160,7 +160,7 @@ def mutated(seeds: list[bytes], rng: np.random.Generator) -> bytes:
 
 
 def fuzz(name: str, seconds: float, most: int | None = None, seed: int = 0) -> int:
-    """Run a target; the number of executions. Whatever is raised beside InputError comes through, with its input."""
+    """Run a target; returns the number of executions. Exceptions other than InputError are raised with their input."""
     target, seeds = TARGETS[name]
     rng = np.random.default_rng(seed)
     for content in seeds:

@@ -1,4 +1,4 @@
-"""Small videos with known pictures, for tests."""
+"""Small videos with known frames, for tests."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -65,7 +65,7 @@ def ramp(count: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
 
 
 def write_sound(path: Path, seconds: float = 1.0) -> Path:
-    """A sound file without a picture."""
+    """An audio file without video."""
     with av.open(str(path), "w") as container:
         audio = container.add_stream("aac", rate=48000, layout="stereo")
         for start in range(0, int(seconds * 48000), 1024):

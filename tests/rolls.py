@@ -1,4 +1,4 @@
-"""Piano rolls out of a few notes."""
+"""Piano rolls made of a few notes."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies that several test files share, and its settings: the same examples every time, no deadline."""
+"""Hypothesis strategies shared by several test files, and its settings: deterministic examples without a deadline."""
 
 import numpy as np
 from hypothesis import settings
@@ -17,7 +17,7 @@ def notes_of(rows: list[tuple[int, int, int, int, int]]) -> Notes:
 
 
 def tables(steps: int = 64, tracks: int = 1, velocity: int | None = None) -> st.SearchStrategy[Notes]:
-    """Any notes that start and end inside `steps`: overlapping, doubled and unsorted ones too."""
+    """Any notes that start and end within `steps`, including overlapping, repeated and unsorted ones."""
     row = st.tuples(
         st.integers(0, steps - 1),
         st.integers(0, 127),
@@ -29,6 +29,6 @@ def tables(steps: int = 64, tracks: int = 1, velocity: int | None = None) -> st.
 
 
 def assert_same(a: Notes, b: Notes) -> None:
-    """Equal in every column and in order."""
+    """Assert that two tables are equal in every column and in order."""
     for name in ("onset", "pitch", "duration", "velocity", "track"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)

@@ -1,4 +1,4 @@
-"""The U-Net around rolls: its size, its options, and what it cannot know."""
+"""The U-Net for rolls: its size, its options, and what it cannot distinguish."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def count(unet: RollUNet) -> int:
 
 
 def awake(unet: RollUNet) -> RollUNet:
-    """Every weight drawn, so that no branch is silent."""
+    """Draw all weights at random, so that every branch has an effect."""
     generator = torch.Generator().manual_seed(0)
     for parameter in unet.parameters():
         parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
@@ -91,7 +91,7 @@ def test_windows_differ_per_sample(masked: bool) -> None:
 
 
 def test_without_positions_the_order_inside_a_window_is_unknown() -> None:
-    """As in the release: the finest alignment is the window. With positions or beat_condition it is the beat."""
+    """As in the release, alignment is by window; with positions or beat_condition it is by beat."""
     x, t, tokens, _ = inputs()
     swapped = tokens.clone()
     swapped[:, [8, 13]] = tokens[:, [13, 8]]
@@ -140,7 +140,7 @@ def test_memory_format_and_bf16_change_only_rounding() -> None:
 
 
 def test_time_is_felt_where_norm_groups_hold_several_channels() -> None:
-    """A norm over single channels takes away whatever the time embedding added to them."""
+    """Normalising each channel on its own would remove what the time embedding adds to it."""
     x, t, tokens, beats = inputs()
     moved = {}
     for groups in (8, 32):

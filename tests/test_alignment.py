@@ -1,4 +1,4 @@
-"""Music that follows the picture, music that does not, and music that is copied."""
+"""Music that follows the video, music that does not, and copied music."""
 
 import numpy as np
 import pytest

@@ -55,7 +55,7 @@ def test_bad_input_is_one_sentence_and_touches_nothing(
 
 
 def test_what_is_not_held_is_found(tmp_path: Path) -> None:
-    """The judge itself: each fault that it looks for."""
+    """The runner detects every kind of fault."""
     case, before = Case("x", (), made=("made",), says="word"), {"mine": "hash"}
     (tmp_path / "o").mkdir()
     (tmp_path / "o/a.json").write_text("{")

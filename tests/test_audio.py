@@ -1,4 +1,4 @@
-"""Sound from MIDI, and its level."""
+"""Rendering of MIDI, and levels of audio."""
 
 import wave
 from pathlib import Path
@@ -32,13 +32,13 @@ RATE = 48000
 
 
 def sine(seconds: float, hertz: float = 997.0, level: float = 0.5, rate: int = RATE) -> np.ndarray:
-    """A stereo tone, the same on both sides."""
+    """A stereo tone with equal channels."""
     t = np.arange(round(seconds * rate)) / rate
     return np.repeat(level * np.sin(2 * np.pi * hertz * t)[:, None], 2, axis=1).astype(np.float32)
 
 
 def amplitude(sound: np.ndarray, hertz: float, rate: int = RATE) -> float:
-    """Of one frequency in the left channel."""
+    """The amplitude of one frequency in the left channel."""
     phase = np.exp(-2j * np.pi * hertz * np.arange(len(sound)) / rate)
     return float(2 * np.abs((sound[:, 0] * phase).mean()))
 
@@ -189,7 +189,7 @@ def test_fit_length_cuts_pads_and_fades() -> None:
 
 
 def babble(seconds: float, rate: int = RATE) -> np.ndarray:
-    """Something like speech: a buzz of 120 Hz through three formants that change four times a second, with pauses."""
+    """Synthetic speech: a buzz of 120 Hz through three formants that change four times per second, with pauses."""
     t = np.arange(round(seconds * rate)) / rate
     formants = np.random.default_rng(1).permutation([(730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240)] * 20)
     syllable = (t * 4).astype(int) % len(formants)

@@ -10,7 +10,7 @@ from diffbgm.evaluation.report import mean_of
 
 
 def ticking():
-    """A clock that moves on by one second with every look at it."""
+    """A clock that advances by one second with every reading."""
     now = iter(range(1000))
     return lambda: float(next(now))
 

@@ -1,4 +1,4 @@
-"""The released BGM909 layout, against the release's slicing written out by hand, and pickles that mean harm."""
+"""The released BGM909 layout compared with the release's slicing written out by hand, and malicious pickles."""
 
 import os
 import pickle
@@ -35,7 +35,7 @@ def source(root: Path, **arguments: object) -> Bgm909:
 
 
 class Harm:
-    """A pickle of this runs a command when loaded without care."""
+    """A pickle of this object runs a command if it is loaded unsafely."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Trackers of a training: the same numbers as log.jsonl, by accelerate's names, continued and not doubled."""
+"""Experiment trackers get the numbers of log.jsonl under accelerate's names, without repeats after a resume."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def test_what_is_unknown_or_not_installed_is_a_sentence(tmp_path: Path, monkeypa
 
 
 class Faked(GeneralTracker):
-    """A tracker as accelerate wants them, which keeps what it is told."""
+    """A tracker with accelerate's interface that records its calls."""
 
     name = "faked"
     requires_logging_directory = False
@@ -104,7 +104,7 @@ class Faked(GeneralTracker):
 
 @pytest.fixture
 def faked(monkeypatch) -> type[Faked]:
-    """Stands for wandb, trackio and mlflow."""
+    """A stand-in for wandb, trackio and mlflow."""
     monkeypatch.setattr(Faked, "made", [])
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name in ("wandb", "trackio", "mlflow"):

@@ -1,4 +1,4 @@
-"""The model card's evidence: one command, real numbers, and no number where there is none."""
+"""The evidence for a model card: one command, real numbers, and none where there is nothing to measure."""
 
 import json
 from pathlib import Path

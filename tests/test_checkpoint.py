@@ -1,4 +1,4 @@
-"""Checkpoints come back as they were, and what is no checkpoint is named."""
+"""Checkpoints are restored exactly, and files that are not checkpoints are named."""
 
 import copy
 import dataclasses
@@ -159,13 +159,13 @@ def test_a_full_disk_is_one_sentence_and_the_old_file_stays(
 
 
 def write(path: Path, config: object, weights: dict[str, torch.Tensor] | None = None) -> Path:
-    """A file with any config at all."""
+    """Write a checkpoint with an arbitrary config."""
     safetensors.torch.save_file(weights or {"weight": torch.ones(3)}, path, {"config": json.dumps(config)})
     return path
 
 
 def changed(**places: object) -> dict[str, Any]:
-    """CONFIG with values at places such as model__unet__channels; `...` takes the entry away."""
+    """CONFIG with changed entries such as model__unet__channels; `...` removes an entry."""
     config = copy.deepcopy(CONFIG)
     for place, value in places.items():
         *path, last = place.split("__")

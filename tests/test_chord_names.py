@@ -1,4 +1,4 @@
-"""Chord names: known triads, what is none, and where they change."""
+"""Chord names: known triads, notes that form none, and positions of changes."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The shell of every entry point: overrides as people type them, and mistakes as one sentence."""
+"""The command line of every entry point: overrides as users type them, and mistakes as one sentence."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The notebook for Colab: five cells that run, but for the installation."""
+"""The notebook for Colab: five cells, all of which run except the installation."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Commands that make a take again: what differs from the defaults, in words that the command line reads back."""
+"""Commands that reproduce a take: the settings that differ from the defaults, as the command line reads them."""
 
 import shlex
 from dataclasses import asdict, replace

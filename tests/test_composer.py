@@ -1,4 +1,4 @@
-"""Composing with a form: sketches come first, and the piece is asked for their themes."""
+"""Composing with a form: sketches come first, and their themes become hints for the piece."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ STEPS = 2
 def composer(
     form: str | None, longform: str = "joint", themes: bool = True, planes: int = 2, references: bool = False
 ) -> Composer:
-    """A narrow network with random weights, loud enough to play notes."""
+    """A narrow network with random weights whose outputs are large enough for notes."""
     torch.manual_seed(0)
     unet = {"channels": 32, "attention_levels": [1], "n_res_blocks": 1, "channel_multipliers": [1, 2], "n_heads": 2}
     unet |= {"d_cond": 32, "pack": [4, 4], "theme_condition": themes, "reference_condition": references}
@@ -57,7 +57,7 @@ def request(beats: int, seed: int = 0, known: Known | None = None) -> Request:
 
 
 def watched(machine: Composer, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """The themes (K, 32, 16) of every condition that the network is given from now on."""
+    """Record the themes (K, 32, 16) of every condition given to the network."""
     seen, encode = [], machine.network.encode
 
     def watching(condition):

@@ -1,4 +1,4 @@
-"""Annotations of a data set, where they are there, and the report that is drawn of it."""
+"""The optional annotations of a data set, and the report on it."""
 
 import json
 from pathlib import Path

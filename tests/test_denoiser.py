@@ -1,4 +1,4 @@
-"""The glue between network and samplers: guidance, rows and precision."""
+"""The denoiser, between network and samplers: guidance, rows and precision."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Two processes with the same global batch train as one does."""
+"""Two processes with the same global batch train like one process."""
 
 import os
 import subprocess

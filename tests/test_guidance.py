@@ -1,4 +1,4 @@
-"""Classifier-free guidance: the formula, and how often the network is asked."""
+"""Classifier-free guidance: the formula, and the number of network calls."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Chord symbols, what they ask, what was heard."""
+"""Chord symbols, the chords they ask for, and the chords in a piece."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What training segments are told of their own themes."""
+"""The hints that training segments get from their own themes."""
 
 import numpy as np
 import pytest

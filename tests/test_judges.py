@@ -1,4 +1,4 @@
-"""Judges with known answers: equal sets, sets that share nothing, one distribution drawn twice."""
+"""Judges with known answers: equal sets, disjoint sets, and two samples of one distribution."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Music brought along comes out unchanged, whatever the model adds."""
+"""Music to keep is unchanged, whatever the model adds."""
 
 from dataclasses import replace
 

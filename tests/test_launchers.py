@@ -1,4 +1,4 @@
-"""Hydra's launchers run shards as jobs: each video once, and a job that fails ends no other."""
+"""Hydra's launchers run shards as jobs: each video once, and a failing job does not end the others."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Small files that ask for much, damage that nobody sees, and two who write in one place."""
+"""Small files that expand to a lot of data, silent damage, and two processes that write to one place."""
 
 import csv
 import fcntl
@@ -99,7 +99,7 @@ def test_pictures_that_would_take_all_memory(size: tuple[int, int]) -> None:
 
 
 class Picture:
-    """As much of a decoded picture as `decoded` looks at."""
+    """The attributes of a decoded frame that `decoded` uses."""
 
     width, height, duration, time_base = 64, 48, None, None
 
@@ -185,7 +185,7 @@ def test_one_training_in_a_folder(tmp_path: Path) -> None:
 def test_a_lock_file_that_its_holder_removes_while_another_opens_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
-    """The holder ends between another process's open and flock; what that one locks has no name any more."""
+    """The holder ends between the open and the flock of another process, which then locks a deleted file."""
     path, flock = tmp_path / ".lock", fcntl.flock
     path.write_text("1\n")
 

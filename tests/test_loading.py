@@ -1,4 +1,4 @@
-"""Where checkpoints come from: shipped names, files, folders and the hub, which is a folder here."""
+"""Finding checkpoints: shipped names, files, folders, and a hub, which is a local folder here."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Long pieces and inpainting: known answers from denoisers that are perfect, ideal for a tiny data set, or simple."""
+"""Long pieces and inpainting, with denoisers that are perfect, ideal for a tiny data set, or simple."""
 
 import itertools
 

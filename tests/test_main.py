@@ -1,4 +1,4 @@
-"""The one command: its table, its help, and its answer to what it does not know."""
+"""The command `diffbgm`: its subcommands, its help, and its answer to unknown ones."""
 
 import re
 import subprocess

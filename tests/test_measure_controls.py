@@ -1,4 +1,4 @@
-"""What is measured of the controls, on a tiny checkpoint: those that hold whatever the weights, hold exactly."""
+"""Measurements of the controls on a tiny checkpoint; controls that do not depend on the weights work exactly."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the measurement of chords yields for a network with random weights: shares, and the same again."""
+"""The measurement of chords with a network of random weights yields shares, reproducibly."""
 
 import pytest
 from test_composer import composer, request

@@ -1,4 +1,4 @@
-"""How much sections have in common, with known answers."""
+"""The similarity of sections, with known answers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A folder of MIDI files as a user may have it: nested, with files that are of no use among them."""
+"""A user's folder of MIDI files: nested, and with unusable files among them."""
 
 from pathlib import Path
 

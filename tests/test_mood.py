@@ -1,4 +1,4 @@
-"""Moods: where words lie, what the place asks of the music, and moods along a film."""
+"""Moods: the position of words, its effect on the music, and moods that change over a video."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ HEVNER = {
 
 
 def letters(texts: Sequence[str]) -> np.ndarray:
-    """Embeddings that know spelling only: alike letters, alike vectors. Stands for sentence embeddings."""
+    """A stand-in for sentence embeddings that knows only spelling: similar letters, similar vectors."""
     table = np.array([np.bincount([ord(c) % 64 for c in text], minlength=64) for text in texts], float)
     return table / np.linalg.norm(table, axis=1, keepdims=True)
 

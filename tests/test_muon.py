@@ -1,4 +1,4 @@
-"""Muon against torch's own on matrices, and AdamW against torch's on all else."""
+"""Muon compared with torch's implementation on matrices, and AdamW with torch's on other parameters."""
 
 import pytest
 import torch

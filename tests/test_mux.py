@@ -1,4 +1,4 @@
-"""Music under a picture: what comes out is decoded again and measured."""
+"""Videos with music: the results are decoded again and measured."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -41,7 +41,7 @@ def payload(path: Path) -> list[bytes]:
 
 
 def sound(path: Path) -> np.ndarray:
-    """The sound of a result, (n, 2)."""
+    """The audio of a result, (n, 2)."""
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
         assert (stream.codec_context.name, stream.rate, stream.layout.name) == ("aac", RATE, "stereo")

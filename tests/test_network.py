@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def config(name: str, selector: str = "language_video") -> dict[str, Any]:
-    """A model group as train.py hands it over: selector and widths filled in."""
+    """A model config as train.py builds it, with selector and widths."""
     whole = OmegaConf.create({"selector": OmegaConf.load(CONFIGS / "selector" / f"{selector}.yaml")})
     whole.model = OmegaConf.load(CONFIGS / "model" / f"{name}.yaml")
     plain = OmegaConf.to_container(whole, resolve=True)
@@ -111,7 +111,7 @@ def test_a_config_that_cannot_be_built_is_one_sentence(broken: dict[str, Any]) -
 
 
 def test_self_condition_and_rhythm_begin_without_effect() -> None:
-    """So the weights of a network without them can be trained on with them."""
+    """So training can continue with them from the weights of a network without them."""
     settings = config("tiny")
     without = awake(build_network(settings))
     settings["unet"] |= {"self_condition": True, "rhythm_layers": 1}

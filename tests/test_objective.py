@@ -1,4 +1,4 @@
-"""Losses against their definitions, and predictions turned into eps."""
+"""Losses compared with their definitions, and the conversion of predictions to eps."""
 
 import math
 
@@ -28,7 +28,7 @@ def sample():
 
 
 def true_prediction(name, x0, eps):
-    """What a network that knows everything would say."""
+    """The output of a perfect network."""
     return {
         "eps": eps,
         "x0_logits": (x0 - 0.5) * 60,
@@ -93,7 +93,7 @@ def test_x0_posterior_needs_no_network_where_there_is_no_noise(sample):
 
 
 def test_a_temperature_moves_what_the_network_says_away_from_the_pivot(sample):
-    """At 0.5 log-odds lie twice as far from the pivot's; what the cell itself says stays as it is."""
+    """At 0.5, log-odds are twice as far from the pivot's; the evidence of the cell itself is unchanged."""
     _, _, x = sample
     pivot = torch.logit(torch.tensor(PIVOTS)).reshape(2, 1, 1)
     prediction = pivot + torch.linspace(-3, 3, x.numel()).reshape(x.shape)

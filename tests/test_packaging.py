@@ -1,4 +1,4 @@
-"""What is installed: one list of requirements, one version, configs and weights found wherever the package lies."""
+"""Packaging: one list of requirements, one version, and configs and weights that are found in any installation."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The page of results: its structure, words and colours; that it needs nothing but the files beside it."""
+"""The page of results: its structure, text and colours, and that it needs only the files beside it."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The paper's protocol against the release's own notebook, song by song.
+"""The paper's protocol compared with the release's notebook, song by song.
 
 golden/notebook_metrics.json: for 30 songs of POP909 what the release's notebook computes (`*_notebook`), and the same
 definitions on the exact sixteenth grid (`*_grid`). The notebook's code has no licence, so only its numbers are here.
@@ -107,7 +107,7 @@ def counted(events: list[tuple[float, tuple[int, ...]]]) -> tuple[float, float]:
 
 
 def events_of(path: Path) -> list[tuple[float, tuple[int, ...]]]:
-    """What music21 makes of a file, in its order."""
+    """The events that music21 reads from a file, in its order."""
     score = converter.parse(path, format="midi", forceSource=True)
     return [(float(e.offset), tuple(pitch.midi for pitch in e.pitches)) for e in score.flatten().notes]
 

@@ -1,4 +1,4 @@
-"""Notes to rolls and back, against a plain loop and by round trips."""
+"""Notes to rolls and back, compared with a plain loop and by round trips."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from diffbgm.music.pianoroll import decode, encode, encode_batch
 
 
 def painted(notes: Notes, steps: int) -> np.ndarray:
-    """The definition, read aloud: the oracle."""
+    """A direct implementation of the definition, as the oracle."""
     roll = np.zeros((2, steps, PITCHES), np.float32)
     resolved = Notes(notes.onset, notes.pitch, notes.duration, notes.velocity, 0 * notes.track).without_overlaps()
     for onset, pitch, duration in zip(resolved.onset, resolved.pitch, resolved.duration, strict=True):

@@ -50,6 +50,9 @@ def test_length_and_number_can_be_asked_for(cache: Cache) -> None:
     assert max(piece.notes.end for piece in train) <= 192
     assert [piece.song for piece in pieces(cache, "train", count=2)] == [train[0].song, train[-1].song]
     assert {len(piece.features.visual) for piece in pieces(cache, "train", bars=21)} == {80}  # songs have 20
+    assert len(pieces(cache, "train", bars=20, whole=True)) == len(train)
+    with pytest.raises(InputError, match="has 21 bars of 4/4: give fewer bars"):
+        pieces(cache, "train", bars=21, whole=True)
     with pytest.raises(InputError, match="bars=7 is less"):
         pieces(cache, "train", bars=7)
 

@@ -1,4 +1,4 @@
-"""The whole path through the command: good videos, odd ones, bad ones, and the promises about what is written."""
+"""The whole path through the command: good, odd and bad videos, and the properties of the results."""
 
 import json
 import subprocess
@@ -166,7 +166,7 @@ def test_windows_from_the_shots_act_in_sampling(tmp_path, call):
 
 
 def test_a_compiled_network_plays_the_same(tmp_path, call, monkeypatch):
-    """With the compiler that changes nothing; what the real one does to speed is in docs/log.md."""
+    """With a compiler that changes nothing; docs/log.md has the speed with the real one."""
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", lambda network: compiled(network, backend="eager"))
     video = write_video(tmp_path / "a.mp4", scenes(3.0), fps=12)

@@ -1,4 +1,4 @@
-"""Posters: a picture that shows something, upright, small."""
+"""Posters: frames that are not blank, upright and small."""
 
 import io
 from pathlib import Path

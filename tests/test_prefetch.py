@@ -1,4 +1,4 @@
-"""Items made ahead: the same ones, in order, with their errors, and no thread left behind."""
+"""Prefetching keeps items, their order and errors, and leaves no thread behind."""
 
 import itertools
 import threading

@@ -1,4 +1,4 @@
-"""What a command says: something at once, real counts, and nothing where it is to be quiet."""
+"""Messages of a command: one at once, real counts, and none with progress switched off."""
 
 import logging
 import os
@@ -54,7 +54,7 @@ def test_each_stage_tells_its_count_and_time(caplog):
 
 
 def test_the_first_line_comes_before_anything_heavy():
-    """What says it loads nothing that takes time: no torch, no Hydra, no numpy."""
+    """The code that prints it imports nothing slow: no torch, no Hydra, no numpy."""
     program = (
         "import sys; import diffbgm.app.main; from diffbgm.app.progress import begin; begin('sample', []);"
         "print(sorted({'torch', 'hydra', 'numpy', 'tqdm', 'av', 'omegaconf'} & set(sys.modules)))"

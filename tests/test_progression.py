@@ -1,4 +1,4 @@
-"""The plan of chords: what the shipped model plans, and what the counts of a small tree are."""
+"""Planned chords: those of the shipped model, and the counts of a small data set."""
 
 from collections import Counter
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Every command of the README is run, in its order and in one empty folder, on less data and a tinier network."""
+"""All commands of the README run in order in one empty folder, with less data and a smaller network."""
 
 import shlex
 from pathlib import Path

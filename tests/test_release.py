@@ -40,7 +40,7 @@ PUBLISHED_KEYS = "e20cadc8f8918e4fb335e8ddbf17660ea543026dd2b6cf81eaac92d0674a0e
 
 
 def drawn(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Weights that depend on their key alone."""
+    """Weights that depend only on their key."""
     weights = {}
     for key, shape in shapes.items():
         a = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape).astype(np.float32)
@@ -266,7 +266,7 @@ def test_other_checkpoints_are_refused(
 
 
 class Hostile:
-    """Unpickled carelessly, it makes a folder."""
+    """It creates a folder if it is unpickled unsafely."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""scripts/reproduce.py: variants differ in what is ablated, both tables come out, and nothing is done twice."""
+"""scripts/reproduce.py: variants differ in the ablated setting alone, both tables are written, no work is repeated."""
 
 import sys
 from pathlib import Path
@@ -89,7 +89,7 @@ def test_tables_before_there_is_music_are_one_sentence(tmp_path: Path):
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch):
-    """The script on generated songs and a network of seconds; a low threshold lets it play without having learned."""
+    """The script on generated songs and a tiny network; a low threshold lets it play notes without training."""
     data = ["data.count=8", f"data.cache={tmp_path}"]
     train = ["model=tiny", "model.unet.channels=8", "model.unet.norm_groups=2", "sampling.threshold=0.015", *data]
     train += ["trainer.precision=fp32", "trainer.steps=3", "trainer.batch_size=4", "trainer.validation_segments=4"]

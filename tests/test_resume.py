@@ -1,4 +1,4 @@
-"""A run that is killed and started again ends as one that was left alone: the same losses, the same weights."""
+"""A run that is killed and resumed ends with the same losses and weights as an uninterrupted one."""
 
 import os
 import signal

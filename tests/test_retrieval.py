@@ -1,4 +1,4 @@
-"""Retrieval with known answers, and the embedding network against TensorFlow's numbers."""
+"""Retrieval with known answers, and the embedding network compared with TensorFlow's outputs."""
 
 import json
 from pathlib import Path

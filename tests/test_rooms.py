@@ -1,4 +1,4 @@
-"""The house: a room imports only from rooms before it, and says in a sentence what lives there."""
+"""The structure of the package: a room imports only from earlier rooms, and describes its content in one sentence."""
 
 import ast
 from pathlib import Path
@@ -14,7 +14,7 @@ PREPARATION = ("prepare", "cache", "perturb", "self_paired", "segments", "pop909
 
 
 def imports(path: Path) -> set[str]:
-    """The modules of this package that a file imports, wherever in it."""
+    """The modules of this package that a file imports anywhere."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("diffbgm"):

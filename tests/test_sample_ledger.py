@@ -1,4 +1,4 @@
-"""What a run over a folder leaves alone: nothing is made twice, and nothing of the user's is touched."""
+"""A run over a folder repeats no finished work and changes no file of the user."""
 
 import json
 import os

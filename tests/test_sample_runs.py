@@ -1,4 +1,4 @@
-"""A run over a folder: every video its own try, and it goes on; what ends it, and what it leaves then."""
+"""A run over a folder: a failing video does not stop it; what ends it, and what it leaves then."""
 
 import json
 import os
@@ -22,7 +22,7 @@ __all__ = ["quick"]  # a fixture
 
 
 class Panic(BaseException):
-    """What a Rust library raises: no Exception."""
+    """Raised by Rust libraries; not a subclass of Exception."""
 
 
 FAULTS = [

@@ -1,4 +1,4 @@
-"""Samplers: equal to diffusers' schedulers at every step, exact with a perfect oracle, one random stream a row."""
+"""Samplers equal diffusers' schedulers, are exact with a perfect denoiser, and have one random stream per row."""
 
 import math
 from pathlib import Path
@@ -22,7 +22,7 @@ WALKS.append(SCHEDULE.timesteps(1000))
 
 
 def bent(x, t):
-    """A stand-in for a network: smooth, not linear, and different at every t."""
+    """A stand-in for a network: smooth, non-linear, and different at every t."""
     return 0.7 * x + 0.4 * torch.sin(3 * x + t.reshape(-1, 1, 1, 1) / 300)
 
 
@@ -191,7 +191,7 @@ def test_seeded_noise_has_one_stream_a_row():
 
 
 def test_seeds_mean_the_same_numbers_for_ever():
-    """A change of these numbers changes the music of every seed: say so in the changelog."""
+    """A change of these numbers changes the music of every seed and belongs in the changelog."""
     first = SeededNoise([(0, 1)], (3,))().flatten().tolist()
     assert first == pytest.approx([-1.7766931, 0.4967054, 0.5916218], abs=1e-6)
 

@@ -1,4 +1,4 @@
-"""The bench of samplers on a tiny checkpoint: rows are what the composer gives, real rows what the segments are."""
+"""The samplers benchmark on a tiny checkpoint: its rows equal the composer's music and the real segments."""
 
 import json
 
@@ -8,7 +8,8 @@ import torch
 from hydra.utils import instantiate
 from tiny_checkpoint import save_tiny_checkpoint
 
-from benchmarks.samplers import bench_samplers, overlap, restored, tables
+from benchmarks.samplers import bench_samplers, restored
+from benchmarks.samplers_table import overlap, tables
 from diffbgm.app.cli import configure, run
 from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader

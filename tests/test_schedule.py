@@ -1,4 +1,4 @@
-"""The schedule against the release's numbers, its closed forms, and the walks through it."""
+"""The schedule compared with the release's values and with closed forms, and its timesteps."""
 
 import itertools
 import json

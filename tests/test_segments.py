@@ -1,4 +1,4 @@
-"""The cache and the batches that come out of it, on generated songs."""
+"""The cache and its batches, on generated songs."""
 
 import itertools
 from pathlib import Path

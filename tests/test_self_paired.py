@@ -1,4 +1,4 @@
-"""Conditions computed from music: each measure on music made for it, and the noise of training."""
+"""Conditions computed from music: each measure on suitable music, and the noise of training."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Shots: closed forms on made videos, and the detectors for real on bikes.mp4 (6 shots)."""
+"""Shots: closed forms on synthetic videos, and the real detectors on bikes.mp4 (6 shots)."""
 
 import random
 import sys

@@ -1,4 +1,4 @@
-"""Music for held-out songs: from a checkpoint however it is named."""
+"""Music for held-out songs from checkpoints in all forms."""
 
 from pathlib import Path
 

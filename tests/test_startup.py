@@ -1,4 +1,4 @@
-"""What is imported before there is anything to do: nothing heavy for help, nothing that most music does without."""
+"""Imports at start-up: nothing heavy for help, and no package that most pieces do not need."""
 
 import ast
 import subprocess

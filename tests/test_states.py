@@ -1,4 +1,4 @@
-"""What is kept on the way from noise to music: x_t as the network was asked about it, and x0 as it answered."""
+"""States recorded during sampling: x_t, the input of the network, and x0, its prediction."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A user's wishes, worked into what the model sees."""
+"""The user's settings applied to the features."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Structureness against libfmp's own scape plot and against sound whose structure is known."""
+"""Structureness compared with libfmp's scape plot, and on audio with a known structure."""
 
 import libfmp.c4
 import numpy as np

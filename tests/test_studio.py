@@ -1,4 +1,4 @@
-"""What the app does: uploads within bounds, takes in folders of their own, bars kept, nothing left behind."""
+"""The app: limits on uploads, separate folders for takes, kept bars, and no files left behind."""
 
 import json
 import os

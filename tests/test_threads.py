@@ -1,4 +1,4 @@
-"""Calls side by side: one thread of torch in each, and as many as before when the last of them is through."""
+"""Parallel calls use one torch thread each, and the number of threads is restored after the last one."""
 
 import threading
 from collections.abc import Iterator

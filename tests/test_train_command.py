@@ -1,4 +1,4 @@
-"""train.py: what a run leaves behind, what it learns, and how it answers mistakes."""
+"""train.py: the files of a run, what it learns, and its messages about mistakes."""
 
 import json
 from pathlib import Path
@@ -176,7 +176,7 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, cache: Path
 
 
 def test_init_starts_from_the_weights_of_a_checkpoint(tmp_path: Path, cache: Path, finished: Path):
-    """With a learning rate of zero the averaged weights stay what they were; an option that is new begins as fresh."""
+    """With a learning rate of zero the averaged weights do not change; new layers keep their initial values."""
     source, folder = finished / "checkpoints" / "last.safetensors", tmp_path / "pipe"  # a folder, as a hub has it
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(source.read_bytes())

@@ -1,4 +1,4 @@
-"""Pickles, arrays and tensors are read as data: what numpy writes comes back, and nothing in a file is run."""
+"""Pickles, arrays and tensors are read as data: numpy's files are restored, and no code in a file is run."""
 
 import io
 import pickle
@@ -177,7 +177,7 @@ def test_hostile_programs_are_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def laughs(levels: int) -> bytes:
-    """Lists of ten times the list before: 10^levels values in a hundred bytes."""
+    """Nested lists that repeat the previous one ten times: 10^levels values in a hundred bytes."""
     value: list[Any] = [1]
     for _ in range(levels):
         value = [value] * 10

@@ -1,4 +1,4 @@
-"""Chords, keys and forms asked of a whole pipeline whose network can be told of them."""
+"""Requested chords, keys and forms with a whole pipeline whose network takes such hints."""
 
 import json
 

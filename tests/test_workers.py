@@ -1,4 +1,4 @@
-"""Workers of a pool do not outlive the process that made it."""
+"""Workers of a pool do not outlive the process that created it."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def test_a_killed_process_leaves_no_workers(tmp_path: Path, method: str) -> None
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody has waited for does not."""
+    """Whether a process is running; a zombie is not."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -36,7 +36,7 @@ def settings(out: Path, cache: Path, *more: str) -> list[str]:
 
 
 def start(*given: str) -> int:
-    """The command, in this process and on one thread: as fast for so small a network, and alike on every machine."""
+    """Run the command in this process on one thread: as fast for a small network, and reproducible on all machines."""
     AcceleratorState._reset_state(reset_partial_state=True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -47,7 +47,7 @@ def start(*given: str) -> int:
 
 
 def run(out: Path, cache: Path, *more: str) -> list[dict]:
-    """Train to the end; the rows of log.jsonl."""
+    """Train to the end and return the rows of log.jsonl."""
     assert start(*settings(out, cache, *more)) == 0
     return read_log(out / "log.jsonl")
 

@@ -28,6 +28,7 @@ from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
 from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
+from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.music.midi import write_midi
 from diffbgm.music.notes import Notes
 from diffbgm.music.pianoroll import decode, encode
@@ -72,16 +73,28 @@ def sample_songs(cfg: DictConfig) -> int:
         if (generated / f"{piece.song}.mid").exists():
             continue
         write_midi(through_roll(piece), real / f"{piece.song}.mid")
-        write_midi(music_for(composer, piece, (cfg.seed, index)), generated / f"{piece.song}.mid")
+        write_midi(composed(composer, Request(piece.features, (cfg.seed, index))), generated / f"{piece.song}.mid")
         beats += len(piece.features.valid)
     seconds = time.perf_counter() - begin
     say(f"{len(chosen)} songs in {out}, {beats} beats of them now, in {seconds:.0f} s")
     return 0
 
 
-def music_for(composer: Composer, piece: Piece, seed: tuple[int, ...]) -> Notes:
-    """Music for a piece's conditions."""
-    *_, progress = composer.compose([Request(piece.features, seed)])
+def prepared(data: DictConfig) -> Cache:
+    """The data of a group `data`, which are prepared first if they are not yet."""
+    return Cache.open(prepare(instantiate(data.source), data.cache, data.workers))
+
+
+def build_composer(cfg: DictConfig, checkpoint: Checkpoint, **changes: Any) -> Composer:
+    """A composer with the settings of a config that begins with sample_songs; `changes` replace those of `compose`."""
+    settings, device = compose_settings({**cfg.compose, **changes}), device_named(cfg.device)
+    sampler = chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler)
+    return Composer(checkpoint, sampler, settings, device, autocast_dtype(cfg.precision, device))
+
+
+def composed(composer: Composer, request: Request) -> Notes:
+    """The music for one request."""
+    *_, progress = composer.compose([request])
     return composer.notes(progress.rolls[0])
 
 

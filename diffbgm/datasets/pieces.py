@@ -23,19 +23,26 @@ class Piece:
     features: BeatFeatures  # n beats, without the noise of training
 
 
-def pieces(cache: Cache, split: str, bars: int | None = None, count: int | None = None) -> list[Piece]:
+def pieces(
+    cache: Cache, split: str, bars: int | None = None, count: int | None = None, whole: bool = False
+) -> list[Piece]:
     """One piece for each song of a split with eight bars of 4/4, or for `count` of them, spread evenly.
 
-    Longer pieces are cut to `bars`. Raises InputError for fewer than 8 bars, and if no song has eight bars of 4/4.
+    Longer pieces are cut to `bars`; with `whole`, shorter ones are left out. Raises InputError for fewer than 8 bars,
+    and if no song has enough consecutive bars of 4/4.
     """
     if bars is not None and bars < BARS_PER_SEGMENT:
         raise InputError(f"bars={bars} is less than one segment of {BARS_PER_SEGMENT} bars: give at least that many")
     spans = list(_spans(cache, split))
     if not spans:
         raise InputError(f"no song of the split {split!r} in {cache.path} has eight consecutive bars of 4/4")
+    most = None if bars is None else bars * BEATS_PER_BAR
+    if whole and most is not None:
+        spans = [span for span in spans if span[2] >= most]
+        if not spans:
+            raise InputError(f"no song of the split {split!r} in {cache.path} has {bars} bars of 4/4: give fewer bars")
     if count is not None and count < len(spans):
         spans = [spans[i] for i in np.linspace(0, len(spans) - 1, count).round().astype(int)]
-    most = None if bars is None else bars * BEATS_PER_BAR
     return [_piece(cache, song, first, min(length, most or length)) for song, first, length in spans]
 
 

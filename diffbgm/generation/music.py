@@ -27,7 +27,6 @@ from diffbgm.music.key import estimate_key
 from diffbgm.music.mood import MoodCurve
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.pianoroll import encode
-from diffbgm.video.fade import fade_to_black
 from diffbgm.video.features import Advance, BeatFeatures
 from diffbgm.video.steer import curves, pace
 
@@ -47,6 +46,7 @@ class Music:
     following: float | None  # Spearman correlation of notes and motion per beat; None if it cannot be computed
     settings: SampleSettings  # all settings in effect, including defaults of the checkpoint
     video: Path | None = None  # None if only features were given
+    fade: float | None = None  # seconds in which the picture fades to black at its end; None if it does not
     shown: BeatFeatures | None = None  # the features that the network was conditioned on
     sections: tuple[tuple[int, str], ...] = ()  # (first beat, letter) of each section; empty without a form
     take: int = 0  # 0, 1, ... in the order of their seeds
@@ -83,9 +83,7 @@ class Music:
         return self._rendered()
 
     def _rendered(self, advance: Advance | None = None) -> Sound:
-        wished = self.settings.ending == "fade" and self.settings.fade == "auto" and self.video is not None
-        picture = fade_to_black(self.video, self.duration) if wished and self.video is not None else None
-        return sounding(self.played, self.settings, self.duration, picture, advance)
+        return sounding(self.played, self.settings, self.duration, self.fade, advance)
 
     @property
     def renderings(self) -> int:

@@ -34,6 +34,7 @@ from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
 from diffbgm.music.mood import MoodCurve
 from diffbgm.video.decode import frame_count
 from diffbgm.video.extractors import build_extractor
+from diffbgm.video.fade import with_fade
 from diffbgm.video.features import Advance, BeatFeatures, Extractor, VideoFeatures, cached, on_beats
 from diffbgm.video.steer import with_accents_on_cuts, with_caption, with_intensity, with_mood
 
@@ -185,6 +186,7 @@ class Pipeline:
                 "settings": composer.settings,
                 "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
+                "fade": None if isinstance(video, VideoFeatures) else features.fade or None,
                 "shown": seen,
                 "sections": tuple((part.beat, part.letter) for part in composer.sections_of(seen)),
                 "tempo_score": chosen.score,
@@ -208,9 +210,10 @@ class Pipeline:
                     "extract them with the pipeline's own extractor"
                 )
             return video
-        if self.cache is not None:
-            return cached(video, self.extractor, self.cache, advance)
-        return self.extractor.extract(video, advance)
+        if self.cache is None:
+            return with_fade(video, self.extractor.extract(video, advance), self.extractor, None)
+        found = cached(video, self.extractor, self.cache, advance)
+        return with_fade(video, found, self.extractor, self.cache)
 
     def beat_features(
         self, features: VideoFeatures, bpm: float, settings: SampleSettings, moods: MoodCurve | None = None

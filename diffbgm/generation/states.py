@@ -1,4 +1,4 @@
-"""What a piece looks like on its way from noise to music: kept for figures.
+"""Record intermediate states of sampling for figures.
 
 Shape legend: n kept timesteps, C planes, L steps of the piece, P pitches.
 """
@@ -14,23 +14,23 @@ from diffbgm.diffusion.longform import Progress
 
 @dataclass(frozen=True)
 class States:
-    """A piece at n timesteps: what the network was asked about, and what it made of it.
+    """A piece at n timesteps: the input of the network, and the clean roll predicted from it.
 
-    At t = 0 both are the finished roll. The first x is the noise that the walk began with.
+    At t = 0 both are the finished roll. The first x is the initial noise.
     """
 
-    t: np.ndarray  # (n,) falling
+    t: np.ndarray  # (n,) descending
     x: np.ndarray  # (n, C, L, P) x_t, noisy
-    x0: np.ndarray  # (n, C, L, P) the clean roll as predicted from there
+    x0: np.ndarray  # (n, C, L, P) the clean roll predicted from x
 
 
 class StateRecorder:
-    """Records the states nearest to the timesteps that were asked for, while sampling runs."""
+    """Records the states nearest to the requested timesteps while sampling runs."""
 
     def __init__(self, timesteps: Sequence[int], wishes: Sequence[int]) -> None:
-        """`timesteps`: at which the network is asked, descending. Without wishes nothing is kept."""
+        """`timesteps`: those at which the network is called, descending. `wishes`: the requested ones, or none."""
         self.timesteps = list(timesteps)
-        ends = [*self.timesteps, 0]  # after the last step stands the finished roll, at t = 0
+        ends = [*self.timesteps, 0]  # the finished roll counts as t = 0
         places = {min(range(len(ends)), key=lambda place: abs(ends[place] - wish)) for wish in wishes if wish > 0}
         if 0 in wishes:
             places.add(len(self.timesteps))
@@ -38,7 +38,7 @@ class StateRecorder:
         self.kept: dict[int, tuple[int, list[np.ndarray], list[np.ndarray]]] = {}
 
     def see(self, progress: Progress) -> None:
-        """Record this step if one of the timesteps asked for falls on it."""
+        """Record the state of this step if it is the nearest to a requested timestep."""
         if progress.sketch or not self.places:
             return
         place = progress.step % len(self.timesteps)
@@ -49,7 +49,7 @@ class StateRecorder:
             self.kept[place + 1] = (0, rolls, rolls)
 
     def states(self, piece: int) -> States | None:
-        """The states of one piece; None where none were asked for."""
+        """The states of one piece; None if none were requested."""
         if not self.kept:
             return None
         rows = [self.kept[place] for place in sorted(self.kept)]

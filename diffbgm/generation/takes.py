@@ -1,4 +1,4 @@
-"""From what the network is shown of videos to finished pieces: variations, their ranking, endings and keys.
+"""From the features of videos to finished pieces: variations, their ranking, endings and keys.
 
 Shape legend: L steps of a piece, n kept timesteps, P pitches.
 """
@@ -33,7 +33,7 @@ from diffbgm.video.steer import pace
 
 
 def tempo_of(features: VideoFeatures, settings: SampleSettings, moods: MoodCurve | None = None) -> TempoChoice:
-    """The tempo asked for, or the one that suits the cuts and the mood; either way with its score."""
+    """The requested tempo, or the one that fits the cuts and the mood best, with its score."""
     cuts = features.shots[1:, 0]
     if settings.tempo is None or settings.tempo == "auto":
         if moods is None:
@@ -58,7 +58,7 @@ class Variation:
 def composed(
     composer: Composer, shown: Sequence[BeatFeatures], settings: SampleSettings, stage: Stage
 ) -> list[list[Variation]]:
-    """All variations for all videos, composed together; for each video the one that follows it best comes first."""
+    """All variations for all videos, composed together and sorted by how well they follow their video, best first."""
     recorder = StateRecorder(composer.sampler.timesteps(composer.schedule), settings.keep_states)
     seeds = [(settings.seed, number) if number else (settings.seed,) for number in range(settings.variations)]
     requests = []
@@ -81,7 +81,7 @@ def composed(
 def _request(
     composer: Composer, features: BeatFeatures, seed: tuple[int, ...], known: Known | None, settings: SampleSettings
 ) -> Request:
-    """A piece in the chords that were asked for, or in planned ones in the key that was asked for."""
+    """A request with the chords of the settings, or with planned chords in the key of the settings."""
     request = Request(features, seed, known)
     if settings.chords is not None:
         return replace(request, harmony=wished(parse_chords(settings.chords), len(features.visual)))
@@ -91,7 +91,11 @@ def _request(
 
 
 def is_moved(composer: Composer, settings: SampleSettings) -> bool:
-    """Whether the finished piece is transposed into the wished key: music to keep has its own, and so do chords."""
+    """Whether the finished piece is transposed to reach the requested key.
+
+    That is so for music to keep, which has a key of its own, and for networks that cannot be told chords. Requested
+    chords are never transposed.
+    """
     kept = settings.melody is not None or settings.keep is not None
     return settings.chords is None and (kept or not composer.network.theme_condition)
 
@@ -101,7 +105,7 @@ def _rank(take: Variation) -> float:
 
 
 def _following(notes: Notes, features: BeatFeatures) -> float | None:
-    """How closely notes per beat follow the motion; None where there is nothing to follow."""
+    """The Spearman correlation of notes per beat with motion; None if there is no motion stream or it is undefined."""
     motion = pace(features)
     if motion is None:
         return None
@@ -110,7 +114,7 @@ def _following(notes: Notes, features: BeatFeatures) -> float | None:
 
 
 def _known(settings: SampleSettings, total: int, planes: int) -> Known | None:
-    """The music that the user brings along, for a piece of `total` steps."""
+    """The user's melody or bars to keep, for a piece of `total` steps."""
     if settings.melody is not None:
         return known_melody(settings.melody, total, planes)
     if settings.keep is not None and settings.keep_bars is not None:
@@ -119,7 +123,7 @@ def _known(settings: SampleSettings, total: int, planes: int) -> Known | None:
 
 
 def finished(take: Variation, key: Key | None, common: Mapping[str, Any]) -> Music:
-    """A take brought to its end and into its key."""
+    """The finished piece: the variation with its ending, key, mode and velocities."""
     end = math.ceil(common["duration"] * common["tempo"] / 60.0 * STEPS_PER_BEAT - 1e-6)
     notes = (resolve if common["settings"].ending == "resolve" else cut_at)(take.notes, end)
     moods: MoodCurve | None = common["moods"]
@@ -141,7 +145,7 @@ def finished(take: Variation, key: Key | None, common: Mapping[str, Any]) -> Mus
 
 
 def check_wishes(settings: SampleSettings) -> Key | None:
-    """The key asked for. InputError where a wish cannot be met, or a file among them is bad, before any work."""
+    """The requested key. Raises InputError early for settings that cannot be met and for files that cannot be used."""
     find_soundfont(settings.soundfont)
     mood_curve(settings, mood_plane())
     if settings.instruments != "auto" or settings.program:

@@ -1,7 +1,8 @@
-"""Calls of the network side by side on a CPU: a thread a call, and one thread of torch in each.
+"""Run calls of the network in parallel on a CPU, each in a thread of its own and with one torch thread.
 
-Threads inside a call wait for each other at every layer, so that one busy core holds up all of them; whole calls wait
-once a step. Each call computes on one thread whatever the number of threads, so the result is the same to the byte.
+Threads inside a call wait for each other at every layer, so that one busy core delays all of them; separate calls wait
+for each other only once per step. As each call uses one torch thread in any case, results are identical to the byte
+whatever the number of threads.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,23 +17,23 @@ from diffbgm.diffusion.longform import Calls
 
 
 class _OneThread:
-    """torch's number of threads for as long as calls run, in any thread of the process.
+    """Sets torch to one thread while any calls run in this process.
 
-    The number belongs to the whole process (for new threads, and for MKL), so calls that overlap share one change of
-    it: the first in notes the number, the last out restores it.
+    The number of threads is global (for new threads, and for MKL), so overlapping calls share one change of it: the
+    first one saves the number, and the last one restores it.
     """
 
     def __init__(self) -> None:
         self._lock, self._inside, self._before = Lock(), 0, 0
 
     def usual(self) -> int:
-        """The number of threads while no calls run: the cores, or what OMP_NUM_THREADS says."""
+        """The number of torch threads while no calls run: that of the cores, or OMP_NUM_THREADS."""
         with self._lock:
             return self._before if self._inside else torch.get_num_threads()
 
     @contextmanager
     def held(self, pool: ThreadPoolExecutor) -> Iterator[None]:
-        """One thread inside. A thread of `pool` sets it, as the number is also that of the thread that sets it."""
+        """Use one torch thread inside. It is set in a thread of `pool`, as that also affects the thread setting it."""
         with self._lock:
             if not self._inside:
                 self._before = torch.get_num_threads()
@@ -52,7 +53,7 @@ _one_thread = _OneThread()
 
 @contextmanager
 def side_by_side(device: torch.device, most: int) -> Iterator[Calls]:
-    """What makes up to `most` calls at a time on torch's threads of a CPU; on other devices one after the other."""
+    """Yield a `map` that runs up to `most` calls in parallel on a CPU, and one after the other on other devices."""
     if device.type != "cpu":
         yield map
         return
@@ -60,14 +61,14 @@ def side_by_side(device: torch.device, most: int) -> Iterator[Calls]:
 
         def calls(call: Callable[[int], Tensor], items: Sequence[int]) -> Iterable[Tensor]:
             def alone(item: int) -> Tensor:
-                torch.set_num_threads(1)  # of this thread, whose number is its own where torch does not use MKL
+                torch.set_num_threads(1)  # without MKL, each thread has a number of its own
                 return call(item)
 
             with _one_thread.held(pool):
                 waiting = [pool.submit(alone, item) for item in items]
                 try:
                     return [future.result() for future in waiting]
-                finally:  # none sets a number after this, even where one has failed
+                finally:  # wait for all, even after a failure, as they set the number of threads
                     for future in waiting:
                         future.cancel()
                     wait(waiting)

@@ -1,6 +1,6 @@
-"""What a network is told besides the video, piece by piece, and cut into its windows.
+"""The hints given to a network besides the video, per piece and cut into windows.
 
-Shape legend: N beats of a piece, K windows of 32 beats, C planes, P pitches, D numbers seen a beat.
+Shape legend: N beats of a piece, K windows of 32 beats, C planes, P pitches, T beats of a theme.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from diffbgm.video.features import BeatFeatures
 
 @dataclass(frozen=True)
 class Told:
-    """Hints for every beat of a piece; None tells nothing."""
+    """Hints for every beat of a piece; None for no hint."""
 
     theme: np.ndarray | None = None  # (N, 16), as in music/theme.py
-    reference: np.ndarray | None = None  # (C + 1, 4 N, P): passages to be like, and how like
+    reference: np.ndarray | None = None  # (C + 1, 4 N, P): passages to resemble, and how closely
 
 
 def in_chords(theme: np.ndarray, chords: np.ndarray | None, first: int) -> np.ndarray:
-    """A theme (T, 16) of the beats from `first` on, with the harmony of chords (N, 12) in place of its own."""
+    """A theme (T, 16) of the beats from `first` on, with its harmony replaced by that of the chords (N, 12)."""
     if chords is None:
         return theme
     told, wished = theme.copy(), chords[first : first + len(theme)]
@@ -34,7 +34,7 @@ def in_chords(theme: np.ndarray, chords: np.ndarray | None, first: int) -> np.nd
 
 
 def all_told(told: Sequence[Told], lengths: Sequence[int], planes: int) -> list[Told]:
-    """The same with hints of nothing for pieces of N beats that lack what others have: a batch has all or none."""
+    """Fill missing hints with zeros, as either all pieces of a batch have a hint or none. `lengths`: beats of each."""
     themes = any(own.theme is not None for own in told)
     passages = any(own.reference is not None for own in told)
     filled = []
@@ -49,9 +49,9 @@ def all_told(told: Sequence[Told], lengths: Sequence[int], planes: int) -> list[
 
 
 def cut_condition(features: BeatFeatures, starts: np.ndarray, window: np.ndarray, told: Told) -> Condition:
-    """The features of N beats cut into K windows of 32 beats that begin at `starts` (K,); past the end not valid.
+    """Cut the features of N beats into K windows of 32 beats that begin at `starts` (K,).
 
-    `window` (K,): beats per attention window.
+    Beats after the end of the piece are not valid. `window` (K,): beats per attention window.
     """
     total = starts.max() + BEATS_PER_SEGMENT
     index = starts[:, None] + np.arange(BEATS_PER_SEGMENT)

@@ -43,13 +43,6 @@ PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # acce
 logger = logging.getLogger(__name__)
 
 
-def attention(name: str) -> contextlib.AbstractContextManager[Any]:
-    """A context that sets the kernel of scaled_dot_product_attention. Raises InputError unless it is auto or math."""
-    if name not in ("auto", "math"):
-        raise InputError(f"trainer.attention is {name!r}; give auto or math")
-    return sdpa_kernel(SDPBackend.MATH) if name == "math" else contextlib.nullcontext()
-
-
 class Loader(Protocol):
     """Yields this process's share of each global batch (datasets.segments.SegmentLoader)."""
 
@@ -110,7 +103,8 @@ class Trainer:
         norms: list[Tensor] = []
         saved = time.monotonic()
         closing = contextlib.closing(tracker) if tracker else contextlib.nullcontext()
-        with self._sigterm(), closing, attention(every.attention):
+        kernel = sdpa_kernel(SDPBackend.MATH) if every.attention == "math" else contextlib.nullcontext()
+        with self._sigterm(), closing, kernel:
             for step, batch, draws in self._batches(done + 1):
                 loss, norm, rate = self._step(step, batch, draws)
                 rows.append({"step": step, "lr": rate})

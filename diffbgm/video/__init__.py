@@ -1,1 +1,1 @@
-"""Everything between a video file and condition features, and back into a finished video."""
+"""From a video file to condition features, and from music back to a finished video."""

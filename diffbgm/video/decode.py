@@ -1,11 +1,11 @@
-"""Video files as a stream of pictures with the times at which they are shown (PyAV; no system ffmpeg).
+"""Decode a video file into frames and the times at which they are shown (PyAV; no system FFmpeg is needed).
 
-Time 0 is the first picture. Each picture comes with the interval in which it is on display, from presentation times, so
-variable frame rates need no care later; it is scaled only where a consumer asks for its pixels. Nothing is kept: memory
-does not grow with the length of the video.
+Time 0 is the first frame. Each frame comes with its display interval, taken from presentation times, so later code need
+not handle variable frame rates. A frame is scaled only when its pixels are asked for, and none is kept: memory does not
+grow with the length of the video.
 """
 
-# H, W height and width of a picture as shown: rotated, with square pixels
+# H, W height and width of a frame as displayed: rotated, with square pixels
 
 import math
 import stat
@@ -25,47 +25,46 @@ from diffbgm.errors import InputError
 
 T = TypeVar("T")
 
-SEEK_SECONDS = 5.0  # `pictures_at` decodes through a smaller gap and seeks over a larger one
-CUT_SHORT = 0.1  # a picture stream that ends by more than this share, and a second, before its stated end is damaged
+SEEK_SECONDS = 5.0  # `pictures_at` decodes across smaller gaps and seeks across larger ones
+CUT_SHORT = 0.1  # a stream that ends earlier than stated by more than this share and by more than 1 s is damaged
 LONGEST, LONGEST_GAP = 12 * 3600, 3600  # seconds of a video, and between two of its pictures
 MOST_PIXELS, LONGEST_SIDES = 1 << 26, 32  # of a picture, and its longer side by its shorter
-DEFAULT_FPS = Fraction(25)  # of streams that state none (a single picture)
+DEFAULT_FPS = Fraction(25)  # for streams that state none (a single picture)
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file's headers say."""
+    """The properties of a video according to its headers."""
 
     path: Path
-    duration: float  # seconds, as stated; 0 where the file states none
+    duration: float  # seconds as stated; 0 if the file states none
     fps: float  # mean frame rate
-    width: int  # as shown
+    width: int  # as displayed
     height: int
     codec: str
     has_audio: bool
-    audio_rate: int  # Hz, 0 without sound
 
     def fit(self, short_side: int) -> tuple[int, int]:
-        """(width, height) of the whole picture with its short side at this many pixels."""
+        """(width, height) of the picture scaled to a short side of `short_side` pixels."""
         scale = short_side / min(self.width, self.height)
         return max(round(self.width * scale), 1), max(round(self.height * scale), 1)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A decoded picture and the interval in seconds, [start, stop), in which it is on display."""
+    """A decoded frame and its display interval [start, stop) in seconds."""
 
     start: float
     stop: float
     picture: av.VideoFrame
-    scalers: dict[Any, VideoReformatter]  # shared by the frames of a stream; a scaler keeps its tables between frames
+    scalers: dict[Any, VideoReformatter]  # shared by the frames of a stream, as a scaler reuses its tables
 
     def ticks(self, rate: float) -> range:
-        """The k for which this frame is on display at k / rate seconds."""
+        """The numbers k of the samples, taken at k / rate seconds, that show this frame."""
         return range(math.ceil(self.start * rate - 1e-6), math.ceil(self.stop * rate - 1e-6))
 
     def rgb(self, size: tuple[int, int], smooth: bool = False) -> NDArray[np.uint8]:
-        """Pixels (H, W, 3), scaled to `size` = (width, height): by area means, or bicubic where `smooth`."""
+        """RGB pixels (H, W, 3) scaled to `size` = (width, height), by area averaging or, if `smooth`, bicubically."""
         turns = round(self.picture.rotation / 90) % 4
         width, height = size if turns % 2 == 0 else size[::-1]
         scaler = self.scalers.setdefault((size, smooth), VideoReformatter())
@@ -75,7 +74,7 @@ class Frame:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """What the file's headers and its first picture say. Raises InputError for anything but a readable video."""
+    """The properties of a video from its headers and first frame. Raises InputError if it is not a readable video."""
     with _open(path) as container:
         stream = _picture_stream(container, path)
         first = next(_pictures(container, stream), None)
@@ -86,7 +85,6 @@ def probe(path: str | Path) -> VideoInfo:
         width, height = max(round(first.width * aspect), 1), first.height
         if round(first.rotation / 90) % 2:
             width, height = height, width
-        sound = container.streams.audio[0] if container.streams.audio else None
         return VideoInfo(
             path=Path(path),
             duration=_stated_duration(container, stream),
@@ -94,22 +92,21 @@ def probe(path: str | Path) -> VideoInfo:
             width=width,
             height=height,
             codec=stream.codec_context.name,
-            has_audio=sound is not None,
-            audio_rate=sound.rate if sound is not None else 0,
+            has_audio=bool(container.streams.audio),
         )
 
 
 def lasts_longer(path: str | Path, seconds: float) -> bool:
-    """Whether a video's pictures go on for more than this, by the times of its packets rather than by its headers.
+    """Whether a video is longer than `seconds` according to the times of its packets rather than its headers.
 
-    Nothing is decoded, and nothing is read beyond the limit. Raises InputError for anything but a readable video.
+    Nothing is decoded, and nothing is read beyond the limit. Raises InputError if it is not a readable video.
     """
     with _open(path) as container:
         stream = _picture_stream(container, path)
         base, usual = stream.time_base or Fraction(1, 1000), float(1 / (stream.average_rate or DEFAULT_FPS))
         first, last = math.inf, 0.0
         for number, packet in enumerate(_packets(container, stream)):
-            if packet.size == 0:  # the end
+            if packet.size == 0:  # end of the stream
                 break
             start = number * usual if packet.pts is None else float(packet.pts * base)
             first = min(first, start)
@@ -132,9 +129,9 @@ def frame_count(path: str | Path) -> int:
 
 
 def decoded(path: str | Path) -> Iterator[Frame]:
-    """Every picture of a video in the order shown, their intervals joined without gaps from 0 to the end.
+    """Every frame of a video in display order. Their intervals cover the video from 0 to its end without gaps.
 
-    Raises InputError for anything but a readable video, and at the end where the pictures stop well before the stated
+    Raises InputError if the file is not a readable video, and after the last frame if that comes well before the stated
     end of the file.
     """
     with _open(path) as container:
@@ -171,7 +168,7 @@ def decoded(path: str | Path) -> Iterator[Frame]:
 
 
 def pictures_at(path: str | Path, times: list[float], size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """The RGB picture (H, W, 3) on display at each of these ascending times, seeking over what lies between."""
+    """The RGB picture (H, W, 3) displayed at each of the ascending `times`; long gaps between them are skipped."""
     scalers: dict[Any, VideoReformatter] = {}
     with _open(path) as container:
         stream = _picture_stream(container, path)
@@ -191,7 +188,7 @@ def pictures_at(path: str | Path, times: list[float], size: tuple[int, int]) -> 
 
 
 def _open(path: str | Path) -> av.container.InputContainer:
-    """The opened file; absolute, so that "a:b.mp4" is no protocol, and nothing but files is ever read."""
+    """Open a file by its absolute path, as FFmpeg would take "a:b.mp4" for a protocol. Only local files are read."""
     path = Path(path)
     try:
         str(path).encode()
@@ -211,7 +208,7 @@ def _open(path: str | Path) -> av.container.InputContainer:
 
 
 def _check_size(path: str | Path, width: int, height: int) -> None:
-    """InputError for pictures that would take all memory, scaled to a short side as they are."""
+    """Raise InputError for frames whose size or shape could exhaust the memory."""
     if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDES * min(width, height):
         raise InputError(
             f"{path} has pictures of {width} x {height} pixels; give a video with at most {MOST_PIXELS >> 20} million "
@@ -220,7 +217,7 @@ def _check_size(path: str | Path, width: int, height: int) -> None:
 
 
 def _picture_stream(container: av.container.InputContainer, path: str | Path) -> av.VideoStream:
-    """The first real picture stream (album art is none), decoded by several threads."""
+    """The first video stream that is not cover art, decoded by several threads."""
     for stream in container.streams.video:
         if stream.disposition & Disposition.attached_pic:
             continue
@@ -235,7 +232,7 @@ def _picture_stream(container: av.container.InputContainer, path: str | Path) ->
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[Any]:
-    """The stream's packets from here on; a broken end ends it."""
+    """The remaining packets of the stream; an error while reading ends the iteration."""
     packets = container.demux(stream)
     while True:
         try:
@@ -248,7 +245,7 @@ def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> 
 
 
 def _pictures(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """Pictures from here on; packets that cannot be decoded are passed over."""
+    """The remaining frames of the stream; packets that cannot be decoded are skipped."""
     for packet in _packets(container, stream):
         try:
             pictures = packet.decode()
@@ -258,7 +255,7 @@ def _pictures(container: av.container.InputContainer, stream: av.VideoStream) ->
 
 
 def _stated_duration(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-    """Seconds of picture the headers promise, 0 where they say nothing."""
+    """Duration of the video in seconds according to its headers; 0 if they state none."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     tag = stream.metadata.get("DURATION", "")

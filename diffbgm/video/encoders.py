@@ -1,8 +1,8 @@
 """Frame encoders: the built-in measures of motion and colour, and CLIP image features.
 
-An encoder is configuration (and, for CLIP, a network). Its `watch` gives an object for one video: `take` pulls pixels
-out of the frames that are sampled (in the decoding thread), `see` measures them, `rows` gives one row a sample at
-`rate` Hz, sample k being what is on display at k / rate seconds.
+An encoder is a configuration (and, for CLIP, a network). Its `watch` returns an object for one video: `take` extracts
+the pixels of sampled frames (in the decoding thread), `see` measures them, and `rows` returns one row per sample at
+`rate` Hz. Sample k is the frame displayed at k / rate seconds.
 """
 
 # N samples, D width of a row, H, W height and width, B batch
@@ -26,40 +26,40 @@ if TYPE_CHECKING:
     import torch
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-ACCENT_SECONDS = 0.5  # an accent is motion above its mean in this time before
+ACCENT_SECONDS = 0.5  # an accent is motion above its mean over this time before it
 
-Item = tuple[int, NDArray[np.uint8]] | None  # how many samples a frame is on display for, and its pixels (H, W, 3)
+Item = tuple[int, NDArray[np.uint8]] | None  # the number of samples that show a frame, and its pixels (H, W, 3)
 
 
 @dataclass(frozen=True)
 class LiteSettings:
     """features.encoder of configs/features/lite.yaml."""
 
-    rate: float = field(8.0, low=0.1, high=240, help="samples a second")
-    side: int = field(90, low=8, high=2160, help="short side of the pictures measured, pixels")
+    rate: float = field(8.0, low=0.1, high=240, help="samples per second")
+    side: int = field(90, low=8, high=2160, help="short side in pixels of the frames that are measured")
 
 
 @dataclass(frozen=True)
 class ClipSettings:
     """features.encoder of configs/features/clip.yaml."""
 
-    width: int = field(512, low=1, high=8192, help="numbers a picture")
-    rate: float = field(2.0, low=0.1, high=240, help="samples a second")
+    width: int = field(512, low=1, high=8192, help="length of a picture's vector")
+    rate: float = field(2.0, low=0.1, high=240, help="samples per second")
     batch_size: int = field(64, low=1, high=65_536)
     normalise: bool = field(False, help="unit length")
-    half: bool = field(True, help="float16 where there is a GPU")
+    half: bool = field(True, help="float16 on a GPU")
 
 
 class LiteEncoder:
-    """Raw measures of a video, one row of `MEASURES` a sample, from pictures with a short side of `side` pixels.
+    """Raw measures of a video, one row of `MEASURES` per sample, from frames with a short side of `side` pixels.
 
-    motion: mean absolute change of luma per second, less the change of the whole picture's mean (a fade is no motion)
-    accent: motion above its mean in the half second before, else 0
+    motion: mean absolute change of luma per second after subtracting the change of its mean (a fade is not motion)
+    accent: motion above its mean over the half second before, at least 0
     brightness, contrast: mean and standard deviation of luma, in [0, 1]
     colourfulness: Hasler and Süsstrunk, "Measuring colourfulness in natural images" (2003); 0 grey, 33 moderate
     warmth: (R - B) / (R + G + B) of the mean colour, in [-1, 1]
 
-    Luma is of gamma-coded pixels. A change across a cut is no motion: it takes the value of the next sample.
+    Luma is computed from gamma-encoded pixels. A change across a cut is not motion: the next sample's value is used.
     """
 
     columns = MEASURES
@@ -80,9 +80,9 @@ class LiteWatcher:
     def __init__(self, rate: float, size: tuple[int, int]) -> None:
         self._rate, self._size = rate, size
         self._luma: NDArray[np.floating] | None = None
-        self._shown = 0  # for how many samples the picture before was on display
+        self._shown = 0  # number of samples that show the previous frame
         self._rows: list[tuple[float, ...]] = []  # motion, brightness, contrast, colourfulness, warmth
-        self._picture: list[int] = []  # which of the pictures each row shows
+        self._picture: list[int] = []  # the number of the frame that each row shows
 
     def take(self, frame: Frame) -> Item:
         ticks = frame.ticks(self._rate)
@@ -107,16 +107,17 @@ class LiteWatcher:
     def rows(self, cuts: list[float]) -> NDArray[np.float32]:
         table = np.array(self._rows, dtype=np.float64)
         picture = np.array(self._picture)
-        first = np.ceil(np.array([0.0, *cuts]) * self._rate - 1e-6).astype(np.int64)  # samples, the first of each shot
+        first = np.ceil(np.array([0.0, *cuts]) * self._rate - 1e-6).astype(np.int64)  # the first sample of each shot
         motion = without(table[:, 0], np.isin(picture, picture[first[first < len(table)]]))
         accents = accent(motion, max(round(ACCENT_SECONDS * self._rate), 1))
         return np.column_stack([motion, accents, table[:, 1:]]).astype(np.float32)
 
 
 def colourfulness(rgb: NDArray[np.float32]) -> float:
-    """Hasler and Süsstrunk's measure of a picture (H, W, 3) in 0 to 255, from red - green and yellow - blue.
+    """Hasler and Süsstrunk's measure of a picture (H, W, 3) with values from 0 to 255.
 
-    sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2) with m their means and s their standard deviations.
+    sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2), where m and s are the means and standard deviations of
+    rg = R - G and yb = (R + G) / 2 - B.
     """
     red_green = rgb[..., 0] - rgb[..., 1]
     yellow_blue = (rgb[..., 0] + rgb[..., 1]) / 2 - rgb[..., 2]
@@ -125,13 +126,13 @@ def colourfulness(rgb: NDArray[np.float32]) -> float:
 
 
 def warmth(rgb: NDArray[np.float32]) -> float:
-    """(R - B) / (R + G + B) of a picture's mean colour; near black (a mean under 4 of 255) it fades to 0."""
+    """(R - B) / (R + G + B) of the mean colour of a picture; it approaches 0 near black (a mean below 4 of 255)."""
     red, green, blue = rgb.reshape(-1, 3).mean(axis=0, dtype=np.float64)
     return float((red - blue) / max(red + green + blue, 3 * 4))
 
 
 def without(values: NDArray[np.float64], gap: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Values (N,) with those in a gap replaced by the next one outside, at the end by the last, else by 0."""
+    """Values (N,) where each value in a gap is replaced by the next one outside it, else the last one, else 0."""
     kept = np.flatnonzero(~gap)
     if not len(kept):
         return np.zeros_like(values)
@@ -140,7 +141,7 @@ def without(values: NDArray[np.float64], gap: NDArray[np.bool_]) -> NDArray[np.f
 
 
 def accent(motion: NDArray[np.float64], before: int) -> NDArray[np.float64]:
-    """How far motion (N,) rises above its mean over the `before` samples before, at least 0; 0 for the first sample."""
+    """Motion (N,) minus its mean over the `before` preceding samples, at least 0; 0 for the first sample."""
     total = np.concatenate([[0.0], np.cumsum(motion)])
     index = np.arange(len(motion))
     low = np.maximum(index - before, 0)
@@ -149,9 +150,9 @@ def accent(motion: NDArray[np.float64], before: int) -> NDArray[np.float64]:
 
 
 class ClipEncoder:
-    """Image features of an open_clip model, (N, width), from the largest square in the middle of each sampled picture.
+    """Image features (N, width) of an open_clip model, computed from the central square of each sampled frame.
 
-    normalise: unit length. `half` computes in float16 on a GPU; rows are float32 in any case.
+    `normalise` scales rows to unit length. `half` computes in float16 on a GPU; the returned rows are always float32.
     """
 
     columns: tuple[str, ...] = ()
@@ -173,18 +174,18 @@ class ClipEncoder:
         self.id = f"{weights.id}-{rate:g}" + ("-unit" if normalise else "")
 
     def to(self, device: "torch.device") -> "ClipEncoder":
-        """Compute on this device from now on."""
+        """Move to a device; the model is loaded there when it is next used."""
         self.device = device
         self.__dict__.pop("network", None)
         return self
 
     def prepare(self) -> None:
-        """Load the model now; InputError where it cannot be had."""
+        """Load the model now. Raises InputError if it cannot be found or loaded."""
         _ = self.network
 
     @cached_property
     def network(self) -> Any:
-        """The image tower, in evaluation mode."""
+        """The image encoder in evaluation mode."""
         with extra("clip"):
             import open_clip
 
@@ -203,7 +204,7 @@ class ClipEncoder:
         return ClipWatcher(self, info)
 
     def encode(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Square RGB pictures (B, H, H, 3) of the model's size to rows (B, width)."""
+        """Rows (B, width) for square RGB pictures (B, H, H, 3) of the size that the model expects."""
         import torch
 
         settings = self.network.preprocess_cfg
@@ -217,7 +218,7 @@ class ClipEncoder:
 
 
 class ClipWatcher:
-    """The image features of one video, batch by batch."""
+    """The image features of one video, computed in batches."""
 
     def __init__(self, encoder: ClipEncoder, info: VideoInfo) -> None:
         size = encoder.network.image_size

@@ -1,7 +1,7 @@
-"""The two sets of features: `lite`, measured with nothing to download, and `clip`, the paper's.
+"""The two sets of features: `lite`, which needs no download, and `clip`, the paper's.
 
-A video is decoded once for its frames and shots: a thread decodes and scales, `AHEAD` frames ahead at most, while the
-detectors and encoders work; nothing but their results is kept.
+A video is decoded once for both its features and its shots. A thread decodes and scales up to `AHEAD` frames ahead
+while the detectors and encoders work; only their results are kept.
 """
 
 import time
@@ -27,33 +27,33 @@ from diffbgm.video.weights import Weights
 if TYPE_CHECKING:
     import torch
 
-AHEAD = 64  # frames, each scaled to what is needed of it
-SENTENCE_SECONDS = 0.5  # beats on which the built-in captions are made for the features file
-CAPTION_SIDE = 384  # short side of the pictures that are captioned, pixels: what BLIP sees
+AHEAD = 64  # frames, already scaled
+SENTENCE_SECONDS = 0.5  # length of the beats from which the built-in captions of shots are derived
+CAPTION_SIDE = 384  # short side in pixels of the pictures that are captioned, as BLIP expects
 
 
 class Watcher(Protocol):
-    """A shot detector or frame encoder at work on a video."""
+    """A shot detector or frame encoder processing one video."""
 
     def take(self, frame: Frame) -> Any:
-        """The part of a frame that `see` needs; called in the decoding thread."""
+        """Extract from a frame what `see` needs; called in the decoding thread."""
 
     def see(self, item: Any) -> None:
-        """The next frame."""
+        """Process the next frame."""
 
 
 @dataclass(frozen=True)
 class Passed:
-    """Frames and time of one decoding pass."""
+    """The number of frames in one decoding pass, and its time."""
 
     duration: float  # of the video, seconds
     frames: int
-    seconds: float  # that it took
-    waited: float  # of these, waiting for a decoded frame
+    seconds: float  # time the pass took
+    waited: float  # part of `seconds` spent waiting for a decoded frame
 
 
 def watch(path: str | Path, watchers: Sequence[Watcher], advance: Advance | None = None) -> Passed:
-    """Show a video to all watchers, frame by frame; advance(1) after each. Errors as in `decode.decoded`."""
+    """Pass every frame of a video to all watchers; advance(1) is called after each. Raises errors as `decoded` does."""
     begin = time.perf_counter()
     duration, frames = 0.0, 0
     ahead = Prefetched(((frame.stop, [w.take(frame) for w in watchers]) for frame in decoded(path)), AHEAD)
@@ -67,7 +67,7 @@ def watch(path: str | Path, watchers: Sequence[Watcher], advance: Advance | None
 
 
 class LiteExtractor:
-    """Measures of motion, light and colour per sample, and a built-in sentence per shot."""
+    """Measures motion, light and colour for each sample, and describes each shot by a built-in sentence."""
 
     visual_width = len(STREAMS)
     language_width = MINILM_WIDTH
@@ -78,20 +78,20 @@ class LiteExtractor:
         self.columns: tuple[str, ...] = encoder.columns
 
     def to(self, device: "torch.device") -> "LiteExtractor":
-        """Compute on this device from now on (the measures themselves stay on the CPU)."""
+        """Move the shot detector to a device; the measures are always computed on the CPU."""
         self.shots.to(device)
         return self
 
     def prepare(self) -> None:
-        """Load what has to be loaded; InputError where it is missing."""
+        """Load the shot detector. Raises InputError if it is missing."""
         self.shots.prepare()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Any texts in the space of the language features, (n,) -> (n, 384)."""
+        """Embed texts like the language features, (n,) -> (n, 384)."""
         return MiniLMEmbedder().embed(texts)
 
     def extract(self, path: str | Path, advance: Advance | None = None) -> VideoFeatures:
-        """Features of a video; advance(1) after each frame. Errors as in `decode.decoded`."""
+        """The features of a video; advance(1) is called after each frame. Raises errors as `decoded` does."""
         info = probe(path)
         detector, encoder = self.shots.watch(info), self.encoder.watch(info)
         passed = watch(path, [detector, encoder], advance)
@@ -116,7 +116,7 @@ class LiteExtractor:
 
 
 class ClipExtractor:
-    """The paper's features: image embeddings per sample; per shot the caption of its middle picture, embedded."""
+    """The paper's features: an image embedding per sample, and per shot an embedded caption of its middle frame."""
 
     def __init__(
         self, encoder: ClipEncoder, shots: ShotDetector, captioner: BlipCaptioner, embedder: BertEmbedder
@@ -126,22 +126,25 @@ class ClipExtractor:
         self.columns, self.visual_width, self.language_width = encoder.columns, encoder.width, embedder.width
 
     def to(self, device: "torch.device") -> "ClipExtractor":
-        """Compute on this device from now on."""
+        """Move all models to a device."""
         for part in (self.encoder, self.shots, self.captioner, self.embedder):
             part.to(device)
         return self
 
     def prepare(self) -> None:
-        """Load all four models; InputError naming the first that is missing."""
+        """Load all four models. Raises InputError naming the first one that is missing."""
         for part in (self.encoder, self.shots, self.captioner, self.embedder):
             part.prepare()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Any texts in the space of the language features, (n,) -> (n, Dl)."""
+        """Embed texts like the language features, (n,) -> (n, Dl)."""
         return self.embedder.embed(texts)
 
     def extract(self, path: str | Path, advance: Advance | None = None) -> VideoFeatures:
-        """Features of a video; advance(1) after each frame. Errors as in `decode.decoded`, and for missing weights."""
+        """The features of a video; advance(1) is called after each frame.
+
+        Raises errors as `decoded` does, and InputError for missing weights.
+        """
         info = probe(path)
         self.prepare()
         detector, encoder = self.shots.watch(info), self.encoder.watch(info)
@@ -161,7 +164,7 @@ class ClipExtractor:
         )
 
     def _captions(self, path: str | Path, times: list[float], size: tuple[int, int]) -> list[str]:
-        """A caption of the picture at each time, a batch of pictures in memory at once."""
+        """Caption the picture at each time; only one batch of pictures is in memory at once."""
         pictures = pictures_at(path, times, size)
         captions: list[str] = []
         while batch := list(islice(pictures, self.captioner.batch_size)):

@@ -1,4 +1,4 @@
-"""What a video is to the model: features of its frames and shots, their file and cache, and the beats they fall on."""
+"""Features of a video's frames and shots, their file and cache, and their values on the beats of a piece."""
 
 # N samples, Dv width of visual and Dl of language features, S shots, T beats
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Advance = Callable[[int], None]  # advance(done more)
 
 
-# What numpy and zipfile raise for damaged archives; RuntimeError: encrypted, or of a later version of the format.
+# Raised by numpy and zipfile for damaged archives; RuntimeError for encrypted ones and later versions of the format.
 DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -38,30 +38,33 @@ DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zipf
 class VideoFeatures:
     """Features of one video."""
 
-    visual: NDArray[np.float32]  # (N, Dv), row k is what is on display at k / rate seconds
+    visual: NDArray[np.float32]  # (N, Dv), row k belongs to the frame displayed at k / rate seconds
     rate: float  # Hz
-    columns: tuple[str, ...]  # names of the visual columns; () for image embeddings, which have none
-    language: NDArray[np.float32]  # (S, Dl), a caption's embedding
+    columns: tuple[str, ...]  # names of the visual columns; () for image embeddings
+    language: NDArray[np.float32]  # (S, Dl), embeddings of the captions
     shots: NDArray[np.float64]  # (S, 2) seconds, covering [0, duration]
     captions: tuple[str, ...]  # (S,)
     duration: float  # seconds
-    extractor: str  # id of what made them, with its settings
+    extractor: str  # id of the extractor with its settings
+    fade: float | None = None  # seconds in which the picture fades to black at its end, 0 if not; None: not measured
 
     def save(self, path: str | Path) -> None:
-        """Write one .npz file, whole or not at all."""
-        content: dict[str, Any] = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        """Write one .npz file atomically."""
+        known = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        content: dict[str, Any] = {name: np.asarray(value) for name, value in known.items()}
         with atomic(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **content)
 
     @classmethod
     def load(cls, path: str | Path) -> "VideoFeatures":
-        """Read what `save` wrote; InputError for anything else. Nothing is unpickled."""
+        """Read a file written by `save`. Raises InputError for any other file. Nothing is unpickled."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                content = {field.name: file[field.name] for field in fields(cls)}
+                names = {field.name for field in fields(cls)} - ({"fade"} - {*file.files})
+                content = {name: file[name] for name in names}
             for name in ("columns", "captions"):
                 content[name] = tuple(str(text) for text in content[name])
-            for name in ("rate", "duration", "extractor"):
+            for name in {"rate", "duration", "extractor", "fade"} & names:
                 content[name] = content[name].item()
         except DAMAGE as error:
             raise InputError(
@@ -71,27 +74,27 @@ class VideoFeatures:
 
 
 class Extractor(Protocol):
-    """Makes `VideoFeatures`; built from configs/features/*.yaml."""
+    """Computes `VideoFeatures`; built from configs/features/*.yaml."""
 
     id: str
-    columns: tuple[str, ...]  # names of the visual columns, which can be steered; () for image embeddings
-    visual_width: int  # of what the model sees, per beat
+    columns: tuple[str, ...]  # names of the visual columns, if they can be steered; () for image embeddings
+    visual_width: int  # of the features per beat that the model is given
     language_width: int
 
     def extract(self, path: str | Path, advance: Advance | None = None) -> VideoFeatures:
-        """The features of a video; advance(1) after each frame.
+        """The features of a video; advance(1) is called after each frame.
 
-        InputError for anything but a readable video, or where weights are missing.
+        Raises InputError if the file is not a readable video, or if weights are missing.
         """
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Any texts in the space of the language features, (n,) -> (n, language_width)."""
+        """Embed texts like the language features, (n,) -> (n, language_width)."""
 
     def to(self, device: "torch.device") -> "Extractor":
-        """Compute on this device from now on."""
+        """Move to a device."""
 
     def prepare(self) -> None:
-        """Load what has to be loaded; InputError where it is missing."""
+        """Load models, if there are any. Raises InputError if one is missing."""
 
 
 def extract(path: str | Path, extractor: Extractor, advance: Advance | None = None) -> VideoFeatures:
@@ -102,10 +105,10 @@ def extract(path: str | Path, extractor: Extractor, advance: Advance | None = No
 def cached(
     path: str | Path, extractor: Extractor, cache_dir: str | Path, advance: Advance | None = None
 ) -> VideoFeatures:
-    """The features of a video, from the cache where it has them.
+    """The features of a video, read from the cache or computed and stored there.
 
-    Entries are named after the video's content and the extractor's id, so that a renamed or copied video is found and
-    another configuration is not. A damaged or foreign entry is made anew, with a warning in the log.
+    Entries are named after the content of the video and the id of the extractor, so that renamed and copied videos are
+    found and other configurations are kept apart. A damaged or foreign entry is replaced, with a warning in the log.
     """
     entry = cache_entry(path, extractor, cache_dir)
     if entry.exists():
@@ -122,20 +125,20 @@ def cached(
 
 
 def cache_entry(path: str | Path, extractor: Extractor, cache_dir: str | Path) -> Path:
-    """Where the cache keeps a video's features. InputError where the video cannot be read."""
+    """The file in the cache for a video's features. Raises InputError if the video cannot be read."""
     configuration = hashlib.sha256(extractor.id.encode()).hexdigest()[:8]
     return Path(cache_dir) / f"{content_hash(path, cache_dir)[:20]}-{configuration}.npz"
 
 
 def content_hash(path: str | Path, cache_dir: str | Path) -> str:
-    """SHA-256 of the file; remembered in the cache, so that an unchanged file (path, size, time) is read only once.
+    """SHA-256 of a file. It is stored in the cache, so that an unchanged file (path, size, time) is read only once.
 
-    InputError where the file cannot be read.
+    Raises InputError if the file cannot be read.
     """
     path, cache_dir = Path(path), Path(cache_dir)
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
             raise InputError(f"{path} is not a file; give a video file or a folder of videos")
         name = str(path.absolute())
         stamp = [name, status.st_size, status.st_mtime_ns]
@@ -158,17 +161,17 @@ def content_hash(path: str | Path, cache_dir: str | Path) -> str:
 
 @dataclass(frozen=True)
 class BeatFeatures:
-    """Features of a video on the beats of the music to be made: what the model sees."""
+    """Features of a video on the beats of the music to be composed: the input of the model."""
 
     visual: NDArray[np.float32]  # (T, Dv)
     language: NDArray[np.float32]  # (T, Dl)
-    valid: NDArray[np.bool_]  # (T,) False past the end of the video, where features are 0
-    captions: tuple[str, ...]  # (T,) "" past the end
+    valid: NDArray[np.bool_]  # (T,) False after the end of the video, where features are 0
+    captions: tuple[str, ...]  # (T,) "" after the end
     cut: NDArray[np.bool_]  # (T,) beats in which a shot other than the first begins
-    columns: tuple[str, ...] = ()  # names of the visual columns, which can be steered; () for image embeddings
+    columns: tuple[str, ...] = ()  # names of the visual columns, if they can be steered; () for image embeddings
 
     def __getitem__(self, span: slice) -> "BeatFeatures":
-        """A stretch of beats."""
+        """A range of beats."""
         parts = {entry.name: getattr(self, entry.name)[span] for entry in fields(self) if entry.name != "columns"}
         return replace(self, **parts)
 
@@ -178,9 +181,9 @@ def on_beats(
 ) -> BeatFeatures:
     """Features for `beats` beats of `beat_seconds` each, from the start of the video.
 
-    A cut belongs to the nearest beat. Built-in measures (named columns) become the nine streams: means over each beat
-    (the maximum for accents), levels in `reference` (default: `video_reference()`), ranks over the whole video, and a
-    sentence for each span between cuts. Embeddings are taken as they are at the start of each beat.
+    A cut belongs to the nearest beat. Built-in measures (named columns) are averaged over each beat (accents: their
+    maximum) and become the nine streams, by their levels in `reference` (default: `video_reference()`) and their ranks
+    over the whole video; each span between cuts gets a sentence. Embeddings are sampled at the start of each beat.
     """
     total = max(int(np.ceil(features.duration / beat_seconds - 1e-6)), 1)
     cuts = np.round(features.shots[1:, 0] / beat_seconds).astype(np.int64)
@@ -207,7 +210,7 @@ def on_beats(
 
 
 def _measures(features: VideoFeatures, beats: int, beat_seconds: float, cuts: NDArray[np.int64]) -> Measures:
-    """Raw measures per beat from samples; a beat without a sample takes the one before its start."""
+    """Raw measures per beat from samples; a beat without a sample takes the last one before its start."""
     samples = len(features.visual)
     beat = np.floor(np.arange(samples) / features.rate / beat_seconds + 1e-6).astype(np.int64)
     counts = np.bincount(beat, minlength=beats)[:beats]
@@ -228,14 +231,14 @@ def _measures(features: VideoFeatures, beats: int, beat_seconds: float, cuts: ND
 
 @lru_cache
 def video_reference() -> Reference:
-    """The population that a video's measures are placed in: a prior set by hand, for beats of about half a second.
+    """The population that a video's measures are compared with: a prior set by hand, for beats of about half a second.
 
-    No video collection ships with the project. Centres and spreads come from the demo videos and from what the measures
-    mean. Motion of 0.15 of the luma range a second is a person in front of a fixed camera, 0.5 a ride, 0.02 a talking
-    head; it spreads log-normally, as accents do (a fifth of all beats has none). Mean luma lies around 0.42 and its
-    deviation within a picture around 0.21; a colourfulness of 28 is between slight and moderate in the words of Hasler
-    and Süsstrunk; film and daylight are slightly warm. What lies outside the outermost quantiles counts as equal, so
-    the coding noise of a still picture is no motion.
+    No collection of videos ships with the project; centres and spreads come from the demo videos and from the meaning
+    of the measures. Motion of 0.15 of the luma range per second is a person in front of a fixed camera, 0.5 a ride,
+    0.02 a talking head; it is log-normally distributed, as accents are (a fifth of all beats has none). Mean luma is
+    about 0.42 and its standard deviation within a picture about 0.21. A colourfulness of 28 lies between "slightly" and
+    "moderately" in the words of Hasler and Süsstrunk; film and daylight are slightly warm. Values beyond the outermost
+    quantiles are equivalent, so that the coding noise of a still picture does not count as motion.
     """
     shares = np.linspace(0.0, 1.0, QUANTILES)
 

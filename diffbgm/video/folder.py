@@ -1,6 +1,7 @@
-"""Which files are videos, and what their results are called.
+"""Find videos, and name their results.
 
-A folder is a tree: results have the same subfolders. Names never collide: videos that share a stem keep their endings.
+Folders are searched recursively, and results get the same subfolders. Names are unique: videos that share a stem keep
+their endings.
 """
 
 import glob
@@ -17,7 +18,7 @@ from diffbgm.errors import InputError
 SUFFIXES = frozenset(".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split())
 LISTS = frozenset((".txt", ".list"))
 RESERVED = frozenset(("summary", "index"))  # names of the run's own files
-LONGEST_NAME = 200  # bytes of a result's name, so that NAME.take100.states.npz is one that file systems take
+LONGEST_NAME = 200  # bytes of a result's name, so that file systems accept NAME.take100.states.npz
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ def find_sources(
 ) -> list[NamedVideo]:
     """The videos of a folder and its subfolders, of a glob, of a list file (.txt, a path a line), or several of these.
 
-    In a folder videos are known by their ending; hidden files and folders are passed over, and so is all below `out`.
-    Sorted by name. Raises InputError where there is nothing, and where results of `takes` takes would collide.
+    In folders, videos are recognised by their ending; hidden files and folders and all files below `out` are skipped.
+    Sorted by name. Raises InputError if there are no videos, and if the results of `takes` takes would collide.
     """
     several = not isinstance(videos, str | Path)
-    found: list[tuple[Path, Path]] = []  # the folder that names count from, and the file
+    found: list[tuple[Path, Path]] = []  # the folder that the name is relative to, and the file
     for given in videos if several else [videos]:  # type: ignore[union-attr]
         found += _found(str(given), None if out is None else out.resolve())
     unique = {_absolute(file): (top, file) for top, file in found}
@@ -56,9 +57,9 @@ def find_sources(
 
 
 def output_names(videos: Sequence[Path], variations: int = 1) -> list[str]:
-    """A name for each video's results: its stem, or its whole file name where two videos share a stem.
+    """A name for each video's results: its stem, or its whole file name if two videos share a stem.
 
-    Raises InputError where results would still overwrite one another, such as those of `a.take2.mp4` and the second
+    Raises InputError if results would still overwrite one another, such as those of `a.take2.mp4` and the second
     take of `a.mp4`.
     """
     return _names([Path(video.name) for video in videos], variations)
@@ -81,7 +82,7 @@ def _names(videos: Sequence[Path], takes: int) -> list[str]:
 
 
 def _fitting(name: Path) -> str:
-    """The name, its last part cut and told apart by a hash where file systems would not take it."""
+    """The name; if its last part is too long for file systems, it is cut and gets a hash that keeps it unique."""
     last = os.fsencode(name.name)
     if len(last) <= LONGEST_NAME:
         return str(name)
@@ -90,7 +91,7 @@ def _fitting(name: Path) -> str:
 
 
 def _found(given: str, out: Path | None) -> list[tuple[Path, Path]]:
-    """(folder that names count from, file) of what one argument stands for."""
+    """(the folder that the name is relative to, file) for each video that one argument stands for."""
     path = Path(given)
     if path.is_dir():
         videos = [(path, file) for file in _walk(path, out)]
@@ -112,7 +113,7 @@ def _found(given: str, out: Path | None) -> list[tuple[Path, Path]]:
 
 
 def _walk(top: Path, out: Path | None) -> Iterator[Path]:
-    """Videos below a folder, in name order; links to folders are not followed."""
+    """The videos below a folder, sorted by name; links to folders are not followed."""
     for folder, folders, files in os.walk(top):
         folders[:] = sorted(
             name
@@ -126,7 +127,7 @@ def _walk(top: Path, out: Path | None) -> Iterator[Path]:
 
 
 def _listed(path: Path) -> list[tuple[Path, Path]]:
-    """The files of a list; relative ones are relative to it. One that is missing is reported when its turn comes."""
+    """The files named by a list, relative to its folder. A missing one is reported when it would be processed."""
     try:
         lines = os.fsdecode(path.read_bytes()).splitlines()
     except OSError as error:
@@ -147,12 +148,12 @@ def _listed(path: Path) -> list[tuple[Path, Path]]:
 
 
 def _absolute(path: Path) -> Path:
-    """The path from the root, without following links; two slashes in front, which POSIX sets apart, are one."""
+    """The absolute path without following links; two leading slashes, which POSIX treats specially, become one."""
     return Path(re.sub("^//", "/", os.path.abspath(path)))
 
 
 def _before_magic(path: Path) -> Path:
-    """The folders of a glob before its first pattern."""
+    """The part of a glob before its first folder with a pattern."""
     plain = []
     for part in path.parent.parts:
         if glob.has_magic(part):

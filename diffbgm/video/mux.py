@@ -1,6 +1,6 @@
-"""Put music under a video: picture stream copied where an MP4 can hold it, sound mixed, AAC 48 kHz stereo. PyAV only.
+"""Write a video with music as an MP4: the video stream is copied if MP4 can hold it, the audio is 48 kHz stereo AAC.
 
-Shape legend: n samples at 48 kHz. Sound is float32 (n, 2). The mixes (replace, duck, keep) are those of `music.mixing`.
+Shape legend: n samples at 48 kHz. Audio is float32 (n, 2). The mixes (replace, duck, keep) are those of `music.mixing`.
 """
 
 import heapq
@@ -22,30 +22,30 @@ from diffbgm.files import atomic
 from diffbgm.music.audio import fit_length, limit, resample
 from diffbgm.music.mixing import MIXES, blend
 
-RATE = 48000  # Hz, of the finished sound
-BIT_RATE = 192_000  # bits a second of AAC
-COPIED = ("h264", "hevc", "av1", "vp9")  # picture codecs that players and browsers expect in an MP4
+RATE = 48000  # Hz, of the audio in the MP4
+BIT_RATE = 192_000  # bits per second of AAC
+COPIED = ("h264", "hevc", "av1", "vp9")  # video codecs that players and browsers support in MP4
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
 else:
-    Packet = av.Packet  # generic in its stubs alone
+    Packet = av.Packet  # generic only in its type stubs
 Pictures = Callable[[InputContainer, OutputContainer, Fraction], Iterator[Packet]]
 
 
 @dataclass(frozen=True)
 class Muxed:
-    """What `mux` did."""
+    """The result of `mux`."""
 
-    seconds: float  # length of picture and sound
+    seconds: float  # length of video and audio
     picture: str  # "copied" or "encoded"
-    mix: str  # the mix in effect: "replace" where the video has no sound of its own
+    mix: str  # the mix in effect: "replace" if the video has no audio of its own
 
 
 @dataclass(frozen=True)
 class _Picture:
-    start: Fraction  # seconds: time stamp of the first frame shown
-    seconds: Fraction  # until the last frame has been shown
+    start: Fraction  # seconds: timestamp of the first displayed frame
+    seconds: Fraction  # until the end of the last frame
     copyable: bool
 
 
@@ -61,10 +61,10 @@ def mux(
 ) -> Muxed:
     """Write `video` with the music `audio` (n, 2) at `rate` Hz as the MP4 `out`, as long as the video.
 
-    Music that is longer is cut, shorter is followed by silence; the music fades out over the last `fade` seconds of the
-    video. Rotation is kept. The sound is held in memory (23 MB a minute and track), the picture is not. `original`: an
+    Longer music is cut, and shorter music is followed by silence; it fades out over the last `fade` seconds of the
+    video. Rotation is kept. The audio is held in memory (23 MB per minute and track), the frames are not. `original`: an
     .m4a file to write the video's own sound to, if it has one that is mixed in. advance(1) is called after each second
-    of the video. Raises InputError for a file that is not a video, an unknown mix, and where `out` cannot be written.
+    of the video. Raises InputError for a file that is not a video, for an unknown mix, and if `out` cannot be written.
     """
     if mix not in MIXES:
         raise InputError(f"the mix is {mix!r}; choose one of {', '.join(MIXES)}")
@@ -81,7 +81,7 @@ def mux(
         try:
             _write(video, picture.start, sound, out, pictures, advance or (lambda done: None))
             break
-        except av.error.FFmpegError as error:  # the container would not take the packets: encode them anew
+        except av.error.FFmpegError as error:  # the container does not accept the packets: re-encode
             reason = error.strerror
     else:
         raise InputError(f"{video} cannot be written as {out} ({reason}); check the file and the space on the disk")
@@ -119,13 +119,13 @@ def _write_sound(sound: np.ndarray, out: str | Path) -> None:
 
 def _open(video: str | Path) -> InputContainer:
     try:
-        return av.open(str(Path(video).absolute()))  # absolute: "a:b.mp4" is a name, not a protocol
+        return av.open(str(Path(video).absolute()))  # absolute, as FFmpeg would take "a:b.mp4" for a protocol
     except av.error.FFmpegError as error:
         raise InputError(f"{video} cannot be read as a video ({error.strerror}); check the file") from error
 
 
 def _stream(source: InputContainer, video: str | Path) -> tuple[av.VideoStream, Fraction]:
-    """The picture, and the seconds its time stamps count in."""
+    """The video stream and its time base in seconds."""
     pictures = [stream for stream in source.streams.video if not stream.disposition & Disposition.attached_pic]
     if not pictures or pictures[0].codec_context is None or pictures[0].time_base is None:
         raise InputError(f"{video} has no picture that can be read; give a video")
@@ -133,12 +133,12 @@ def _stream(source: InputContainer, video: str | Path) -> tuple[av.VideoStream, 
 
 
 def _has_times(source: InputContainer) -> bool:
-    """False for AVI: its frames come at a constant rate without presentation times, and those FFmpeg adds are wrong."""
+    """False for AVI, whose frames have a constant rate and no presentation times; those that FFmpeg adds are wrong."""
     return source.format.name != "avi"
 
 
 def _packets(source: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator[Packet]:
-    """A stream's packets, the last of them empty (it flushes the decoder); a damaged place ends the stream."""
+    """The packets of a stream, ending with an empty one that flushes the decoder; an error ends the iteration."""
     try:
         yield from source.demux(stream)
     except av.error.FFmpegError:
@@ -146,7 +146,7 @@ def _packets(source: InputContainer, stream: av.VideoStream | av.AudioStream) ->
 
 
 def _scan(video: str | Path) -> _Picture:
-    """Read the packets of the picture once, undecoded: where it starts and ends, and whether it can be copied."""
+    """Read the video packets once without decoding: where the video starts and ends, and whether it can be copied."""
     shown: list[tuple[int, int]] = []  # first and last + 1 tick of each packet
     decoding: list[int | None] = []
     with _open(video) as source:
@@ -162,20 +162,20 @@ def _scan(video: str | Path) -> _Picture:
     if not shown:
         raise InputError(f"{video} has no frames; check the file")
     start, end = min(first for first, _ in shown), max(last for _, last in shown)
-    # Matroska leaves out the first decoding times; `_copy` fills them in.
+    # Matroska omits the first decoding timestamps; `_copy` fills them in.
     known = decoding[next((i for i, dts in enumerate(decoding) if dts is not None), len(decoding)) :]
     ordered = all(a is not None and b is not None and a < b for a, b in pairwise(known))
     return _Picture(start * base, (end - start) * base, holdable and bool(known) and ordered)
 
 
 def _copy(source: InputContainer, target: OutputContainer, start: Fraction) -> Iterator[Packet]:
-    """The picture's packets as they are, moved so that the first frame shown is at time 0."""
+    """The video packets, shifted in time so that the first displayed frame is at 0."""
     stream, base = _stream(source, source.name)
-    copied = target.add_stream_from_template(stream, opaque=True)  # opaque: no encoder of that codec is needed
+    copied = target.add_stream_from_template(stream, opaque=True)  # opaque: works without an encoder for that codec
     if stream.codec_context.name == "hevc":
-        copied.codec_context.codec_tag = "hvc1"  # the name under which Apple's players accept it
+        copied.codec_context.codec_tag = "hvc1"  # the tag that Apple's players accept
     offset = round(start / base)
-    early: list[Packet] = []  # without a decoding time: counted back from the first that has one
+    early: list[Packet] = []  # packets without a decoding timestamp, which is extrapolated backwards from the first one
     for packet in _packets(source, stream):
         if packet.size == 0 or packet.pts is None:
             continue
@@ -193,7 +193,7 @@ def _copy(source: InputContainer, target: OutputContainer, start: Fraction) -> I
 
 
 def _encode(source: InputContainer, target: OutputContainer, start: Fraction) -> Iterator[Packet]:
-    """The picture encoded anew as H.264, each frame at its own time; odd sizes are scaled down to even ones."""
+    """The video re-encoded as H.264, each frame at its own time; odd sizes are scaled down to even ones."""
     stream, base = _stream(source, source.name)
     frames = _frames(source, stream)
     first = next(frames, None)
@@ -216,13 +216,13 @@ def _encode(source: InputContainer, target: OutputContainer, start: Fraction) ->
         scaled = frame.reformat(encoder.width, encoder.height, "yuv420p")
         scaled.pts = last = tick
         scaled.time_base = base
-        scaled.pict_type = PictureType.NONE  # the encoder decides
+        scaled.pict_type = PictureType.NONE  # the encoder chooses
         yield from encoder.encode(scaled)
     yield from encoder.encode(None)
 
 
 def _frames(source: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator[Any]:
-    """The frames of a stream that can be decoded; damaged packets are passed over."""
+    """The frames of a stream; damaged packets are skipped."""
     for packet in _packets(source, stream):
         try:
             yield from packet.decode()
@@ -241,7 +241,7 @@ def _encode_sound(sound: np.ndarray, target: OutputContainer) -> Iterator[Packet
 
 
 def _original_sound(video: str | Path, start: Fraction, samples: int) -> np.ndarray | None:
-    """The video's own sound (samples, 2) at 48 kHz, in time with its picture; None if there is none to decode."""
+    """The video's own audio (samples, 2) at 48 kHz, in sync with its frames; None if none can be decoded."""
     with _open(video) as source:
         if not source.streams.audio:
             return None
@@ -255,7 +255,7 @@ def _original_sound(video: str | Path, start: Fraction, samples: int) -> np.ndar
                 if piece.pts is not None and piece.time_base is not None:
                     at = round((piece.pts * piece.time_base - start) * RATE)
                 if position is not None and abs(at - position) < RATE // 20:
-                    at = position  # only a real gap moves the sound
+                    at = position  # jitter is ignored; only a real gap shifts the audio
                 position = at + len(block)
                 kept = block[max(0, -at) : max(0, samples - at)]
                 sound[max(0, at) : max(0, at) + len(kept)] = kept

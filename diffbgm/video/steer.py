@@ -1,4 +1,4 @@
-"""The user's settings applied to the features of a video.
+"""Apply the user's settings to the features of a video.
 
 Shape legend: T beats, Dv width of visual and Dl of language features.
 """
@@ -16,36 +16,36 @@ from diffbgm.video.streams import SENTENCES, STREAMS, describe
 MOTION = [STREAMS.index("motion"), STREAMS.index("motion_onset")]
 LIGHT = [STREAMS.index("brightness"), STREAMS.index("warmth")]
 LOOKS = ("motion", "brightness", "contrast", "colourfulness", "warmth")
-MOOD_PULL = 0.4  # share of the way to the end of its range that a stream goes at full valence or arousal
-# Of the notes that start in a beat of POP909's training songs (773 songs): the share of beats with fewer than 0, 1, ..
-# 12 notes and half of those with as many, which is the level of motion that asks for them; and notes a second, at the
-# songs' own tempi, in all but the busiest twentieth of the beats.
+MOOD_PULL = 0.4  # share of the distance to the end of its range that a stream moves at full valence or arousal
+# Note onsets per beat in the 773 training songs of POP909. DENSITY_LEVELS[n]: the share of beats with fewer than n
+# notes plus half the share with exactly n, which is the level of motion that asks for n notes. BUSIEST: the 95th
+# percentile of notes per second, at the songs' own tempi.
 DENSITY_LEVELS = (0.019, 0.054, 0.111, 0.211, 0.348, 0.508, 0.670, 0.805, 0.892, 0.942, 0.969, 0.984, 0.991)
 BUSIEST = 12.8
 
 
 def has_streams(features: BeatFeatures) -> bool:
-    """Whether the extractor measures streams that can be steered (else: image embeddings)."""
+    """Whether the features are streams that can be steered rather than image embeddings."""
     return features.columns == STREAMS
 
 
 def pace(features: BeatFeatures) -> NDArray[np.float32] | None:
-    """The motion stream (T,) in [0, 1]; None for image embeddings, which have none."""
+    """The motion stream (T,) in [0, 1]; None for image embeddings."""
     return features.visual[:, MOTION[0]] if has_streams(features) else None
 
 
 def warmth(features: BeatFeatures) -> NDArray[np.float32] | None:
-    """The warmth stream (T,) in [0, 1]; None for image embeddings, which have none."""
+    """The warmth stream (T,) in [0, 1]; None for image embeddings."""
     return features.visual[:, STREAMS.index("warmth")] if has_streams(features) else None
 
 
 def looks(features: BeatFeatures) -> NDArray[np.float32]:
-    """What is seen in each beat, apart from accents and cuts: (T, 5) streams in [0, 1], or embeddings as they are."""
+    """The appearance of each beat apart from accents and cuts: (T, 5) streams in [0, 1], or embeddings unchanged."""
     return features.visual[:, [STREAMS.index(name) for name in LOOKS]] if has_streams(features) else features.visual
 
 
 def curves(features: BeatFeatures) -> dict[str, list[float]]:
-    """Motion and light of each beat that the video has, in [0, 1], to be drawn; {} for image embeddings."""
+    """Motion and light in [0, 1] for each beat of the video, for drawing; {} for image embeddings."""
     if not has_streams(features):
         return {}
     shown = features.visual[features.valid].astype(float).round(3)
@@ -53,7 +53,7 @@ def curves(features: BeatFeatures) -> dict[str, list[float]]:
 
 
 def with_intensity(features: BeatFeatures, factor: float) -> BeatFeatures:
-    """Lite features with the motion streams times `factor` (kept in [0, 1]) and the sentences that then fit.
+    """Lite features with the motion streams multiplied by `factor`, clipped to [0, 1], and sentences updated to match.
 
     Raises InputError for image embeddings.
     """
@@ -65,11 +65,12 @@ def with_intensity(features: BeatFeatures, factor: float) -> BeatFeatures:
 
 
 def with_mood(features: BeatFeatures, valence: np.ndarray, arousal: np.ndarray, bpm: float) -> BeatFeatures:
-    """Lite features moved towards a mood, (T,) each in -1..1, and the sentences that then fit.
+    """Lite features moved towards a mood, with valence and arousal (T,) in [-1, 1], and sentences updated to match.
 
-    Arousal moves motion, valence light and warmth, which stand for density, register and mode: at 1 a stream goes
-    `MOOD_PULL` of its way to the end of its range. Arousal raises motion no further than `busiest` says; what the
-    picture itself asks for beyond that comes down to it as arousal goes to 1. Image embeddings stay as they are.
+    Arousal moves motion, which stands for density; valence moves light and warmth, which stand for register and mode.
+    At 1, a stream moves by `MOOD_PULL` of its distance to the end of its range. Arousal does not raise motion above
+    `busiest`; motion that is already above it is lowered towards it as arousal approaches 1. Image embeddings are
+    returned unchanged.
     """
     if not has_streams(features):
         return features
@@ -85,15 +86,15 @@ def with_mood(features: BeatFeatures, valence: np.ndarray, arousal: np.ndarray, 
 
 
 def busiest(bpm: float) -> float:
-    """The level of motion, 0 to 1, beyond which a mood asks for no more notes: as many a second as POP909 has.
+    """The level of motion in [0, 1] above which a mood does not ask for more notes: POP909's notes per second.
 
-    A mood that makes a piece faster has it play more notes a second already, so the level falls with the tempo.
+    A mood that raises the tempo already yields more notes per second, so the level falls with the tempo.
     """
     return float(np.interp(BUSIEST * 60 / bpm, np.arange(len(DENSITY_LEVELS)), DENSITY_LEVELS))
 
 
 def _described(features: BeatFeatures, visual: NDArray[np.float32]) -> BeatFeatures:
-    """Other streams with the sentences that fit them."""
+    """The features with other streams, and sentences updated to match."""
     shown = int(features.valid.sum())
     index = describe(visual[:shown])
     language = features.language.copy()
@@ -103,9 +104,9 @@ def _described(features: BeatFeatures, visual: NDArray[np.float32]) -> BeatFeatu
 
 
 def with_accents_on_cuts(features: BeatFeatures) -> BeatFeatures:
-    """Lite features that ask for an accent in every beat with a cut; image embeddings as they are.
+    """Lite features that ask for an accent in every beat with a cut; image embeddings are returned unchanged.
 
-    Motion says little about cuts: without this, the music has no more accents there than elsewhere (docs/log.md).
+    Motion says little about cuts: without this, music has no more accents on cuts than elsewhere (docs/log.md).
     """
     if not has_streams(features):
         return features
@@ -115,7 +116,7 @@ def with_accents_on_cuts(features: BeatFeatures) -> BeatFeatures:
 
 
 def with_caption(features: BeatFeatures, caption: str, embedding: NDArray[np.float32]) -> BeatFeatures:
-    """The same features with one caption, of the given embedding (Dl,), on all beats of the video."""
+    """The features with one caption and its embedding (Dl,) on all beats of the video."""
     language = np.where(features.valid[:, None], embedding[None], features.language).astype(np.float32)
     captions = tuple(caption if shown else "" for shown in features.valid)
     return replace(features, language=language, captions=captions)

@@ -1,10 +1,10 @@
-"""The nine condition streams of `features=lite`: one form for what is measured in a video and in a piece of music.
+"""The nine condition streams of `features=lite`, a common representation of videos and of music.
 
-A video gives raw measures per beat (how much moves, how bright, how warm), and so does music (how many notes, how high,
-how major). Both become the same streams here: each measure as its place in a reference population and its place within
-the piece, half and half, so that a network trained on measures of music can be driven by measures of video
-(self-pairing after Di et al., "Video Background Music Generation with Controllable Music Transformer", 2021).
-A sentence for each span between cuts is put together from pace, light and colour. Pure numpy.
+A video yields raw measures per beat (how much moves, how bright, how warm), and so does music (how many notes, how
+high, how major). Both become the same streams here: the mean of each measure's level in a reference population and its
+rank within the piece. So a network trained on measures of music can be conditioned on measures of video (self-pairing
+after Di et al., "Video Background Music Generation with Controllable Music Transformer", 2021). A sentence on pace,
+light and colour describes each span between cuts. Only numpy is needed.
 """
 
 # N beats of the piece, 9 streams, Q = 101 quantiles (0 %, 1 %, ..., 100 %) of a reference population
@@ -33,7 +33,7 @@ STREAM_OF = {name: "motion_onset" if name == "accent" else name for name in MEAS
 
 QUANTILES = 101
 CUT_MEMORY_SECONDS = 2.0  # since_cut and until_cut fall to 1/e in this time
-LEVEL_DECIMALS = 2  # a change of less than a hundredth of the population is none within the piece
+LEVEL_DECIMALS = 2  # changes smaller than a hundredth of the population are ignored within a piece
 
 PACES = ("slow", "steady", "fast")
 LIGHTS = ("dark", "softly lit", "bright")
@@ -45,7 +45,7 @@ SENTENCES = tuple(
 
 @dataclass(frozen=True)
 class Measures:
-    """Raw measures of a piece, one value a beat; any unit, larger means more of what the name says."""
+    """Raw measures of a piece, one value per beat, in any unit; larger values mean more of the named quantity."""
 
     motion: NDArray[np.floating]  # (N,)
     accent: NDArray[np.floating]  # (N,)
@@ -53,7 +53,7 @@ class Measures:
     contrast: NDArray[np.floating]  # (N,)
     colourfulness: NDArray[np.floating]  # (N,)
     warmth: NDArray[np.floating]  # (N,)
-    cut: NDArray[np.bool_]  # (N,) the beat in which a new shot or phrase begins
+    cut: NDArray[np.bool_]  # (N,) whether a new shot or phrase begins in the beat
 
     def __post_init__(self) -> None:
         assert len({np.shape(array) for array in vars(self).values()}) == 1, "measures of different lengths"
@@ -64,7 +64,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class Reference:
-    """Where a value stands in a population: per measure the population's 0 %, 1 %, ..., 100 % quantiles."""
+    """A population of measures, as the 0 %, 1 %, ..., 100 % quantiles of each."""
 
     quantiles: Mapping[str, NDArray[np.floating]]  # measure -> (101,) non-decreasing
 
@@ -76,14 +76,14 @@ class Reference:
         return cls({name: np.quantile(np.concatenate([getattr(p, name) for p in pieces]), grid) for name in MEASURES})
 
     def level(self, name: str, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Place of each value in the population, in [0, 1], same shape; repeated values get their middle."""
+        """The level in [0, 1] of each value in the population, same shape; tied quantiles share their mean level."""
         distinct, where, counts = np.unique(self.quantiles[name], return_inverse=True, return_counts=True)
         middle = np.bincount(where, weights=np.linspace(0.0, 1.0, QUANTILES)) / counts
         return np.interp(values, distinct, middle)
 
 
 def spans(cut: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First beat and beat after the last of each stretch between cuts, (S,) and (S,), from cut flags (N,)."""
+    """First beat and end (exclusive) of each span between cuts, (S,) and (S,), from cut flags (N,)."""
     starts = np.union1d(np.zeros(min(len(cut), 1), dtype=np.int64), np.flatnonzero(cut))
     return starts, np.append(starts, len(cut))[1:]
 
@@ -91,9 +91,10 @@ def spans(cut: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 def levels(measures: Measures, reference: Reference, beat_seconds: float = 0.5) -> NDArray[np.float32]:
     """The nine streams of a piece, (N, 9) in [0, 1], columns as in `STREAMS`.
 
-    A measured stream is half the level in the reference population and half the rank within the piece. Ranks are taken
-    of the levels: what the population cannot tell apart (a still picture's coding noise) is no change within the piece.
-    since_cut is exp(-s / 2), s seconds since the last cut or the start; until_cut likewise to the next cut or the end.
+    A measured stream is the mean of the level in the reference population and the rank within the piece. Ranks are
+    computed from rounded levels, so that differences which are negligible in the population (coding noise of a still
+    picture) do not count. since_cut is exp(-s / 2), where s is the time in seconds since the last cut or the start;
+    until_cut is the same for the time to the next cut or the end.
     """
     beats = len(measures)
     streams = {}
@@ -114,12 +115,12 @@ def _third(level: float) -> int:
 
 
 def sentence_index(motion: float, brightness: float, warmth: float) -> int:
-    """Which of the 27 `SENTENCES` describes a span with these mean levels, each cut at 1/3 and 2/3."""
+    """The index in `SENTENCES` for a span with these mean levels, each divided at 1/3 and 2/3."""
     return 9 * _third(motion) + 3 * _third(brightness) + _third(warmth)
 
 
 def describe(streams: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Sentence index of each beat, (N, 9) -> (N,): one sentence a span between cuts, from the span's mean levels."""
+    """The sentence index of each beat, (N, 9) -> (N,): one sentence per span between cuts, from its mean levels."""
     beats = len(streams)
     index = np.zeros(beats, dtype=np.int64)
     columns = [STREAMS.index(name) for name in ("motion", "brightness", "warmth")]

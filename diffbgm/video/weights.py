@@ -1,4 +1,4 @@
-"""Where pretrained models come from: a local folder, or the Hugging Face hub."""
+"""Find pretrained models in a local folder or on the Hugging Face hub."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     import torch
 
 FILES = ("*.json", "*.txt", "*.safetensors")
-OLD_FILES = ("pytorch_model.bin",)  # only of a model that has no safetensors; transformers reads it with weights_only
+OLD_FILES = ("pytorch_model.bin",)  # only for models without safetensors; transformers reads it with weights_only=True
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A model by its hub name and revision, and the local folder that is looked into first."""
+    """A model by its hub name and revision, and the local folder that is searched first."""
 
     name: str
     revision: str = "main"
@@ -29,9 +29,9 @@ class Weights:
         return f"{self.name}@{self.revision}"
 
     def find(self) -> Path:
-        """A folder with the model's files: `folder` if it is there, else the hub's (downloaded, or from its cache).
+        """A folder with the model's files: `folder` if it holds them, else the hub's download or cache.
 
-        Raises InputError where neither has it.
+        Raises InputError if neither has the model.
         """
         if self.folder is not None and any(Path(self.folder).glob("*config.json")):
             return Path(self.folder)
@@ -53,8 +53,9 @@ class Weights:
 
 @contextlib.contextmanager
 def loading(weights: Weights) -> Iterator[Path]:
-    """The folder to load a model from, without transformers' progress bars and reports, with every
-    failure as an InputError; transformers' settings are restored afterwards.
+    """Yield the folder to load a model from. Failures inside become InputError.
+
+    Progress bars and reports of transformers are switched off inside, and restored afterwards.
     """
     from safetensors import SafetensorError
     from transformers.utils import logging
@@ -80,7 +81,7 @@ def loading(weights: Weights) -> Iterator[Path]:
 
 
 def on_device(model: Any, device: "torch.device | None", half: bool) -> Any:
-    """A model ready to compute on a device (None: where it is), in float16 on a GPU where `half` says so."""
+    """The model in evaluation mode on a device (None: where it is), in float16 if `half` and the device is a GPU."""
     if device is not None:
         model = model.half() if half and device.type == "cuda" else model
         model = model.to(device)

@@ -1,18 +1,18 @@
-"""How many beats an attention window spans where the shots of the video decide it."""
+"""Attention windows whose length follows the shots of the video."""
 
 import numpy as np
 
 from diffbgm.music.notes import BEATS_PER_SEGMENT
 from diffbgm.video.streams import spans
 
-WINDOWS = (4, 8, 16, 32)  # beats; what a dynamic attention window may be (paper, table S2)
+WINDOWS = (4, 8, 16, 32)  # beats; allowed lengths of a dynamic attention window (paper, table S2)
 
 
 def dynamic_windows(cut: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The allowed window (K,) closest to the median length of the shots a segment overlaps; ties go to the shorter.
+    """The allowed window (K,) closest to the median length of the shots that overlap each segment; the shorter on ties.
 
-    `cut` (n,) bool marks beats in which a new shot begins, `starts` (K,) first beats of the segments. A shot counts at
-    its full length, even where it reaches out of the segment.
+    `cut` (n,) marks beats in which a new shot begins; `starts` (K,) are the first beats of the segments. A shot counts
+    with its full length even if part of it lies outside the segment.
     """
     first, last = spans(cut)
     choices = np.array(WINDOWS)

@@ -1,4 +1,4 @@
-"""Make tests/golden/musicnn.json: what TensorFlow gives for musicnn's MagnaTagATune model on drawn patches.
+"""Make tests/golden/musicnn.json: TensorFlow's outputs of musicnn's MagnaTagATune model for random patches.
 
 In an environment of its own, with the wheel that `pip download --no-deps musicnn==0.1.0` fetches:
 

@@ -1,4 +1,4 @@
-"""Pick the numbers for schedule.json from the schedule stored in the authors' release.
+"""Extract the values for schedule.json from the schedule stored in the authors' release.
 
 python tests/golden/make_schedule.py SCHEDULE.npz      (arrays beta and alpha_bar, float32, 1000 steps)
 """

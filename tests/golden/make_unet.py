@@ -1,4 +1,4 @@
-"""Makes unet.npz: what the authors' released U-Net answers, for tests/test_release.py.
+"""Make unet.npz: outputs of the authors' released U-Net for tests/test_release.py.
 
     python tests/golden/make_unet.py FOLDER
 
