@@ -62,9 +62,11 @@ def mux(
     """Write `video` with the music `audio` (n, 2) at `rate` Hz as the MP4 `out`, as long as the video.
 
     Longer music is cut, and shorter music is followed by silence; it fades out over the last `fade` seconds of the
-    video. Rotation is kept. The audio is held in memory (23 MB per minute and track), the frames are not. `original`: an
-    .m4a file to write the video's own sound to, if it has one that is mixed in. advance(1) is called after each second
-    of the video. Raises InputError for a file that is not a video, for an unknown mix, and if `out` cannot be written.
+    video. Rotation is kept. The audio is held in memory (23 MB per minute and track), the frames are not.
+
+    `original` is an .m4a file to which the video's own sound is written if it is mixed in. advance(1) is called after
+    each second of the video. Raises InputError for a file that is not a video, for an unknown mix, and if `out` cannot
+    be written.
     """
     if mix not in MIXES:
         raise InputError(f"the mix is {mix!r}; choose one of {', '.join(MIXES)}")
