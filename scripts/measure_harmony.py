@@ -10,7 +10,7 @@ free pieces: by chance, the planned ones) and the share of pieces that a key fin
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hydra.utils import instantiate
@@ -18,10 +18,12 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from diffbgm.app.cli import run
+from diffbgm.app.songs import PieceSettings
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.evaluation.report import bootstrap
+from diffbgm.fields import check_among, field
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.harmony import HarmonyPlan, planned, wished
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
@@ -30,18 +32,29 @@ from diffbgm.generation.settings import compose_settings
 from diffbgm.music.harmony import parse_chords
 from diffbgm.music.key import Key, estimate_key
 from diffbgm.music.notes import Notes
+from diffbgm.training.settings import check_data
 
 WISHED = "C G Am F"
 
 
+@dataclass(frozen=True)
+class HarmonySettings(PieceSettings):
+    """The settings of configs/measure_harmony.yaml outside its groups."""
+
+    out: None = field(help="nothing is written")
+
+
 def measure_harmony(cfg: DictConfig) -> int:
     """Compose, listen, print."""
+    check_among(HarmonySettings, cfg)
+    check_data(cfg.data, "data")
+    compose = compose_settings(cfg.compose)
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     checkpoint, device = open_checkpoint(cfg.checkpoint), device_named(cfg.device)
     composer = Composer(
         checkpoint,
         chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),
-        compose_settings(cfg.compose),
+        compose,
         device,
         autocast_dtype(cfg.precision, device),
     )

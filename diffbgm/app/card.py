@@ -93,9 +93,7 @@ def make_card(cfg: DictConfig) -> int:
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     window, device = checkpoint.config.window, device_named(cfg.device)
     planes = checkpoint.network.planes
-    loader = SegmentLoader(
-        cache, cfg.split, cfg.segments, limit=cfg.segments, perturb=False, window=window, planes=planes
-    )
+    loader = SegmentLoader(cache, cfg.split, cfg.segments, limit=cfg.segments, noise=None, window=window, planes=planes)
     batch, settings = loader.batch(0, 0).to(device), compose_settings(cfg.compose)
     composer = Composer(
         checkpoint,

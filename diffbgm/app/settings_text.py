@@ -1,9 +1,17 @@
 """The settings of a command as text, read from the comments of its config: for `--help` and for the documentation.
 
+<<<<<<< HEAD
 A config is read line by line, without Hydra or a YAML parser, so that `--help` answers at once. It has to be written as
 follows: a setting is `key: value  # what it means`; nested settings are indented by two spaces; a comment on its own
 line after an empty line is the heading of the settings below it; a group of the defaults list is
 `- name: option  # comment`, with its options in the folder of that name; `- other` includes all of other.yaml.
+=======
+A config is read line by line, without Hydra or a YAML parser, so that `--help` answers at once. What it relies on: a
+setting is `key: value  # what it means`; nested ones are indented by two spaces; a comment on a line of its own after
+an empty line is the heading of the settings below it; a group of the defaults list is `- name: option  # comment`, with
+its options in the folder of that name; `- other` takes everything from other.yaml, and `- /group/other@_here_` from
+that of another group.
+>>>>>>> main
 """
 
 import re
@@ -15,7 +23,7 @@ from pathlib import Path
 _VALUE = r'"[^"]*"|[^#\s].*?'
 _SETTING = re.compile(rf"^(?P<indent> *)\"?(?P<key>[\w/]+)\"?:(?: +(?P<value>{_VALUE}))??(?: +# (?P<comment>.*))?$")
 _GROUP = re.compile(r"^ *- (?:override )?/?(?P<name>[\w/@.]+): *(?P<option>[\w/]+)(?: +# (?P<comment>.*))?$")
-_BASE = re.compile(r"^  - (?P<name>(?!_self_)[\w/]+)$")  # a config that this one begins with
+_BASE = re.compile(r"^  - (?P<name>(?!_self_)[\w/]+)(?:@_here_)?$")  # a config that this one begins with
 _NOT_FOR_PEOPLE = ("hydra", "defaults")
 REQUIRED = "???"
 WIDTH = 100
@@ -112,7 +120,7 @@ def read_command(path: Path) -> CommandText:
             topics.append(Topic(line.removeprefix("# ")))
         fresh = False
         if base := _BASE.match(line):
-            inherited.append(path.with_name(f"{base['name']}.yaml"))
+            inherited.append(_base(path, base["name"]))
         elif group := _GROUP.match(line):
             if not group["name"].startswith(("hydra", "override")):
                 groups.append(_group(path.parent, group["name"], group["option"], group["comment"] or ""))
@@ -131,6 +139,11 @@ def read_command(path: Path) -> CommandText:
         topics += [Topic(t.heading, [s for s in t.settings if s.key not in own]) for t in command.topics]
         groups += [group for group in command.groups if group.name not in {known.name for known in groups}]
     return CommandText(title, [topic for topic in topics if topic.settings], groups)
+
+
+def _base(path: Path, name: str) -> Path:
+    """The file that a config begins with: beside it, or below the folder of all groups."""
+    return (path.parents[1] / name[1:] if name.startswith("/") else path.parent / name).with_suffix(".yaml")
 
 
 def _drop_repeated(topics: list[Topic]) -> None:

@@ -38,7 +38,7 @@ from diffbgm.generation.form import (
 )
 from diffbgm.generation.harmony import HarmonyPlan, planned
 from diffbgm.generation.request import Request
-from diffbgm.generation.rhythm import planned_theme
+from diffbgm.generation.rhythm import Rhythm
 from diffbgm.generation.settings import PLAN, ComposeSettings
 from diffbgm.generation.threads import side_by_side
 from diffbgm.generation.told import Told, all_told, cut_condition, in_chords
@@ -48,7 +48,6 @@ from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.parts import decode_parts, merged
-from diffbgm.music.theme import THEME_WIDTH
 from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import looks
 from diffbgm.video.windows import dynamic_windows
@@ -184,7 +183,7 @@ class Composer:
         The first section is sketched in the planned groove, if there is one, those of other letters in its key and
         groove, and all in the piece's chords, if it has any.
         """
-        parts = [self.sections(request) for request in requests]
+        rhythm, parts = Rhythm(self.settings.rhythm == PLAN), [self.sections(request) for request in requests]
         found: list[dict[str, np.ndarray]] = [{} for _ in requests]
         for chosen in (slice(1), slice(1, None)):
             wanted = [(index, part) for index, own in enumerate(parts) for part in first_sections(own)[chosen]]
@@ -193,7 +192,10 @@ class Composer:
             themes = []
             for index, part in wanted:
                 first = next(iter(found[index].values()), None)
-                theme = common_theme(merged(first)) if first is not None else self._begun(requests[index], part)
+                if first is None:
+                    theme = rhythm.begun(requests[index].features[part.span], requests[index].seed)
+                else:
+                    theme = rhythm.heard(common_theme(merged(first)))
                 themes.append(Told(in_chords(theme, requests[index].chords(), part.beat)))
             pieces = [requests[index].section(part) for index, part in wanted]
             for progress in self._together(pieces, self._filled(themes, pieces), "independent"):
@@ -202,23 +204,17 @@ class Composer:
                 found[index][part.letter] = self._cells(roll)
         return found
 
-    def _begun(self, request: Request, part: Section) -> np.ndarray:
-        """The theme (32, 16) of the section that is sketched first: its groove, if it is planned, and nothing else."""
-        if self.settings.rhythm != PLAN:
-            return np.zeros((BEATS_PER_SEGMENT, THEME_WIDTH), np.float32)
-        return np.resize(planned_theme(request.features[part.span], request.seed), (BEATS_PER_SEGMENT, THEME_WIDTH))
-
     def _told(self, requests: Sequence[Request], sketches: Sequence[Mapping[str, np.ndarray]]) -> list[Told]:
         """The hints for each piece: the themes of its sections with its chords, and passages to resemble."""
-        told = []
+        told, rhythm = [], Rhythm(self.settings.rhythm == PLAN)
         for request, rolls in zip(requests, sketches, strict=True):
             beats, chords = len(request.features.visual), request.chords()
             own = [part for part in self.sections(request) if not request.holds(part)]
             theme, reference = None, None
-            rhythm = self.settings.rhythm == PLAN and not rolls and request.known is None
-            if rolls or rhythm or chords is not None:
-                themes = {letter: theme_of(merged(roll)) for letter, roll in rolls.items()}
-                theme = planned_theme(request.features, request.seed) if rhythm else laid_out(own, themes, beats)
+            whole = rhythm.planned and not rolls and request.known is None
+            if rolls or whole or chords is not None:
+                themes = {letter: rhythm.heard(theme_of(merged(roll))) for letter, roll in rolls.items()}
+                theme = rhythm.begun(request.features, request.seed) if whole else laid_out(own, themes, beats)
                 theme = in_chords(theme, chords, 0)
             if rolls and self.settings.reprise is not None:
                 reference = references(own, rolls, beats, self.settings.reprise)

@@ -1,4 +1,9 @@
-"""The groove of a piece, chosen before its notes."""
+"""The groove of a piece, chosen before its notes (`compose.rhythm=plan`).
+
+Shape legend: N beats, 16 numbers of a theme (music/theme.py).
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -7,15 +12,32 @@ from diffbgm.music.theme import GROOVE, THEME_WIDTH
 from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import pace
 
-RHYTHM = 3_000_017  # separates the seed of the groove from that of the notes
+SEED = 3_000_017  # separates the seed of the groove from that of the notes
 MIDDLE = 0.5  # motion if the features do not measure it
+POWER = 0.5  # of the shares of bars: a low temperature makes rare onsets rarer, so they are asked for more often
 
 
-def planned_theme(features: BeatFeatures, seed: tuple[int, ...]) -> np.ndarray:
-    """A theme (N, 16) for N beats, float32, that asks for one groove, of a song with as much motion, and no harmony."""
-    motion = pace(features)
-    mean = MIDDLE if motion is None or not features.valid.any() else float(motion[features.valid].mean())
-    bar = grooves().draw(mean, np.random.default_rng([*seed, RHYTHM]))
-    theme = np.zeros((len(features.valid), THEME_WIDTH), np.float32)
-    theme[:, GROOVE] = np.resize(bar, (len(theme), bar.shape[1]))
-    return theme
+@dataclass(frozen=True)
+class Rhythm:
+    """What a piece is told of its groove."""
+
+    planned: bool
+
+    def begun(self, features: BeatFeatures, seed: tuple[int, ...]) -> np.ndarray:
+        """The theme (N, 16) of what is composed first: a groove of a song with as much motion; zeros without a plan."""
+        theme = np.zeros((len(features.valid), THEME_WIDTH), np.float32)
+        if self.planned:
+            motion = pace(features)
+            known = motion is not None and features.valid.any()
+            mean = float(motion[features.valid].mean()) if known else MIDDLE
+            bar = grooves().draw(mean, np.random.default_rng([*seed, SEED]))
+            theme[:, GROOVE] = np.resize(bar, (len(theme), bar.shape[1]))
+        return self.heard(theme)
+
+    def heard(self, theme: np.ndarray) -> np.ndarray:
+        """The theme (N, 16) to ask for so that this one is heard: with a plan, rare onsets are asked for more often."""
+        told = theme.copy()
+        if self.planned:
+            share = (told[:, GROOVE] + 1) / 2
+            told[:, GROOVE] = 2 * share**POWER - 1
+        return told

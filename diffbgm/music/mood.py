@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from diffbgm.errors import InputError
+from diffbgm.files import regular
 from diffbgm.music.key import Key, estimate_key
 from diffbgm.music.notes import Notes
 
@@ -55,6 +56,8 @@ NEARNESS = 0.06  # cosine: how much nearer a word must be to count e times as mu
 FOREIGN = 0.3  # a text that is less like every word of the table than this is not a mood
 DECIDED = 0.25  # valence beyond which the mode is set, either way
 TEMPO_OCTAVES = 0.35  # the tempo asked for moves by this many octaves at full arousal
+MOST_BYTES, MOST_MOMENTS, LONGEST_CELL = 1 << 20, 10_000, 200  # of a moods.csv
+LAST_SECOND = 1e7  # that a moods.csv may name
 GLIDE_SECONDS = 2.0  # in which one mood of a moods.csv goes over into the next
 
 
@@ -149,11 +152,11 @@ class Moods:
 def read_moods(path: str | Path, table: Moods) -> MoodCurve:
     """Moods along a film from a CSV file with the columns time (seconds) and mood, or time, valence and arousal.
 
-    Raises InputError, which names the line, where the file is missing, a cell is empty or not a number, a mood is no
-    mood, or times do not rise.
+    Raises InputError, which names the line, where the file is missing or too large, a cell is empty or not a number, a
+    mood is no mood, or times do not rise.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open(regular(path, MOST_BYTES), encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, skipinitialspace=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
@@ -161,6 +164,8 @@ def read_moods(path: str | Path, table: Moods) -> MoodCurve:
     names = {name.strip().lower(): name for name in (rows[0] if rows else {}) if name}
     if not ({"time", "mood"} <= set(names) or {"time", "valence", "arousal"} <= set(names)):
         raise InputError(f"{path} has no moods; give the columns time and mood (or time, valence and arousal)")
+    if len(rows) > MOST_MOMENTS:
+        raise InputError(f"{path} has {len(rows)} moods; give at most {MOST_MOMENTS}")
     moments: list[tuple[float, Mood]] = []
     for line, row in enumerate(rows, start=2):
         time, mood = _moment(
@@ -178,11 +183,13 @@ def _moment(where: str, cells: dict[str, str], table: Moods) -> tuple[float, Moo
     for name in wanted:
         if not cells[name]:
             raise InputError(f"{where}: there is no {name}; fill the gap, or leave the line out")
+        if len(cells[name]) > LONGEST_CELL:
+            raise InputError(f"{where}: the {name} has {len(cells[name])} characters; give at most {LONGEST_CELL}")
     try:
         numbers = [float(cells[name]) for name in wanted if name != "mood"]
     except ValueError as error:
         raise InputError(f"{where}: {error.args[0]}; write numbers such as 12.5") from error
-    if not all(map(math.isfinite, numbers)) or numbers[0] < 0:
+    if not 0 <= numbers[0] <= LAST_SECOND:
         raise InputError(f"{where}: the time {cells['time']} is none; give seconds from 0 on")
     try:
         return numbers[0], table.of(cells["mood"]) if "mood" in cells else Mood(*numbers[1:])
