@@ -1,17 +1,10 @@
 """The settings of a command as text, read from the comments of its config: for `--help` and for the documentation.
 
-<<<<<<< HEAD
 A config is read line by line, without Hydra or a YAML parser, so that `--help` answers at once. It has to be written as
 follows: a setting is `key: value  # what it means`; nested settings are indented by two spaces; a comment on its own
 line after an empty line is the heading of the settings below it; a group of the defaults list is
-`- name: option  # comment`, with its options in the folder of that name; `- other` includes all of other.yaml.
-=======
-A config is read line by line, without Hydra or a YAML parser, so that `--help` answers at once. What it relies on: a
-setting is `key: value  # what it means`; nested ones are indented by two spaces; a comment on a line of its own after
-an empty line is the heading of the settings below it; a group of the defaults list is `- name: option  # comment`, with
-its options in the folder of that name; `- other` takes everything from other.yaml, and `- /group/other@_here_` from
-that of another group.
->>>>>>> main
+`- name: option  # comment`, with its options in the folder of that name; `- other` includes all of other.yaml,
+and `- /group/other@_here_` that of another group.
 """
 
 import re

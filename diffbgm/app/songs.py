@@ -110,18 +110,13 @@ def through_roll(piece: Piece) -> Notes:
 
 
 def claim(path: Path, identity: dict[str, Any]) -> None:
-<<<<<<< HEAD
     """Record what the folder's music was made with. Raises InputError if it holds music made with anything else."""
-    not_foreign(path, lambda text: json.loads(text).keys() == identity.keys())
-=======
-    """Write down what the folder's music was made with. InputError where it holds music made otherwise."""
 
     def ours(text: str) -> bool:
         known = json.loads(text)
         return isinstance(known, dict) and known.keys() == identity.keys()
 
     not_foreign(path, ours)
->>>>>>> main
     if path.exists() and json.loads(path.read_text()) != identity:
         raise InputError(f"{path.parent} holds music of another checkpoint or other settings; give another out=")
     with atomic(path) as temporary:
