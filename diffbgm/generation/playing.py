@@ -8,7 +8,7 @@
 Shape legend: N notes, T beats, S shots, n samples of sound.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -174,17 +174,27 @@ def manner_of(settings: SampleSettings) -> Manner:
     return Manner(settings.dynamics, settings.humanize)
 
 
-def sounding(played: Played, settings: SampleSettings, seconds: float, fade: float | None = None) -> Sound:
+def sounding(
+    played: Played,
+    settings: SampleSettings,
+    seconds: float,
+    fade: float | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Sound:
     """The sound, `seconds` long, at the loudness asked for, and with `stems` that of each part alone.
 
-    `fade` is how long the picture takes to fade to black, if it does: with fade=auto the music goes with it. InputError
-    for a soundfont that cannot be used.
+    `fade` is how long the picture takes to fade to black, if it does: with fade=auto the music goes with it.
+    advance(1) is called after each part that has been rendered. InputError for a soundfont that cannot be used.
     """
     font = find_soundfont(settings.soundfont)
     samples, ending = round(seconds * RENDER_RATE), round(fade_seconds(settings, fade) * RENDER_RATE)
     programs = [part.voice.program for part in played.parts]
     files = [played.alone(part) for part in played.parts] if settings.stems else [played.midi]
-    raw = [fit_length(render_bytes(file, font, programs), samples, ending) for file in files]
+    raw = []
+    for file in files:
+        raw.append(fit_length(render_bytes(file, font, programs), samples, ending))
+        if advance is not None:
+            advance(1)
     mix, stems = normalise_together(raw, RENDER_RATE, settings.lufs)
     return Sound(mix, dict(zip(played.names(), stems, strict=True)) if settings.stems else {})
 
