@@ -24,7 +24,7 @@ from diffbgm.datasets.song import Source
 
 CASES: dict[str, dict[str, Any]] = {
     "train": {"split": "train"},
-    "train, no noise": {"split": "train", "perturb": False},
+    "train, no noise": {"split": "train", "noise": None},
     "train, rank 0 of 8": {"split": "train", "world_size": 8},
     "validation": {"split": "val"},
 }

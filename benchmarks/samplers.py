@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.harness import clock, seconds
+from benchmarks.samplers_settings import bench_settings, row_settings, rows_of
 from benchmarks.samplers_table import tables
 from diffbgm.app.cli import run
 from diffbgm.datasets.batch import Batch, Condition
@@ -37,7 +38,7 @@ from diffbgm.evaluation.report import mean_of
 from diffbgm.evaluation.retrieval import Segment, retrieve
 from diffbgm.evaluation.segment import segment_numbers
 from diffbgm.evaluation.structure import fitness_of_notes, si_columns
-from diffbgm.files import atomic
+from diffbgm.files import atomic, not_foreign
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import autocast_dtype, device_named, open_checkpoint
 from diffbgm.generation.settings import compose_settings
@@ -53,10 +54,11 @@ Row = dict[str, Any]  # asked, music, seconds, evaluations (both a segment), num
 
 def bench_samplers(cfg: DictConfig) -> int:
     """Compose what is missing, measure what is missing, print."""
+    own = bench_settings(cfg)
     checkpoint, device = open_checkpoint(cfg.checkpoint), device_named(cfg.device)
     cache = prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers)
     window = checkpoint.config.window
-    loader = SegmentLoader(cache, "val", cfg.segments, limit=cfg.segments, perturb=False, window=window)
+    loader = SegmentLoader(cache, "val", cfg.segments, limit=cfg.segments, noise=None, window=window)
     batch, path = loader.batch(0, 0), Path(cfg.out)
     identity = {"checkpoint": checkpoint.sha256, "data": str(cache), "segments": len(batch), "seed": cfg.seed}
     identity |= {"device": str(device), "batch": cfg.batch, "cpu_time": cfg.cpu_time}
@@ -64,8 +66,8 @@ def bench_samplers(cfg: DictConfig) -> int:
     rows: dict[str, Row] = bench["rows"]
     real = [decode(roll) for roll in batch.roll.numpy()]
     rows.setdefault("real", {"music": stored(real), "seconds": None, "evaluations": None, "numbers": {}})
-    for name in cfg.samplers if cfg.only is None else cfg.only:
-        asked = settings(cfg, name)
+    for name in rows_of(own):
+        asked = row_settings(own, name)
         if name not in rows:
             rows[name] = composed(cfg, checkpoint, batch.condition, asked, device)
             save(path, bench)
@@ -79,7 +81,7 @@ def bench_samplers(cfg: DictConfig) -> int:
     if cfg.paper in rows:
         bench["paper_seconds"] = rows[cfg.paper]["seconds"]
     elif cfg.paper_steps and "paper_seconds" not in bench:
-        asked = settings(cfg, cfg.paper)
+        asked = row_settings(own, own.paper)
         steps, asked["sampler"]["steps"] = asked["sampler"]["steps"], cfg.paper_steps
         measured = composed(cfg, checkpoint, batch.condition[: cfg.batch], asked, device)
         bench["paper_seconds"] = measured["seconds"] * steps / cfg.paper_steps
@@ -90,17 +92,6 @@ def bench_samplers(cfg: DictConfig) -> int:
     plain = {name: {key: value for key, value in row.items() if key != "music"} for name, row in rows.items()}
     print(json.dumps({"bench": "samplers", "device": str(device), **bench, "rows": plain}))
     return 0
-
-
-def settings(cfg: DictConfig, name: str) -> dict[str, Any]:
-    """Everything about a row of `samplers`. InputError for a name that is not there."""
-    if name not in cfg.samplers:
-        raise InputError(f"there is no row {name} in samplers; choose from {', '.join(cfg.samplers)}")
-    row, shared = (OmegaConf.to_container(part, resolve=True) for part in (cfg.samplers[name], cfg.shared))
-    assert isinstance(row, dict)
-    assert isinstance(shared, dict)
-    defaults = {"compose": {}, "precision": "fp32", "halves": False}
-    return {**defaults, **row, "sampler": {**shared, **row["sampler"]}}
 
 
 def composed(
@@ -240,6 +231,7 @@ def restored(music: Sequence[Sequence[Sequence[int]]]) -> list[Notes]:
 
 def resumed(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """What lies in `path`. InputError where it belongs to another checkpoint, other data or another seed."""
+    not_foreign(path, lambda text: text.startswith('{"checkpoint": '))
     bench = json.loads(path.read_text()) if path.exists() else {**identity, "rows": {}}
     if differing := [key for key, value in identity.items() if bench[key] != value]:
         raise InputError(f"{path} has rows of another {' and '.join(differing)}; give another out=")

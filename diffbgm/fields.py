@@ -95,6 +95,12 @@ def check(kind: type[T], given: Mapping[str, Any], name: str = "") -> T:
     return kind(**values)
 
 
+def check_among(kind: type[T], config: Mapping[str, Any], name: str = "") -> T:
+    """`check` of those keys of a larger config that the dataclass `kind` has; its other keys are ignored."""
+    names = [entry.name for entry in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return check(kind, {key: config[key] for key in names if key in config}, name)
+
+
 def described(kind: type, name: str = "") -> Iterator[Described]:
     """All settings of a dataclass and of the dataclasses nested in it."""
     hints = typing.get_type_hints(kind)

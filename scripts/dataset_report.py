@@ -11,6 +11,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,27 @@ from diffbgm.app.cli import run
 from diffbgm.datasets.annotations import Annotations, read_annotations
 from diffbgm.datasets.song import Song, Source
 from diffbgm.errors import InputError
+from diffbgm.fields import check_among, field
 from diffbgm.files import atomic, writable_folder
 from diffbgm.music.key import estimate_key
 from diffbgm.music.midi import read_midi
+from diffbgm.training.settings import check_data
 
 STEPS = 40  # bars of a histogram at most
 
 
+@dataclass(frozen=True)
+class ReportSettings:
+    """The settings of configs/dataset_report.yaml outside its groups."""
+
+    out: str = field(length=(1, 4096), help="folder for report.md, report.json and dataset.png")
+    songs: int | None = field(low=1, high=10**6, help="only this many, spread evenly; null: all")
+
+
 def dataset_report(cfg: DictConfig) -> int:
     """Read, count, draw."""
+    check_among(ReportSettings, cfg)
+    check_data(cfg.data, "data")
     out = writable_folder(cfg.out)
     source: Source = instantiate(cfg.data.source)
     names = sorted(source.songs())

@@ -20,13 +20,22 @@ from tqdm import tqdm
 from diffbgm.app.cli import run
 from diffbgm.datasets.pop909 import Pop909, read_beats
 from diffbgm.errors import InputError
+from diffbgm.fields import check_among, field
 from diffbgm.files import atomic
 from diffbgm.music.harmony import Chord
 from diffbgm.music.key import Key
 from diffbgm.music.progression import HALVES, LOOPS, Progressions
+from diffbgm.training.settings import check_data
 
 VOCABULARY = 40  # chords, as degree and quality; a rarer one counts as its triad, or not at all
 GRID = HALVES * max(LOOPS)  # half bars
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The settings of configs/fit_harmony.yaml outside its groups."""
+
+    out: str = field(length=(1, 4096), help="file for the counts")
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,11 @@ class Progression:
 
 def fit_harmony(cfg: DictConfig) -> int:
     """Read, count, write."""
-    source: Pop909 = instantiate(cfg.data.source)
+    check_among(FitSettings, cfg)
+    check_data(cfg.data, "data")
+    source = instantiate(cfg.data.source)
+    if not isinstance(source, Pop909):
+        raise InputError(f"{source.name} has no annotated chords and keys; give data=pop909")
     files, excluded = source.songs(), source.excluded()
     songs = [song for song in files if song not in excluded]
     read = []

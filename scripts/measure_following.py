@@ -63,7 +63,8 @@ def measure_following(cfg: DictConfig) -> int:
     rows = {}
     for variant, changes in VARIANTS.items():
         folder = writable_folder(out / variant.replace(" ", "-"))
-        music = composed(pipeline.composer, pieces, cfg.seed, changes)
+        composer = pipeline.composer.asked(replace(settings, rows=8, **changes))
+        music = composed(composer, pieces, cfg.seed, variant)
         for name, bpm, notes in zip(names, tempi, music, strict=True):
             write_midi(notes, folder / f"{name}.mid", bpm)
         options = Options(("alignment",), videos=Path(cfg.videos), extractor=pipeline.extractor, cache=Path(cfg.cache))
@@ -77,14 +78,13 @@ def measure_following(cfg: DictConfig) -> int:
     return 0
 
 
-def composed(composer: Composer, pieces: Sequence[BeatFeatures], seed: int, changes: Mapping[str, Any]) -> list[Notes]:
-    """Music for all pieces with changed settings, cut where each video ends."""
-    changed = composer.asked(replace(composer.settings, rows=8, **changes))
-    steps = changed.compose([Request(beats, (seed, index)) for index, beats in enumerate(pieces)])
-    for progress in tqdm(steps, str(dict(changes)), changed.sampler.steps, disable=None):
+def composed(composer: Composer, pieces: Sequence[BeatFeatures], seed: int, name: str) -> list[Notes]:
+    """Music for all pieces, cut where each video ends."""
+    steps = composer.compose([Request(beats, (seed, index)) for index, beats in enumerate(pieces)])
+    for progress in tqdm(steps, name, disable=None):
         rolls = progress.rolls
     ends = [STEPS_PER_BEAT * int(beats.valid.sum()) for beats in pieces]
-    return [cut_at(changed.notes(roll), end) for roll, end in zip(rolls, ends, strict=True)]
+    return [cut_at(composer.notes(roll), end) for roll, end in zip(rolls, ends, strict=True)]
 
 
 def summary(

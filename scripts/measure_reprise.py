@@ -11,6 +11,7 @@ composed with once, as it repeats chords and groove only.
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from hydra.utils import instantiate
@@ -18,23 +19,45 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from diffbgm.app.cli import run
+from diffbgm.app.songs import PieceSettings
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.hints import likeness
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
-from diffbgm.evaluation.report import bootstrap
+from diffbgm.evaluation.report import Summary, mean_of
+from diffbgm.fields import check_among, field
 from diffbgm.generation.composer import Composer
-from diffbgm.generation.form import Section, sections
+from diffbgm.generation.form import AUTO, FREE, Section, check_form, sections
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
 from diffbgm.generation.request import Request
 from diffbgm.generation.settings import compose_settings
 from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
 from diffbgm.music.pianoroll import encode
+from diffbgm.training.settings import check_data
+
+
+@dataclass(frozen=True)
+class RepriseSettings(PieceSettings):
+    """The settings of configs/measure_reprise.yaml outside its groups. `bars` is the length of the form."""
+
+    out: None = field(help="nothing is written")
+    songs: int = field(low=1, high=10**6, help="at most this many, spread evenly over those that are long enough")
+    bars: None = field(help="given by the form")
+    form: str = field(length=(1, 64), help="one letter per eight bars, such as AABA")
+    reprises: tuple[float, ...] = field(low=0, high=1, length=(1, 100), help="how literally sections are to repeat")
+
+    def __post_init__(self) -> None:
+        check_form(self.form)
+        if self.form in (AUTO, FREE):
+            raise InputError(f"form={self.form} names no sections to compare; give letters, such as AABA")
 
 
 def measure_reprise(cfg: DictConfig) -> int:
     """Compose, compare, print."""
+    check_among(RepriseSettings, cfg)
+    check_data(cfg.data, "data")
+    compose_settings(cfg.compose)
     cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
     beats = BEATS_PER_SEGMENT * len(cfg.form)
     long = [piece for piece in pieces(cache, cfg.split, beats // BEATS_PER_BAR) if len(piece.features.valid) == beats]
@@ -63,7 +86,7 @@ def measure_reprise(cfg: DictConfig) -> int:
     return 0
 
 
-def compared(music: Sequence[tuple[Notes, Sequence[Section]]]) -> dict[str, dict[str, object]]:
+def compared(music: Sequence[tuple[Notes, Sequence[Section]]]) -> dict[str, Summary]:
     """Shares of onsets in common: of sections with the first of their letter, and with a neighbour of another."""
     found: dict[str, list[float]] = {"same letter": [], "other letter": []}
     for notes, parts in music:
@@ -74,15 +97,7 @@ def compared(music: Sequence[tuple[Notes, Sequence[Section]]]) -> dict[str, dict
             if before is not None and before.letter != part.letter:
                 found["other letter"].append(alike(notes, before, part))
             first.setdefault(part.letter, part)
-    return {
-        kind: {
-            "mean": float(np.mean(values)),
-            "ci95": bootstrap(np.array(values), np.random.default_rng(0)),
-            "n": len(values),
-        }
-        for kind, values in found.items()
-        if values
-    }
+    return {kind: mean_of(values) for kind, values in found.items() if values}
 
 
 def alike(notes: Notes, one: Section, other: Section) -> float:

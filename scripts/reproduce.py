@@ -10,6 +10,7 @@ takes these alone, `hydra/launcher=joblib` or `submitit_slurm` runs several at a
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -21,6 +22,7 @@ from diffbgm.app.songs import sample_songs
 from diffbgm.app.train import train
 from diffbgm.errors import InputError
 from diffbgm.extras import lacking
+from diffbgm.fields import check_among, field
 from diffbgm.models.checkpoint import load_checkpoint
 
 TABLES = {"s1": "feature_selector", "s2": "window_size"}  # folder of the results, option of `table`
@@ -33,11 +35,40 @@ DATA = {
 UNLIKE = "This is not BGM909: compare the measured rows with one another, never with the paper's absolute numbers."
 
 
+@dataclass(frozen=True)
+class BudgetSettings:
+    """One file of configs/budget."""
+
+    name: str = field(length=(1, 64))
+    data: tuple[str, ...] = field(choices=tuple(DATA), length=(1, len(DATA)), help="the first whose files are here")
+    experiment: str = field(length=(1, 200), help="each variant changes this experiment")
+    train: tuple[str, ...] = field(help="further settings of train.py")
+    sample: tuple[str, ...] = field(help="settings of diffbgm songs")
+    weights: str = field(choices=("last", "best"), help="the checkpoint to sample from")
+    evaluate: tuple[str, ...] = field(help="settings of evaluate.py")
+    remark: str = field(length=(1, 1000), help="what the tables say of the budget")
+    otherwise: str | None = field(
+        None, length=(1, 200), help="the experiment on other data than BGM909; null: the same"
+    )
+
+
+@dataclass(frozen=True)
+class ReproduceSettings:
+    """The settings of configs/reproduce.yaml."""
+
+    budget: BudgetSettings
+    variant: str | None = field(length=(1, 64), help="what a job trains, an option of experiment; null: the tables")
+    out: str = field(length=(1, 4096), help="DATA/{runs,music}/VARIANT, DATA/s1 and DATA/s2")
+
+
 def reproduce(cfg: DictConfig) -> int:
     """One variant, or, where none is named, the tables of all that are there."""
-    data = find_data(cfg.budget.data)
-    folder = Path(cfg.out) / data
-    return write_tables(cfg.budget, data, folder) if cfg.variant is None else follow(cfg, data, folder)
+    own = check_among(ReproduceSettings, cfg)
+    data = find_data(own.budget.data)
+    folder = Path(own.out) / data
+    return (
+        write_tables(own.budget, data, folder) if own.variant is None else follow(own.budget, own.variant, data, folder)
+    )
 
 
 def find_data(choices: Sequence[str]) -> str:
@@ -52,24 +83,23 @@ def find_data(choices: Sequence[str]) -> str:
     raise InputError(f"no data to train on; set BGM909_DIR or POP909_DIR, or take budget=smoke ({'; '.join(reasons)})")
 
 
-def follow(cfg: DictConfig, data: str, folder: Path) -> int:
+def follow(budget: BudgetSettings, variant: str, data: str, folder: Path) -> int:
     """Train a variant, or go on training it, and compose for the held-out songs; the exit code."""
-    print(f"{cfg.variant} on {data}, budget {cfg.budget.name}", flush=True)
+    print(f"{variant} on {data}, budget {budget.name}", flush=True)
     if reason := lacking("eval"):
         print(f"warning: the columns of P@K, SI and the paper's protocol will be empty: {reason}", file=sys.stderr)
-    return train(training(cfg.budget, cfg.variant, data, folder)) or sample_songs(
-        sampling(cfg.budget, cfg.variant, data, folder)
-    )
+    trained, sampled = training(budget, variant, data, folder), sampling(budget, variant, data, folder)
+    return train(trained) or sample_songs(sampled)
 
 
-def training(budget: DictConfig, variant: str, data: str, folder: Path) -> DictConfig:
+def training(budget: BudgetSettings, variant: str, data: str, folder: Path) -> DictConfig:
     """What train.py is given: the budget's settings, and of the variant the one that is ablated."""
-    base = budget.experiment if data == "bgm909" else budget.get("otherwise", budget.experiment)
+    base = budget.experiment if data == "bgm909" else budget.otherwise or budget.experiment
     experiments = f"experiment=[{base},{variant}]"
     return configure("train", [experiments, f"data={data}", f"out={folder}/runs/{variant}", *budget.train])
 
 
-def sampling(budget: DictConfig, variant: str, data: str, folder: Path) -> DictConfig:
+def sampling(budget: BudgetSettings, variant: str, data: str, folder: Path) -> DictConfig:
     """What `diffbgm songs` is given: the same songs and seeds for every variant."""
     files = [f"checkpoint={checkpoint(folder, variant, budget.weights)}", f"out={folder}/music/{variant}"]
     return configure("sample_songs", [f"data={data}", *files, *budget.sample])
@@ -80,7 +110,7 @@ def checkpoint(folder: Path, variant: str, which: str) -> Path:
     return folder / "runs" / variant / "checkpoints" / f"{which}.safetensors"
 
 
-def write_tables(budget: DictConfig, data: str, folder: Path) -> int:
+def write_tables(budget: BudgetSettings, data: str, folder: Path) -> int:
     """Both tables from the music that is there; 1 where a song could not be evaluated. InputError where none is."""
     music = {path.parent.name: path for path in sorted(folder.glob("music/*/generated")) if any(path.glob("*.mid"))}
     if not music:
@@ -105,7 +135,7 @@ def variant_of(key: str, name: str) -> str:
     return OTHER_NAMES.get(key, f"selector_{key}" if name == "s1" else key)
 
 
-def remarks(budget: DictConfig, data: str, trained: dict, songs: int) -> list[str]:
+def remarks(budget: BudgetSettings, data: str, trained: dict, songs: int) -> list[str]:
     """What a reader must know of the measured rows."""
     return [
         f"This run: {DATA[data]}. Budget {budget.name}: {trained['step']} steps of {trained['batch_size']} segments, "

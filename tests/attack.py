@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from attack_runner import Case, attempt  # before all that imports tqdm, for its settings
+from attack_runner import SCRIPTS, Case, attempt  # before all that imports tqdm, for its settings
 
 # isort: split
 import numpy as np
@@ -67,7 +67,7 @@ def warm_up() -> None:
     for command in COMMANDS:
         if command.name != "app":
             import_module(f"diffbgm.app.{command.function.partition(':')[0]}")
-    for name in LATE.split():
+    for name in (*LATE.split(), "benchmarks.samplers", *(f"scripts.{script}" for script in SCRIPTS)):
         import_module(name)
 
 

@@ -178,6 +178,8 @@ def midi_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield Case(
             f"moods: {what}", (*sample, "moods=m.csv"), several(put("m.csv", content), clip("v/good.mp4")), (0, 1)
         )
+    for what, lay in odd_places("m.csv"):
+        yield Case(f"moods: {what}", (*sample, "moods=m.csv"), several(lay, clip("v/good.mp4")))
     for what, lay in odd_places("f.sf2"):
         yield Case(f"soundfont: {what}", (*sample, "soundfont=./f.sf2"), several(lay, clip("v/good.mp4")))
     for what, content in broken_files(

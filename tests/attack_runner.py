@@ -17,23 +17,32 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ |= {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
+from diffbgm.app.cli import run as run_entry  # noqa: E402
 from diffbgm.app.main import main  # noqa: E402
 from diffbgm.app.record import ENDINGS  # noqa: E402
 from diffbgm.files import _MARK  # noqa: E402
 
+SCRIPTS = (
+    "dataset_report fit_grooves fit_harmony measure_harmony measure_reprise reproduce".split()
+)  # python scripts/NAME.py
+BENCHMARK = "benchmarks"  # python -m benchmarks NAME
 MEMORY = 3 << 30  # bytes that a child may take beyond what it starts with
 NOTICE = re.compile(r"diffbgm \w+: loading |usage: |  +|prepared |step \d+: |.* M parameters, |continuing |stopped ")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A command in a folder of its own, and the expected result."""
+    """A command in a folder of its own, and the expected result.
+
+    The first word is a command of `diffbgm`, one of SCRIPTS, or BENCHMARK.
+    """
 
     name: str
     words: Sequence[str]  # paths are relative to the folder; {top} is where what all cases share lies
@@ -57,12 +66,23 @@ class Ran:
 def inside(words: Sequence[str]) -> int:
     """The exit code of a command in this process, as the interpreter would give it."""
     try:
+        if words[0] in SCRIPTS:
+            return run_entry(getattr(import_module(f"scripts.{words[0]}"), words[0]), words[0], words[1:])
+        if words[0] == BENCHMARK:
+            return import_module("benchmarks.__main__").main(list(words[1:]))
         return main(list(words))
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else 1
     except BaseException:
         traceback.print_exc()
         return 70
+
+
+def as_program(words: Sequence[str]) -> list[str]:
+    """What a user types after `python`."""
+    if words[0] in SCRIPTS:
+        return [str(ROOT / "scripts" / f"{words[0]}.py"), *words[1:]]
+    return ["-m", *words] if words[0] == BENCHMARK else ["-m", "diffbgm", *words]
 
 
 def start(words: Sequence[str], folder: Path, rightless: bool = False, real: bool = False) -> int:
@@ -80,7 +100,7 @@ def start(words: Sequence[str], folder: Path, rightless: bool = False, real: boo
             give_up_rights()
         if real:
             os.environ["PYTHONPATH"] = str(ROOT)
-            os.execv(sys.executable, [sys.executable, "-m", "diffbgm", *words])
+            os.execv(sys.executable, [sys.executable, *as_program(words)])
         taken = int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10  # type: ignore[index]
         resource.setrlimit(resource.RLIMIT_DATA, (taken + MEMORY, taken + MEMORY))
         code = inside(words)

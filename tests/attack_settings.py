@@ -1,13 +1,15 @@
 """Invalid values for every field of every table of settings (too small, too large, NaN, other types) as arguments."""
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from attack_lay import clip
 from attack_runner import Case
 
+from benchmarks.samplers_settings import BenchSettings, RowSettings
 from diffbgm.app.evaluate import EvaluateSettings
 from diffbgm.app.features import FeatureSettings
+from diffbgm.app.prepare_bgm909 import LayoutSettings
 from diffbgm.app.sample import FolderSettings, IndexSettings
 from diffbgm.app.shards import ShardSettings
 from diffbgm.app.songs import SongSettings
@@ -15,6 +17,13 @@ from diffbgm.evaluation.rhythm import AdvSettings
 from diffbgm.fields import Described, described
 from diffbgm.generation.settings import ComposeSettings, SampleSettings
 from diffbgm.training.settings import DataSettings, RunSettings, TrainerSettings
+from diffbgm.video.weights import Weights
+from scripts.dataset_report import ReportSettings
+from scripts.fit_grooves import GrooveSettings
+from scripts.fit_harmony import FitSettings
+from scripts.measure_harmony import HarmonySettings
+from scripts.measure_reprise import RepriseSettings
+from scripts.reproduce import ReproduceSettings
 
 NOT_IN_CONFIGS = ("sampler.",)  # a group of its own, whose keys depend on the option
 
@@ -40,6 +49,22 @@ def outside(setting: Described) -> Iterator[str]:
         yield "nothing"
 
 
+def script_tables(data: Mapping[str, str]) -> list[tuple[str, Mapping[str, str], type, str]]:
+    """The tables of what is no command of `diffbgm`: (how it is called, what it is given, table, prefix)."""
+    composes = {**data, "checkpoint": "{top}/tiny.safetensors"}
+    bench = composes | {"out": "b.json"}
+    return [
+        ("benchmarks samplers", bench, BenchSettings, ""),
+        ("benchmarks samplers", bench, RowSettings, "++samplers.dpm_sde_20"),
+        ("dataset_report", {**data, "out": "d"}, ReportSettings, ""),
+        ("fit_grooves", {"data.root": "p", "out": "g.npz"}, GrooveSettings, ""),
+        ("fit_harmony", {"data.root": "p", "out": "h.npz"}, FitSettings, ""),
+        ("measure_harmony", composes, HarmonySettings, ""),
+        ("measure_reprise", composes, RepriseSettings, ""),
+        ("reproduce", {"budget.data": "[generated]", "out": "r"}, ReproduceSettings, ""),
+    ]
+
+
 def settings_cases() -> Iterator[Case]:
     """One case per invalid value."""
     sample = {"videos": "v", "out": "o", "checkpoint": "{top}/tiny.safetensors"}
@@ -59,6 +84,11 @@ def settings_cases() -> Iterator[Case]:
         ("index", {"out": "v"}, IndexSettings, ""),
     ]
     tables += [("prepare", data, DataSettings, "data")]
+    tables += [("prepare-bgm909", {"videos": "v", "pop909": "p", "out": "o"}, LayoutSettings, "")]
+    clip_features = {"videos": "v", "out": "f", "features": "clip"}
+    for part in ("encoder", "captioner", "embedder"):
+        tables += [("features", clip_features, Weights, f"features.{part}.weights")]
+    tables += script_tables(data)
     grouped = {entry.name for entry in described(ComposeSettings)}
     for command, given, table, prefix in tables:
         for setting in described(table, prefix):
@@ -67,5 +97,5 @@ def settings_cases() -> Iterator[Case]:
                 continue
             for value in outside(setting):
                 words = [f"{key}={text}" for key, text in given.items() if key != name]
-                given_words = (command, *words, f"{name}={value}")
+                given_words = (*command.split(), *words, f"{name}={value}")
                 yield Case(f"{command} {name}={value}", given_words, clip("v/good.mp4"), says=name.split(".")[-1])

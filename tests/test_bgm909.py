@@ -71,7 +71,7 @@ def test_conditions_are_the_release_s_own_slices(tree: Path, tmp_path: Path) -> 
 
 def test_beats_past_the_end_are_zero_and_marked(tree: Path, tmp_path: Path) -> None:
     cache = Cache.open(prepare(source(tree), tmp_path / "cache", workers=1))
-    loader = SegmentLoader(cache, "train", 5, perturb=True, limit=5)
+    loader = SegmentLoader(cache, "train", 5, limit=5)
     batch = loader.batch(0, 0)
     valid = batch.condition.valid
     lengths = sorted(valid.sum(1).tolist())

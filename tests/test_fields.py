@@ -12,11 +12,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from benchmarks.samplers_settings import BenchSettings, RowSettings
 from diffbgm.app.card import CardSettings
 from diffbgm.app.cli import configure
 from diffbgm.app.evaluate import EvaluateSettings
 from diffbgm.app.features import FeatureSettings
 from diffbgm.app.gradio_app import AppSettings
+from diffbgm.app.prepare_bgm909 import LayoutSettings
 from diffbgm.app.sample import FolderSettings, IndexSettings
 from diffbgm.app.shards import ShardSettings
 from diffbgm.app.songs import SongSettings
@@ -33,6 +35,12 @@ from diffbgm.training.settings import DataSettings, RunSettings, TrainerSettings
 from diffbgm.video.captions import CaptionerSettings, EmbedderSettings
 from diffbgm.video.encoders import ClipSettings, LiteSettings
 from diffbgm.video.shots import AdaptiveSettings, TransNetSettings
+from scripts.dataset_report import ReportSettings
+from scripts.fit_grooves import GrooveSettings
+from scripts.fit_harmony import FitSettings
+from scripts.measure_harmony import HarmonySettings
+from scripts.measure_reprise import RepriseSettings
+from scripts.reproduce import ReproduceSettings
 
 TABLES = {
     "trainer": TrainerSettings,
@@ -47,6 +55,9 @@ TABLES |= {"schedule": ScheduleConfig, "checkpoint": CheckpointConfig}
 TABLES |= {"lite": LiteSettings, "clip": ClipSettings, "embedder": EmbedderSettings, "captioner": CaptionerSettings}
 TABLES |= {"adaptive": AdaptiveSettings, "transnetv2": TransNetSettings, "app": AppSettings, "root": RootSettings}
 TABLES |= {"split": SplitSettings, "generated": GeneratedSettings, "midi": MidiSettings, "card": CardSettings}
+TABLES |= {"layout": LayoutSettings, "bench": BenchSettings, "row": RowSettings, "report": ReportSettings}
+TABLES |= {"grooves": GrooveSettings}
+TABLES |= {"fit": FitSettings, "harmony": HarmonySettings, "reprise": RepriseSettings, "reproduce": ReproduceSettings}
 EVERY = [(table, setting) for name, table in TABLES.items() for setting in described(table, name)]
 EVERY = [(table, setting) for table, setting in EVERY if setting.name != "sample.program"]  # names are looked up later
 NOT_VALUES = [{}, {"a": 1}, [[]], [{}], b"x", object, math.nan, math.inf, "\0", "x" * 5000, [None], [math.nan]]
@@ -152,6 +163,7 @@ def test_free_values_are_plain_and_end() -> None:
     "setting",
     "seed=-1 seed=1180591620717411303424 seed=abc schedule.steps=0 schedule.roll_scale=-1 sampling.guidance=abc "
     "sampling.threshold=2 sampler.steps=0 data.window=5 data.workers=0 data.transpose=[5,-6] data.perturb=3 "
+    "data.noise.dropout=2 data.noise.widest=33 data.noise=3 data.theme.spans=[0] data.reference.told=-1 "
     "trainer.accumulate=0 trainer.batch_size=0 trainer.lr=-1 trainer.lr=nan trainer.steps=-1 trainer.decay=foo "
     "trainer.ema=5 trainer.betas=[1,1] trainer.keep=0 trainer.log_every=0 trainer.epochs=0 trainer.clip=0".split(),
 )
@@ -172,6 +184,8 @@ def test_the_settings_of_a_run(setting: str) -> None:
         *((f"features=lite features.{s}") for s in ("encoder.side=abc", "encoder.rate=-1", "shots.window=0")),
         *((f"features=clip features.{s}") for s in ("encoder.width=0", "captioner.batch_size=0", "shots.threshold=2")),
         "features=clip features.embedder.pooling=most",
+        *(f"features=clip features.{part}.weights.name=[1]" for part in ("encoder", "captioner", "embedder")),
+        *(f"features=clip features.encoder.weights.{s}" for s in ("revision=null", "folder=")),
     ],
 )
 def test_the_settings_of_sources_and_features(words: str) -> None:
@@ -185,10 +199,12 @@ def test_the_settings_of_sources_and_features(words: str) -> None:
 
 
 def test_a_setting_of_earlier_versions_is_passed_over() -> None:
-    """`data.limit` was in every config.yaml that version 0.2.0 wrote, and nothing read it."""
+    """`data.limit` was in every config.yaml that version 0.2.0 wrote, and nothing read it; newer ones were not."""
     config = OmegaConf.to_container(configure("train", ["experiment=smoke"]), resolve=True)
     assert isinstance(config, dict)
     config["data"]["limit"] = None
+    for name in ("noise", "theme", "reference"):  # constants until then
+        del config["data"][name]
     check_run(config)
     assert "data.limit" not in {setting.name for setting in described(DataSettings, "data")}
 

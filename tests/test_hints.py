@@ -5,6 +5,7 @@ import pytest
 from rolls import roll_of
 
 from diffbgm.datasets.hints import ReferenceHint, ThemeHint, likeness, reference_planes
+from diffbgm.errors import InputError
 from diffbgm.music.theme import GROOVE, HARMONY, THEME_WIDTH, groove_of, harmony_of
 
 
@@ -73,3 +74,11 @@ def test_likeness_is_the_share_of_common_onsets() -> None:
     assert planes.shape == (3, *one.shape[1:])
     assert np.array_equal(planes[:2], one)
     assert (planes[2] == 0.25).all()
+
+
+def test_shares_that_do_not_add_up_are_refused() -> None:
+    for wrong in ({"spans": (2, 8)}, {"shares": (0.5, 0.2, 0.2)}):
+        with pytest.raises(InputError, match=r"theme\.shares=.* does not fit theme\.spans=.*together 1"):
+            ThemeHint(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"reference\.twin=0\.9 and reference\.before=0\.25 are shares"):
+        ReferenceHint(twin=0.9)

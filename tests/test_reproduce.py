@@ -11,9 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from diffbgm.app.cli import CONFIGS, configure, run
 from diffbgm.datasets.bgm909 import Bgm909
 from diffbgm.errors import InputError
+from diffbgm.fields import check
 from diffbgm.generation.composer import Composer
 from diffbgm.training.trainer import Trainer
-from scripts.reproduce import TABLES, find_data, reproduce, sampling, training, variant_of
+from scripts.reproduce import TABLES, BudgetSettings, find_data, reproduce, sampling, training, variant_of
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,7 @@ def changed(one: DictConfig, other: DictConfig) -> set[str]:
 
 @pytest.mark.parametrize("name", BUDGETS)
 def test_variants_differ_in_what_is_ablated_alone(name: str):
-    budget = configure("reproduce", [f"budget={name}"]).budget
+    budget = check(BudgetSettings, configure("reproduce", [f"budget={name}"]).budget, "budget")
     base, *others = VARIANTS
     trained, composed = (step(budget, base, "pop909", Path("x")) for step in (training, sampling))
     for variant in others:

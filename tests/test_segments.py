@@ -10,6 +10,8 @@ import torch
 from diffbgm.datasets.batch import Batch
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.generated import GeneratedSongs
+from diffbgm.datasets.hints import ReferenceHint
+from diffbgm.datasets.perturb import Perturbation
 from diffbgm.datasets.prepare import prepare, twins
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.datasets.self_paired import BEAT_SECONDS, measures
@@ -74,7 +76,7 @@ def test_validation_is_the_music_and_its_streams_as_they_are(cache: Cache) -> No
 
 
 def test_an_epoch_holds_every_segment_once(cache: Cache) -> None:
-    loader = SegmentLoader(cache, "train", 1, transpose=(0, 0), perturb=False)
+    loader = SegmentLoader(cache, "train", 1, transpose=(0, 0), noise=None)
     batches = list(loader.epoch(0))
     assert len(batches) == len(loader) == len(cache.segments("train"))
     seen = sorted(batch.songs[0] for batch in batches)
@@ -103,7 +105,7 @@ def test_ranks_end_to_end_are_one_process(cache: Cache) -> None:
 
 
 def test_transposition_moves_the_music_and_nothing_else(cache: Cache) -> None:
-    plain, moved = (SegmentLoader(cache, "train", 16, transpose=t, perturb=False) for t in ((0, 0), (3, 3)))
+    plain, moved = (SegmentLoader(cache, "train", 16, transpose=t, noise=None) for t in ((0, 0), (3, 3)))
     for a, b in zip(plain.epoch(0), moved.epoch(0), strict=True):
         assert torch.equal(b.roll[..., 3:], a.roll[..., :-3])
         assert b.roll[..., :3].sum() == 0
@@ -112,7 +114,7 @@ def test_transposition_moves_the_music_and_nothing_else(cache: Cache) -> None:
 
 
 def test_every_transposition_of_the_range_is_drawn(cache: Cache) -> None:
-    plain, moved = (SegmentLoader(cache, "train", 32, transpose=t, perturb=False) for t in ((0, 0), (-6, 5)))
+    plain, moved = (SegmentLoader(cache, "train", 32, transpose=t, noise=None) for t in ((0, 0), (-6, 5)))
     shifts = set()
     for epoch in range(6):
         for a, b in zip(plain.epoch(epoch), moved.epoch(epoch), strict=True):
@@ -122,7 +124,7 @@ def test_every_transposition_of_the_range_is_drawn(cache: Cache) -> None:
 
 
 def test_noise_is_for_training_alone(cache: Cache) -> None:
-    noisy, plain = (SegmentLoader(cache, "train", 16, perturb=flag).batch(0, 0) for flag in (True, False))
+    noisy, plain = (SegmentLoader(cache, "train", 16, noise=noise).batch(0, 0) for noise in (Perturbation(), None))
     assert not torch.equal(noisy.condition.visual, plain.condition.visual)
     assert torch.equal(noisy.roll, plain.roll)
     ended = ~noisy.condition.valid
@@ -131,7 +133,7 @@ def test_noise_is_for_training_alone(cache: Cache) -> None:
 
 
 def test_a_split_smaller_than_a_batch_is_repeated(cache: Cache) -> None:
-    loader = SegmentLoader(cache, "train", 16, limit=3, transpose=(0, 0), perturb=False)
+    loader = SegmentLoader(cache, "train", 16, limit=3, transpose=(0, 0), noise=None)
     (batch,) = loader.epoch(0)
     assert len(batch) == 16
     assert len({roll.numpy().tobytes() for roll in batch.roll}) == 3
@@ -207,7 +209,7 @@ def test_planes_apart_are_the_notes_of_both_parts(cache: Cache) -> None:
 
 
 def test_a_told_segment_sees_another_of_its_song_moved_alike(cache: Cache) -> None:
-    loader = SegmentLoader(cache, "train", 32, seed=4, reference=True, planes=4)
+    loader = SegmentLoader(cache, "train", 32, seed=4, reference=ReferenceHint(), planes=4)
     batch = loader.batch(0, 0)
     assert batch.condition.reference is not None
     passage, asked = batch.condition.reference[:, :4], batch.condition.reference[:, 4]
@@ -222,7 +224,7 @@ def test_a_told_segment_sees_another_of_its_song_moved_alike(cache: Cache) -> No
 
 
 def test_other_splits_are_told_nothing(cache: Cache) -> None:
-    assert SegmentLoader(cache, "val", 4, reference=True).batch(0, 0).condition.reference is None
+    assert SegmentLoader(cache, "val", 4, reference=ReferenceHint()).batch(0, 0).condition.reference is None
 
 
 def test_twins_share_the_most_onsets_eight_bars_away() -> None:

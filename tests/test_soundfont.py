@@ -1,21 +1,24 @@
 """Soundfonts cut down to a few instruments: what sounds stays the same, damage is one sentence."""
 
-import io
 import struct
 from pathlib import Path
 
 import midirenderer
 import numpy as np
 import pytest
-import soundfile
+from small_sf2 import compressed, small_sf2
 from strategies import notes_of
 
 from diffbgm.errors import InputError
 from diffbgm.music.audio import default_soundfont, render_bytes
 from diffbgm.music.midi_score import Track, midi_bytes
-from diffbgm.music.soundfont import COMPRESSED, SAMPLE_HEADER, small_soundfont
+from diffbgm.music.modulators import bands
+from diffbgm.music.riff import SAMPLE_HEADER
+from diffbgm.music.soundfont import small_soundfont
 
 FLUTE, MUSIC_BOX = 73, 10
+VELOCITY_TO_FILTER = (0x502, 8, -2400)
+PLAIN = [({}, [])]
 
 
 def tune(program: int) -> bytes:
@@ -70,41 +73,62 @@ def test_no_damage_to_the_tables_raises_anything_but_input_error(tmp_path: Path)
             assert str(path) in str(error)  # noqa: PT017
 
 
-def compressed(whole: bytes) -> bytes:
-    """An .sf2 file as MuseScore would write it as .sf3: every sample as Ogg Vorbis."""
-    at = whole.index(b"shdr")
-    size = struct.unpack("<I", whole[at + 4 : at + 8])[0]
-    headers = np.frombuffer(whole[at + 8 : at + 8 + size], SAMPLE_HEADER).copy()
-    smpl = whole.index(b"smpl")
-    pcm = np.frombuffer(whole[smpl + 8 : smpl + 8 + struct.unpack("<I", whole[smpl + 4 : smpl + 8])[0]], "<i2")
-    sounds, place = b"", 0
-    for header in headers[:-1]:
-        data = vorbis(pcm[header["start"] : header["end"]], int(header["rate"]))
-        header["loop_start"] -= header["start"]
-        header["loop_end"] -= header["start"]
-        header["start"], header["end"], header["type"] = place, place + len(data), header["type"] | COMPRESSED
-        sounds += data
-        place += len(data)
-    sounds += b"\0" * (len(sounds) % 2)
-    info = whole[12 : whole.index(b"sdta") - 8]
-    sdta = b"sdta" + b"smpl" + struct.pack("<I", len(sounds)) + sounds
-    pdta = whole[whole.index(b"pdta") : at + 8] + headers.tobytes()
-    body = b"sfbk" + info
-    for part in (sdta, pdta):
-        body += b"LIST" + struct.pack("<I", len(part)) + part
-    return b"RIFF" + struct.pack("<I", len(body)) + body
-
-
-def vorbis(sound: np.ndarray, rate: int) -> bytes:
-    """One channel of sound (n,) int16 as Ogg Vorbis."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, sound, rate, format="OGG", subtype="VORBIS")
-    return buffer.getvalue()
-
-
 def test_more_zones_than_a_file_can_number_keep_their_modulators(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     font = tmp_path / "font.sf2"
     font.write_bytes(small_soundfont(default_soundfont(), [MUSIC_BOX]))
     plain = render_bytes(tune(MUSIC_BOX), font)
     monkeypatch.setattr("diffbgm.music.soundfont.bands", lambda own, *_: [own] * 70_000)
     np.testing.assert_array_equal(render_bytes(tune(MUSIC_BOX), font, [MUSIC_BOX]), plain)
+
+
+def test_a_few_bytes_do_not_become_billions_of_zones(tmp_path: Path) -> None:
+    """Each of 3,000 zones would become 32 bands: the modulators stay as they are, at once."""
+    (tmp_path / "many.sf2").write_bytes(small_sf2([({}, [VELOCITY_TO_FILTER])] * 3_000))
+    calls = 0
+
+    def counted(*given: object):
+        nonlocal calls
+        calls += 1
+        return bands(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diffbgm.music.soundfont.bands", counted)
+        small = small_soundfont(tmp_path / "many.sf2", [0])
+    assert calls < 2100, "it ends with the first zone that cannot be numbered"
+    assert small.count(struct.pack("<HHhHH", *VELOCITY_TO_FILTER, 0, 0)) == 3_000
+
+
+def test_compressed_samples_that_last_for_hours_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ogg Vorbis holds silence in next to nothing, so the limit holds while it is decoded."""
+    monkeypatch.setattr("diffbgm.music.soundfont.MOST_BYTES", 20_000)
+    (tmp_path / "long.sf3").write_bytes(compressed(small_sf2(PLAIN, length=200_000)))
+    with pytest.raises(InputError, match="its instruments take more than 0 MB"):
+        small_soundfont(tmp_path / "long.sf3", [0])
+
+
+def test_a_compressed_sample_that_many_share_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    monkeypatch.setattr("diffbgm.music.soundfont._vorbis", lambda data: decoded.append(data) or np.zeros(9, "<i2"))
+    whole = compressed(small_sf2(PLAIN))
+    at = whole.index(b"shdr")
+    headers = np.frombuffer(whole[at + 8 :], SAMPLE_HEADER)
+    shared = np.concatenate([headers[:1]] * 5 + [headers[1:]])
+    shared["link"][:-1], shared["type"][:-1] = [1, 2, 3, 4, 0], headers["type"][0] | 2  # the left one of a pair
+    body = whole[8:at] + b"shdr" + struct.pack("<I", shared.nbytes) + shared.tobytes()
+    pdta = body.index(b"pdta") - 4
+    grown = shared.nbytes - headers.nbytes
+    length = struct.unpack("<I", body[pdta : pdta + 4])[0] + grown
+    body = body[:pdta] + struct.pack("<I", length) + body[pdta + 4 :]
+    (tmp_path / "shared.sf3").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    small_soundfont(tmp_path / "shared.sf3", [0])
+    assert len(decoded) == 1
+
+
+def test_a_chunk_with_a_strange_name_is_named_on_one_line(tmp_path: Path) -> None:
+    whole = bytearray(small_sf2(PLAIN))
+    at = whole.index(b"LIST")
+    whole[at : at + 8] = b"\n\x1b[A\xff\xff\xff\x7f"
+    (tmp_path / "odd.sf2").write_bytes(bytes(whole))
+    with pytest.raises(InputError) as caught:
+        small_soundfont(tmp_path / "odd.sf2", [0])
+    assert str(caught.value).isprintable()

@@ -233,3 +233,13 @@ def test_tensors(tmp_path: Path) -> None:
             packed.writestr(name, archive.read(name))
     with pytest.raises(InputError, match="unpacks to more than its size"):
         load_torch(tmp_path / "b.pth")
+
+
+def test_the_header_of_python_2_is_read_without_a_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.eye(2))
+    old = buffer.getvalue().replace(b"(2, 2), }  ", b"(2L, 2L), }")
+    (tmp_path / "old.npy").write_bytes(old)
+    assert b"2L" in old
+    np.testing.assert_array_equal(load_npy(tmp_path / "old.npy"), np.eye(2))
+    assert not list(recwarn)

@@ -1,4 +1,4 @@
-"""The released BGM909 layout from the videos and POP909, for those who hold the videos.
+"""The released BGM909 layout from the videos and POP909, for those who have the videos.
 
     diffbgm prepare-bgm909 videos=FOLDER pop909=FOLDER out=FOLDER
     python train.py experiment=paper data=bgm909 data.root=FOLDER data.split=seeded
@@ -10,6 +10,7 @@ failed.jsonl ({"song", "error"}); the others are done, and the exit code is 1.
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -21,16 +22,29 @@ from diffbgm.datasets.bgm909 import files_of
 from diffbgm.datasets.pop909 import Pop909
 from diffbgm.datasets.release_layout import write_features, write_song
 from diffbgm.errors import InputError
+from diffbgm.fields import check_among, field
 from diffbgm.files import atomic, writable_folder
 from diffbgm.video.decode import probe
 from diffbgm.video.features import Extractor, cached
 from diffbgm.video.folder import find_videos
 
 
+@dataclass(frozen=True)
+class LayoutSettings:
+    """The settings of configs/prepare_bgm909.yaml outside its groups."""
+
+    videos: str | tuple[str, ...] = field(length=(1, 4096), help="a folder, a glob, a .txt list, or files: 001.mp4 ...")
+    pop909: str = field(length=(1, 4096), help="the folder of POP909")
+    out: str = field(length=(1, 4096), help="folder for the layout")
+    cache: str = field(length=(1, 4096), help="features already extracted are taken from here")
+    device: str = field(choices=("auto", "cpu"), help="auto: a GPU if there is one")
+
+
 def prepare_bgm909(cfg: DictConfig) -> int:
-    """Write every song of `cfg.videos` into `cfg.out`; the exit code is 1 where one failed."""
+    """Write every song of `cfg.videos` into `cfg.out`; returns the exit code, 1 if one failed."""
     from accelerate import PartialState
 
+    check_among(LayoutSettings, cfg)
     out = Path(cfg.out)
     videos = find_videos(cfg.videos)
     music = Pop909(cfg.pop909, split="seeded")
@@ -57,7 +71,7 @@ def prepare_bgm909(cfg: DictConfig) -> int:
 
 
 def write(video: Path, music: Pop909, extractor: Extractor, out: Path, cache: Path) -> None:
-    """One song: the music first, since that may be refused at no cost."""
+    """One song: the music first, because refusing it costs nothing."""
     song = music.read(video.stem)
     features = cached(video, extractor, cache)
     if features.columns:

@@ -1,15 +1,15 @@
-"""Music for the conditions of held-out songs, beside the songs themselves: what a checkpoint is judged by.
+"""Music for the conditions of held-out songs, and the songs themselves, to judge a checkpoint by.
 
     diffbgm songs data.root=POP909 out=FOLDER [checkpoint=FILE songs=N bars=64 compose.guidance=2 ...]
 
 Writes FOLDER/generated/SONG.mid and, over the same bars and through the same piano roll, FOLDER/real/SONG.mid, so that
-`evaluate.py generated=FOLDER/generated reference=FOLDER/real` compares like with like. A song that lies there from the
-same command before is not composed again: a stopped run resumes.
+`evaluate.py generated=FOLDER/generated reference=FOLDER/real` compares like with like. A song that the same command has
+written before is not composed again, so that a stopped run resumes.
 """
 
 import json
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import Piece, pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
-from diffbgm.fields import check, field
+from diffbgm.fields import check_among, field
 from diffbgm.files import atomic, not_foreign, writable_folder
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
@@ -38,11 +38,10 @@ IDENTITY = ("sampler", "compose", "precision", "split", "songs", "bars", "seed")
 
 
 @dataclass(frozen=True)
-class SongSettings:
-    """The settings of configs/sample_songs.yaml outside its groups."""
+class PieceSettings:
+    """What a checkpoint composes for held-out songs, and where: shared by all configs that begin with sample_songs."""
 
     checkpoint: str = field(length=(1, 4096), help="a shipped name, a file, a folder or a hub id")
-    out: str = field(length=(1, 4096), help="generated/SONG.mid and real/SONG.mid, over the same bars")
     split: str = field(choices=("train", "val"))
     songs: int | None = field(low=1, high=10**6, help="at most this many, spread evenly over the split")
     bars: int | None = field(low=1, high=10**6, help="the most of each piece; null: its longest stretch of 4/4")
@@ -51,9 +50,16 @@ class SongSettings:
     precision: str = field(choices=("auto", "fp32", "bf16", "fp16"))
 
 
+@dataclass(frozen=True)
+class SongSettings(PieceSettings):
+    """The settings of configs/sample_songs.yaml outside its groups."""
+
+    out: str = field(length=(1, 4096), help="generated/SONG.mid and real/SONG.mid, over the same bars")
+
+
 def sample_songs(cfg: DictConfig) -> int:
     """Compose and write."""
-    check(SongSettings, {entry.name: cfg[entry.name] for entry in fields(SongSettings)})
+    check_among(SongSettings, cfg)
     check_data(cfg.data, "data")
     settings = compose_settings(cfg.compose)
     out = Path(cfg.out)
@@ -104,8 +110,13 @@ def through_roll(piece: Piece) -> Notes:
 
 
 def claim(path: Path, identity: dict[str, Any]) -> None:
-    """Write down what the folder's music was made with. InputError where it holds music made otherwise."""
-    not_foreign(path, lambda text: json.loads(text).keys() == identity.keys())
+    """Record what the folder's music was made with. Raises InputError if it holds music made with anything else."""
+
+    def ours(text: str) -> bool:
+        known = json.loads(text)
+        return isinstance(known, dict) and known.keys() == identity.keys()
+
+    not_foreign(path, ours)
     if path.exists() and json.loads(path.read_text()) != identity:
         raise InputError(f"{path.parent} holds music of another checkpoint or other settings; give another out=")
     with atomic(path) as temporary:

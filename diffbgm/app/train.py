@@ -1,4 +1,4 @@
-"""Train a model, or go on training one: the same command continues where it was stopped.
+"""Train a model; the same command resumes a run that was stopped.
 
     diffbgm train experiment=pop909_lite data.root=POP909 [out=runs/NAME key=value ...]
     accelerate launch train.py experiment=paper data=bgm909 data.root=BGM909         several GPUs (docs/training.md)
@@ -9,6 +9,7 @@ The folder `out` gets config.yaml, log.jsonl (a line a step), tensorboard/ and c
 import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from diffbgm.models.network import DiffBGM, build_network
 from diffbgm.training import state as states
 from diffbgm.training.lock import only_one
 from diffbgm.training.preview import Preview
-from diffbgm.training.settings import TrainerSettings, check_run
+from diffbgm.training.settings import TrainerSettings, check_data, check_run
 from diffbgm.training.trainer import Trainer
 from diffbgm.training.validation import Validation
 
@@ -58,7 +59,7 @@ def _train(config: DictConfig, settings: TrainerSettings, accelerator: Accelerat
     cache = open_cache(config.data, accelerator)
     loader = build_loader(config, cache, settings, accelerator)
     others = {name: open_cache(data, accelerator) for name, data in config.also.items()}
-    about = describe(config, cache)
+    about = describe(config, loader)
     torch.manual_seed(config.seed)
     network = build_network(about["model"])
     if config.init is not None:
@@ -160,7 +161,7 @@ def build_accelerator(settings: TrainerSettings) -> Accelerator:
 
 
 def open_cache(data: DictConfig, accelerator: Accelerator) -> Cache:
-    """The prepared data, made by the first process of each machine where it is missing."""
+    """The prepared data, made by the first process of each machine if it is missing."""
     source = instantiate(data.source)
     with accelerator.local_main_process_first():
         path = prepare(source, data.cache, data.workers, lambda items, total: tqdm(items, "songs", total, disable=None))
@@ -171,19 +172,20 @@ def build_loader(
     config: DictConfig, cache: Cache, settings: TrainerSettings, accelerator: Accelerator
 ) -> SegmentLoader:
     """Training batches of this process's share of the global batch."""
+    data, unet = check_data(config.data, "data"), config.model.unet
     return SegmentLoader(
         cache,
         "train",
         settings.batch_size // accelerator.num_processes,
         config.seed,
-        tuple(config.data.transpose),
-        config.data.perturb,
-        config.model.unet.get("theme_condition", False),
-        config.model.unet.get("reference_condition", False),
-        config.model.unet.in_channels,
+        data.transpose,
+        data.noise if data.perturb else None,
+        data.theme if unet.get("theme_condition", False) else None,
+        data.reference if unet.get("reference_condition", False) else None,
+        unet.in_channels,
         accelerator.process_index,
         accelerator.num_processes,
-        config.data.window,
+        data.window,
         settings.training_segments,
     )
 
@@ -198,7 +200,7 @@ def build_validation(config: DictConfig, caches: dict[str, Cache], settings: Tra
             min(16, settings.validation_segments),
             config.seed,
             transpose=(0, 0),
-            perturb=False,
+            noise=None,
             planes=config.model.unet.in_channels,
             window=config.data.window,
             limit=settings.validation_segments,
@@ -210,9 +212,12 @@ def build_validation(config: DictConfig, caches: dict[str, Cache], settings: Tra
     return Validation(batches, config.seed, config.selector.switch)
 
 
-def describe(config: DictConfig, cache: Cache) -> dict[str, Any]:
-    """A checkpoint's metadata: all that sampling needs to know."""
+def describe(config: DictConfig, loader: SegmentLoader) -> dict[str, Any]:
+    """A checkpoint's metadata: all that sampling needs to know, and what the network was trained with."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
+    cache = loader.cache
+    given = {"noise": loader.noise, "theme": loader.theme, "reference": loader.reference}  # None: not used
+    drawn = {name: None if value is None else asdict(value) for name, value in given.items()}
     widths = {"visual_width": cache.visual_width, "language_width": cache.language_width}
     model = plain["model"]
     return checkpoint_config(
@@ -223,6 +228,6 @@ def describe(config: DictConfig, cache: Cache) -> dict[str, Any]:
             "features": {"name": "lite" if cache.self_paired else "clip", **widths},
             "window": plain["data"]["window"],
             "sampling": {**plain["sampling"], "sampler": plain["sampler"]},
-            "training": {**plain["trainer"], "data": cache.manifest["source"], "seed": plain["seed"]},
+            "training": {**plain["trainer"], **drawn, "data": cache.manifest["source"], "seed": plain["seed"]},
         }
     ).plain()

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from diffbgm.errors import InputError
+from diffbgm.files import regular
 
 CAPTIONS, SCENES, METADATA = "bgm909/captions", "bgm909/detection", "bgm909/metadata"
+LARGEST = 64 << 20  # bytes of a file
 NAMES = ("song", "id", "name", "index")  # columns that may hold the song id
 
 
@@ -52,7 +54,7 @@ def read_annotations(root: str | Path) -> dict[str, Annotations]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return regular(path, LARGEST).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as text: fetch it again") from error
 
@@ -89,13 +91,16 @@ def _metadata(root: Path) -> dict[str, dict[str, str]]:
     """Metadata by song, from metadata.csv or metadata.json; empty if there is neither."""
     table = root / f"{METADATA}.csv"
     if table.is_file():
-        rows: list[dict[str, Any]] = list(csv.DictReader(_text(table).splitlines()))
+        try:
+            rows: list[dict[str, Any]] = list(csv.DictReader(_text(table).splitlines()))
+        except csv.Error as error:
+            raise InputError(f"{table} is not a table ({error}): fetch it again") from error
     elif (root / f"{METADATA}.json").is_file():
         table = root / f"{METADATA}.json"
         content = _json(table)
         if isinstance(content, dict):
             content = [{"song": song, **facts} for song, facts in content.items() if isinstance(facts, dict)]
-        rows = content if isinstance(content, list) else []
+        rows = [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
     else:
         return {}
     found = {}
@@ -111,5 +116,5 @@ def _metadata(root: Path) -> dict[str, dict[str, str]]:
 def _json(path: Path) -> Any:
     try:
         return json.loads(_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: fetch it again") from error

@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from diffbgm.datasets.song import Song, VideoTrack, root_folder
-from diffbgm.datasets.splits import RELEASE_FILE, SHIPPED, Split, read_list, release_split
+from diffbgm.datasets.splits import LARGEST, RELEASE_FILE, SHIPPED, Split, read_list, release_split
 from diffbgm.datasets.unpickle import load_npy, load_npz, load_torch, load_torch_arrays
 from diffbgm.errors import InputError
+from diffbgm.files import regular
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.parts import ACCOMPANIMENT, LEAD
 
@@ -130,9 +131,10 @@ def read_shots(path: Path) -> np.ndarray:
     the shots are taken to be equally long. Raises InputError if the file cannot be read.
     """
     try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        text = regular(path, LARGEST).read_text(encoding="utf-8")
+    except (InputError, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is missing or unreadable: fetch it again") from error
+    lines = [line.split() for line in text.splitlines() if line.strip()]
     try:
         first, last = np.array(lines, np.float64).reshape(-1, 2).T
         share = (first / (last.max() + 1.0))[1:]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffbgm.errors import InputError
+from diffbgm.fields import field
 from diffbgm.music.notes import BEATS_PER_SEGMENT
 from diffbgm.music.parts import merged
 from diffbgm.music.pianoroll import ONSET
@@ -21,11 +23,24 @@ from diffbgm.music.theme import GROOVE, HARMONY, THEME_WIDTH, groove_of, harmony
 class ThemeHint:
     """Draws the theme of training segments. Each segment has its own generator; probabilities are per segment."""
 
-    spans: tuple[int, ...] = (2, 8, 32)  # beats over which harmony is averaged: chords, a phrase, the segment (its key)
-    shares: tuple[float, ...] = (0.5, 0.2, 0.3)  # probability of each span
-    no_harmony: float = 0.3  # probability of withholding harmony
-    no_groove: float = 0.4  # probability of withholding groove, independently
-    partly: float = 0.15  # probability of giving the theme for one range of beats only
+    spans: tuple[int, ...] = field(
+        (2, 8, 32),
+        low=1,
+        high=BEATS_PER_SEGMENT,
+        length=(1, 8),
+        help="beats over which harmony is averaged: chords, a phrase, the segment (its key)",
+    )
+    shares: tuple[float, ...] = field((0.5, 0.2, 0.3), low=0, high=1, length=(1, 8), help="probability of each span")
+    no_harmony: float = field(0.3, low=0, high=1, help="probability of withholding harmony")
+    no_groove: float = field(0.4, low=0, high=1, help="probability of withholding groove, independently")
+    partly: float = field(0.15, low=0, high=1, help="probability of giving the theme for one range of beats only")
+
+    def __post_init__(self) -> None:
+        if len(self.spans) != len(self.shares) or abs(sum(self.shares) - 1) > 1e-6:
+            raise InputError(
+                f"theme.shares={list(self.shares)} does not fit theme.spans={list(self.spans)}; give each span its "
+                "probability, together 1"
+            )
 
     def __call__(self, rolls: np.ndarray, generators: Sequence[np.random.Generator]) -> np.ndarray:
         """Theme (B, T, 16) float32 of rolls (B, 2, S, P); zeros where it is withheld."""
@@ -51,9 +66,16 @@ class ReferenceHint:
     The references that are neither the twin nor the segment before are drawn from all that are at least 8 bars away.
     """
 
-    told: float = 0.7  # probability of getting a reference
-    twin: float = 0.5  # share of references that are the most similar segment
-    before: float = 0.25  # share that are the segment ending where this one begins
+    told: float = field(0.7, low=0, high=1, help="probability of getting a reference")
+    twin: float = field(0.5, low=0, high=1, help="share of references that are the most similar segment")
+    before: float = field(0.25, low=0, high=1, help="share that are the segment ending where this one begins")
+
+    def __post_init__(self) -> None:
+        if self.twin + self.before > 1 + 1e-6:
+            raise InputError(
+                f"reference.twin={self.twin:g} and reference.before={self.before:g} are shares of the same references; "
+                "give at most 1 together"
+            )
 
     def choose(self, segment: int, cache: Mapping[str, np.ndarray], generator: np.random.Generator) -> int:
         """The index of the reference, or -1 for none. `cache` holds segment_song, segment_beat and segment_twin."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffbgm.datasets.self_paired import BEAT_SECONDS
+from diffbgm.fields import field
+from diffbgm.music.notes import BEATS_PER_SEGMENT
 from diffbgm.video.streams import CUT_MEMORY_SECONDS, STREAMS
 
 MOTION = [STREAMS.index("motion"), STREAMS.index("motion_onset")]
@@ -26,20 +28,32 @@ FARTHEST_BEATS = 1e4  # distance that means "no cut on this side"
 class Perturbation:
     """The strength of each kind of noise. Probabilities are per segment unless stated otherwise."""
 
-    widest: int = 4  # motion is averaged over 1 to this many beats
-    regain: float = 0.25  # greatest gain applied after averaging, per beat of width beyond the first
-    shift: float = 0.08  # standard deviation of a stream's offset over the whole segment
-    shot_shift: float = 0.12  # standard deviation of light and colour offsets between shots, in half of all segments
-    noise: float = 0.04  # standard deviation of the noise on each value
-    dropout: float = 0.1  # probability, per stream, of a constant 0.5
-    jitter: float = 0.3  # probability, per cut, of moving by a beat
-    lost_cut: float = 0.1  # probability, per cut, of being removed
-    extra_cut: float = 0.02  # probability, per beat, of an additional cut
-    restless: float = 0.15  # probability of a higher rate of additional cuts
-    most_cuts: float = 0.4  # highest such rate, per beat
-    no_cuts: float = 0.1  # probability of no cuts at all
-    short: float = 0.3  # probability that the segment is treated as a complete short video
-    shortest: int = 8  # smallest length of such a video in beats (half of them fill the segment)
+    widest: int = field(4, low=1, high=BEATS_PER_SEGMENT, help="motion is averaged over 1 to this many beats")
+    regain: float = field(
+        0.25, low=0, high=10, help="greatest gain applied after averaging, per beat of width beyond the first"
+    )
+    shift: float = field(0.08, low=0, high=1, help="standard deviation of a stream's offset over the whole segment")
+    shot_shift: float = field(
+        0.12,
+        low=0,
+        high=1,
+        help="standard deviation of light and colour offsets between shots, in half of all segments",
+    )
+    noise: float = field(0.04, low=0, high=1, help="standard deviation of the noise on each value")
+    dropout: float = field(0.1, low=0, high=1, help="probability, per stream, of a constant 0.5")
+    jitter: float = field(0.3, low=0, high=1, help="probability, per cut, of moving by a beat")
+    lost_cut: float = field(0.1, low=0, high=1, help="probability, per cut, of being removed")
+    extra_cut: float = field(0.02, low=0, high=1, help="probability, per beat, of an additional cut")
+    restless: float = field(0.15, low=0, high=1, help="probability of a higher rate of additional cuts")
+    most_cuts: float = field(0.4, low=0, high=1, help="highest such rate, per beat")
+    no_cuts: float = field(0.1, low=0, high=1, help="probability of no cuts at all")
+    short: float = field(0.3, low=0, high=1, help="probability that the segment is treated as a complete short video")
+    shortest: int = field(
+        8,
+        low=1,
+        high=BEATS_PER_SEGMENT,
+        help="smallest length of such a video in beats (half of them fill the segment)",
+    )
 
     def __call__(self, streams: np.ndarray, generators: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
         """Noisy streams (B, T, 9) float32 in [0, 1], and which beats are inside the video, (B, T) bool.

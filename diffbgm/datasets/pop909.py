@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from diffbgm.datasets.song import Song, root_folder, segment_starts
-from diffbgm.datasets.splits import Split, read_excluded
+from diffbgm.datasets.splits import LARGEST, Split, read_excluded
 from diffbgm.errors import InputError
+from diffbgm.files import regular
 from diffbgm.music.midi import read_midi
 from diffbgm.music.notes import STEPS_PER_BEAT
 from diffbgm.music.parts import in_parts
@@ -170,8 +171,8 @@ def chord_row(name: str) -> np.ndarray:
 def _columns(path: Path) -> list[list[str]]:
     """The words of each non-empty line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = regular(path, LARGEST).read_text(encoding="utf-8").splitlines()
+    except (InputError, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is missing or unreadable: unpack the archive again") from error
     return [line.split() for line in lines if line.strip()]
 

@@ -23,15 +23,17 @@ from diffbgm.music.parts import PLANES, merged
 from diffbgm.music.pianoroll import encode_batch
 from diffbgm.video.windows import WINDOWS
 
+USUAL_NOISE = Perturbation()
+
 
 class SegmentLoader:
     """Batches of a split. `train` is shuffled and augmented; any other split comes unchanged and in fixed order.
 
     batch_size    segments per process
     transpose     range of semitones, inclusive, by which the music (not its condition) is transposed
-    perturb       add noise to self-paired conditions (perturb.py); features of real videos are never changed
-    theme         give training segments their own theme, as ThemeHint draws it
-    reference     give training segments another segment of their song, as ReferenceHint draws it
+    noise         what is added to self-paired conditions (perturb.py); features of real videos are never changed
+    theme         gives training segments their own theme (hints.py); None: no theme
+    reference     gives training segments another segment of their song (hints.py); None: no reference
     planes        2: all notes in one roll; 4: one roll each for lead and accompaniment (music/parts.py)
     window        beats per attention window, or "dynamic": the one closest to the segment's median shot length
     limit         use at most this many segments, spread evenly over the split
@@ -46,9 +48,9 @@ class SegmentLoader:
         batch_size: int,
         seed: int = 0,
         transpose: tuple[int, int] = (-6, 5),
-        perturb: bool = True,
-        theme: bool = False,
-        reference: bool = False,
+        noise: Perturbation | None = USUAL_NOISE,
+        theme: ThemeHint | None = None,
+        reference: ReferenceHint | None = None,
         planes: int = 2,
         rank: int = 0,
         world_size: int = 1,
@@ -65,9 +67,9 @@ class SegmentLoader:
         self.split, self.seed, self.window = split, seed, window
         self.training = split == "train"
         self.transpose = tuple(transpose) if self.training else (0, 0)
-        self.perturbation = Perturbation() if perturb and self.training and self.cache.self_paired else None
-        self.hint = ThemeHint() if theme and self.training else None
-        self.referred = ReferenceHint() if reference and self.training else None
+        self.noise = noise if self.training and self.cache.self_paired else None
+        self.theme = theme if self.training else None
+        self.reference = reference if self.training else None
         self.planes = planes
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.segments = self.cache.segments(split)
@@ -126,9 +128,9 @@ class SegmentLoader:
         low, high = self.transpose
         semitones = np.array([int(g.integers(low, high, endpoint=True)) for g in generators], np.int64)
         rolls, condition = self._rolls(segments, semitones), self._conditions(segments, generators)
-        if self.hint is not None:
-            condition = replace(condition, theme=torch.from_numpy(self.hint(merged(rolls), generators)))
-        if self.referred is not None:
+        if self.theme is not None:
+            condition = replace(condition, theme=torch.from_numpy(self.theme(merged(rolls), generators)))
+        if self.reference is not None:
             condition = replace(condition, reference=self._reference(segments, rolls, semitones, generators))
         return Batch(torch.from_numpy(rolls), condition, tuple(names))
 
@@ -156,9 +158,9 @@ class SegmentLoader:
         self, segments: np.ndarray, rolls: np.ndarray, semitones: np.ndarray, generators: list[np.random.Generator]
     ) -> torch.Tensor:
         """The reference hint of each segment (B, C + 1, S, P), transposed like the segment itself."""
-        assert self.referred is not None
+        assert self.reference is not None
         pairs = zip(segments, generators, strict=True)
-        chosen = np.array([self.referred.choose(int(segment), self._arrays, g) for segment, g in pairs], np.int64)
+        chosen = np.array([self.reference.choose(int(segment), self._arrays, g) for segment, g in pairs], np.int64)
         planes = np.zeros((len(rolls), rolls.shape[1] + 1, *rolls.shape[2:]), np.float32)
         told = np.flatnonzero(chosen >= 0)
         others: Sequence[np.ndarray] = list(self._rolls(chosen[told], semitones[told])) if len(told) else []
@@ -177,8 +179,8 @@ class SegmentLoader:
         valid &= (visual_row >= 0) & (language_row >= 0)
         visual = a["visual"][visual_row].astype(np.float32, copy=False)
         language = a["language"][language_row].astype(np.float32, copy=False)
-        if self.perturbation is not None:
-            visual, visible = self.perturbation(visual, generators)
+        if self.noise is not None:
+            visual, visible = self.noise(visual, generators)
             valid &= visible
         visual[~valid], language[~valid] = 0.0, 0.0
         window = a["segment_window"][segments]

@@ -110,7 +110,8 @@ def _opened(path: str | Path, read: Callable[[IO[bytes]], Any]) -> Any:
     """Call `read` with the open file and turn every failure into an InputError of one sentence."""
     regular(path, LARGEST)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # numpy warns of headers that Python 2 wrote
             return read(file)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error

@@ -23,7 +23,6 @@ from diffbgm.evaluation.structure import FRAME_RATE, fitness_of_midi
 from diffbgm.files import atomic
 from diffbgm.music.notes import STEPS_PER_BEAT
 from diffbgm.music.parts import PLANES, decode_parts
-from diffbgm.video.features import DAMAGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,11 +45,15 @@ class KeptStates:
     @classmethod
     def load(cls, path: str | Path) -> "KeptStates":
         """Read NAME.states.npz. Raises InputError if it is not a file of saved states."""
+        from diffbgm.datasets.unpickle import load_npz  # with torch, which figures of metrics do without
+
         path = Path(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                t, x, x0 = file["t"], file["x"], file["x0"]
-        except DAMAGE as error:
+            arrays = load_npz(path)
+            t, x, x0 = (arrays[name] for name in ("t", "x", "x0"))
+            if any(array.dtype.kind not in "fiu" for array in (t, x, x0)):
+                raise ValueError("not numbers")
+        except (InputError, KeyError, ValueError) as error:
             raise InputError(
                 f"{path} is not a complete file of denoising states; make it again with sample.py keep_states=[...]"
             ) from error

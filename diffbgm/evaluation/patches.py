@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diffbgm.datasets.unpickle import load_npy
 from diffbgm.errors import InputError
 from diffbgm.evaluation import musicnn
 from diffbgm.evaluation.retrieval import CANDIDATES, POOL, Estimate, Retrieval, drawn_ranks
@@ -41,10 +42,12 @@ def read_arrays(folder: str | Path) -> dict[str, np.ndarray]:
     songs: dict[str, np.ndarray] = {}
     for path in paths:
         try:
-            rows = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path} is not an array of numbers ({type(error).__name__}); fetch it again") from error
-        if rows.ndim != 2 or 0 in rows.shape or rows.dtype.kind not in "fiu" or not np.isfinite(rows).all():
+            rows = load_npy(path)
+            if rows.dtype.kind not in "fiu":
+                raise InputError(f"{path} holds {rows.dtype}")
+        except InputError as error:
+            raise InputError(f"{path} is not an array of numbers; fetch it again") from error
+        if rows.ndim != 2 or 0 in rows.shape or not np.isfinite(rows).all():
             raise InputError(f"{path} holds {rows.dtype} of shape {rows.shape}; expected finite numbers (rows, width)")
         songs[path.stem] = rows.astype(np.float64)
     return songs

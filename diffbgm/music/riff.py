@@ -83,7 +83,7 @@ def chunks_in(data: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
     while at + 8 <= len(data):
         name, size = struct.unpack("<4sI", data[at : at + 8].tobytes())
         if at + 8 + size > len(data):
-            raise ValueError(f"it ends inside the chunk {name.decode('latin-1').strip()}")
+            raise ValueError(f"it ends inside the chunk {ascii(name.decode('latin-1'))[1:-1].strip()}")
         yield name.decode("latin-1"), data[at + 8 : at + 8 + size]
         at += 8 + size
         if size % 2 and at < len(data) and data[at] == 0:  # MuseScore's writer leaves the padding byte out

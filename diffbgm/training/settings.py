@@ -1,10 +1,13 @@
-"""The settings of configs/train.yaml and configs/trainer/*.yaml as types. Steps are optimizer steps."""
+"""The settings of configs/train.yaml, configs/trainer and configs/data as types. Steps are optimizer steps."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from diffbgm.fields import check, field
+from diffbgm.datasets.hints import ReferenceHint, ThemeHint
+from diffbgm.datasets.perturb import Perturbation
+from diffbgm.fields import check, check_among, field
 from diffbgm.models.config import SamplerConfig, SamplingConfig, ScheduleConfig
 
 MOST = 10**9  # upper limit of steps, segments and intervals
@@ -68,6 +71,9 @@ class DataSettings:
     transpose: tuple[int, int] = field(low=-24, high=24, rising=True, help="range of transposition in semitones")
     perturb: bool = field(help="add noise to self-paired conditions in training")
     window: int | str = field(choices=(4, 8, 16, 32, "dynamic"), help="beats per attention window")
+    noise: Perturbation = dataclasses.field(default_factory=Perturbation)  # versions to 0.2.0 wrote none of these three
+    theme: ThemeHint = dataclasses.field(default_factory=ThemeHint)
+    reference: ReferenceHint = dataclasses.field(default_factory=ReferenceHint)
 
 
 def check_run(config: Mapping[str, Any]) -> None:
@@ -82,6 +88,6 @@ def check_run(config: Mapping[str, Any]) -> None:
         check_data(data, name)
 
 
-def check_data(data: Mapping[str, Any], name: str) -> None:
-    """Raise InputError if a setting shared by all files of configs/data has a wrong type or is out of range."""
-    check(DataSettings, {entry.name: data[entry.name] for entry in fields(DataSettings) if entry.name in data}, name)
+def check_data(data: Mapping[str, Any], name: str) -> DataSettings:
+    """The settings shared by all files of configs/data. InputError for a wrong type or a value out of range."""
+    return check_among(DataSettings, data, name)

@@ -43,6 +43,7 @@ def sentence_table() -> NDArray[np.float32]:
 class EmbedderSettings:
     """features.embedder of configs/features/clip.yaml."""
 
+    weights: Weights
     width: int = field(768, low=1, high=8192, help="length of a caption's vector")
     pooling: str = field("cls", choices=("cls", "mean", "pooler"))
     normalise: bool = field(False, help="unit length")
@@ -55,6 +56,7 @@ class EmbedderSettings:
 class CaptionerSettings:
     """features.captioner of configs/features/clip.yaml."""
 
+    weights: Weights
     batch_size: int = field(16, low=1, high=65_536)
     max_new_tokens: int = field(30, low=1, high=512)
     half: bool = field(True, help="float16 on a GPU")
@@ -79,7 +81,8 @@ class BertEmbedder:
         device: "torch.device | None" = None,
     ) -> None:
         given: dict[str, Any] = {"width": width, "pooling": pooling, "normalise": normalise, "max_tokens": max_tokens}
-        check(EmbedderSettings, given | {"batch_size": batch_size, "half": half}, "features.embedder")
+        given |= {"batch_size": batch_size, "half": half, "weights": vars(weights)}
+        check(EmbedderSettings, given, "features.embedder")
         self.weights, self.width, self.pooling, self.normalise = weights, width, pooling, normalise
         self.max_tokens, self.batch_size, self.half = max_tokens, batch_size, half
         self.device = device
@@ -172,7 +175,7 @@ class BlipCaptioner:
         device: "torch.device | None" = None,
     ) -> None:
         given = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "half": half}
-        check(CaptionerSettings, given, "features.captioner")
+        check(CaptionerSettings, given | {"weights": vars(weights)}, "features.captioner")
         self.weights, self.batch_size, self.max_new_tokens, self.half = weights, batch_size, max_new_tokens, half
         self.device = device
         self.id = f"{weights.id}-{max_new_tokens}"

@@ -43,6 +43,7 @@ class LiteSettings:
 class ClipSettings:
     """features.encoder of configs/features/clip.yaml."""
 
+    weights: Weights
     width: int = field(512, low=1, high=8192, help="length of a picture's vector")
     rate: float = field(2.0, low=0.1, high=240, help="samples per second")
     batch_size: int = field(64, low=1, high=65_536)
@@ -168,7 +169,7 @@ class ClipEncoder:
         device: "torch.device | None" = None,
     ) -> None:
         given = {"width": width, "rate": rate, "batch_size": batch_size, "normalise": normalise, "half": half}
-        check(ClipSettings, given, "features.encoder")
+        check(ClipSettings, given | {"weights": vars(weights)}, "features.encoder")
         self.weights, self.width, self.rate, self.batch_size = weights, width, rate, batch_size
         self.normalise, self.half, self.device = normalise, half, device
         self.id = f"{weights.id}-{rate:g}" + ("-unit" if normalise else "")

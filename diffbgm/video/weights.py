@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffbgm.errors import InputError
+from diffbgm.fields import field
 
 if TYPE_CHECKING:
     import torch
@@ -17,11 +18,14 @@ OLD_FILES = ("pytorch_model.bin",)  # only for models without safetensors; trans
 
 @dataclass(frozen=True)
 class Weights:
-    """A model by its hub name and revision, and the local folder that is searched first."""
+    """A model by its hub name and revision, and the local folder that is searched first.
 
-    name: str
-    revision: str = "main"
-    folder: str | None = None
+    What computes with them checks them (`ClipSettings`, `CaptionerSettings`, `EmbedderSettings`).
+    """
+
+    name: str = field(length=(1, 200), help="on the hub")
+    revision: str = field("main", length=(1, 200), help="a branch, a tag or a commit")
+    folder: str | None = field(None, length=(1, 4096), help="searched first")
 
     @property
     def id(self) -> str:
@@ -43,7 +47,7 @@ class Weights:
             if not any(found.glob("*.safetensors")):
                 snapshot_download(self.name, revision=self.revision, allow_patterns=list(OLD_FILES))
             return found
-        except (OSError, HfHubHTTPError) as error:
+        except (OSError, ValueError, HfHubHTTPError) as error:  # ValueError: a name that no hub can have
             place = self.folder or f"pretrained/{self.name.rsplit('/', maxsplit=1)[-1]}"
             raise InputError(
                 f"cannot find the model {self.name}: put its files into {place}, connect to the hub it comes from, "
