@@ -79,7 +79,6 @@ space:           ## the folder to push to a Hugging Face Space, in outputs/space
 	rm -rf outputs/space
 	mkdir -p outputs/space
 	cp -rL app/README.md app/app.py app/requirements.txt diffbgm configs pretrained outputs/space
-	rm -f outputs/space/pretrained/candidate.safetensors
 
 lock: setup      ## requirements.lock: the versions that are installed in .venv now
 	@echo "# The set that the tests were run with, as constraints: pip install -c requirements.lock '.[all]'" > requirements.lock

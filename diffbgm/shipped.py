@@ -13,12 +13,11 @@ def _place(name: str) -> Path:
 
 CONFIGS = _place("configs")
 PRETRAINED = _place("pretrained")
-CANDIDATE = "candidate"  # weights of an unfinished training run, in the repository only for use with `init=`
 
 
 def shipped_weights() -> dict[str, Path]:
     """The checkpoints that ship with the package, by name."""
-    return {path.stem: path for path in sorted(PRETRAINED.glob("*.safetensors")) if path.stem != CANDIDATE}
+    return {path.stem: path for path in sorted(PRETRAINED.glob("*.safetensors"))}
 
 
 def weights_path(path: str | Path) -> Path:
