@@ -129,17 +129,18 @@ def fitting_palette(mood: Mood | None) -> str:
 def cue_of(shown: BeatFeatures | None, cuts: np.ndarray, tempo: float, arousal: np.ndarray | None = None) -> Cue:
     """What the picture asks of the player: loud where much moves, soft in the dark, struck on the cuts (seconds).
 
-    `arousal` (T,) -1..1 is added. Image embeddings say nothing of motion and light.
+    All parts swell with the motion alone. `arousal` (T,) -1..1 is added to both. Image embeddings say nothing of motion
+    and light.
     """
     seen = {} if shown is None else curves(shown)
-    energy = np.zeros(0)
+    energy = swell = np.zeros(0)
     if seen:
-        motion, light = np.array(seen["motion"]), np.array(seen["light"])
-        energy = MOTION_SHARE * (2 * motion - 1) + LIGHT_SHARE * (2 * light - 1)
+        swell = 2 * np.array(seen["motion"]) - 1
+        energy = MOTION_SHARE * swell + LIGHT_SHARE * (2 * np.array(seen["light"]) - 1)
     if arousal is not None:
-        base = energy if len(energy) else np.zeros(len(arousal))
-        energy = np.clip(base + AROUSAL_SHARE * arousal[: len(base)], -1, 1)
-    return Cue(energy, np.rint(np.asarray(cuts) * tempo / 60 * STEPS_PER_BEAT).astype(np.int64))
+        bases = (base if len(base) else np.zeros(len(arousal)) for base in (energy, swell))
+        energy, swell = (np.clip(base + AROUSAL_SHARE * arousal[: len(base)], -1, 1) for base in bases)
+    return Cue(energy, np.rint(np.asarray(cuts) * tempo / 60 * STEPS_PER_BEAT).astype(np.int64), swell)
 
 
 def cue_for(
