@@ -47,8 +47,8 @@ def settings_page() -> str:
     """Every setting of every command, from the comments in configs/."""
     parts = [
         "# Settings of every command\n",
-        "Written from the comments in `configs/`, as `--help` is. A setting is given as `key=value`, a choice as "
-        "`group=option`; `-m` runs a sweep over values with commas between them.\n",
+        "Generated from the comments in `configs/`, like `--help`. A setting is given as `key=value`, a choice as "
+        "`group=option`; `-m` runs a sweep over several values, separated by commas.\n",
     ]
     for command, name in COMMANDS.items():
         path = ROOT / "configs" / f"{name}.yaml"

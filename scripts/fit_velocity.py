@@ -22,18 +22,11 @@ from torch import nn
 
 from diffbgm.datasets.pop909 import Pop909
 from diffbgm.errors import InputError
-from diffbgm.evaluation.report import bootstrap
+from diffbgm.evaluation.report import Summary, mean_of, mean_text
 from diffbgm.files import atomic
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.parts import LEAD, by_highest_line
-from diffbgm.music.velocity import (
-    DILATIONS,
-    FEATURES,
-    WEIGHTS,
-    network_scores,
-    note_features,
-    rule_scores,
-)
+from diffbgm.music.velocity import DILATIONS, FEATURES, WEIGHTS, network_scores, note_features, rule_scores
 
 WIDTH, TAPS = 64, 9
 CHUNK = 512  # notes of a training example
@@ -140,14 +133,10 @@ def train(songs: Sequence[Performed], epochs: int, seed: int) -> dict[str, np.nd
     return arrays | {"out": network.out.weight.detach().numpy()[0], "level": network.out.bias.detach().numpy()}
 
 
-def correlation(songs: Sequence[Performed], player: Callable[[Performed], np.ndarray]) -> dict[str, object]:
+def correlation(songs: Sequence[Performed], player: Callable[[Performed], np.ndarray]) -> Summary:
     """Mean Spearman correlation over songs of what was played with a player's scores; flat playing has 0."""
-    values = []
-    for song in songs:
-        scores = player(song)
-        values.append(float(spearmanr(scores, song.target).statistic) if np.ptp(scores) > 0 else 0.0)
-    interval = bootstrap(np.array(values), np.random.default_rng(0))
-    return {"mean": float(np.mean(values)), "ci95": interval, "songs": len(values)}
+    pairs = [(player(song), song.target) for song in songs]
+    return mean_of(spearmanr(*pair).statistic if np.ptp(pair[0]) > 0 else 0.0 for pair in pairs)
 
 
 def main() -> int:
@@ -171,7 +160,7 @@ def main() -> int:
     with atomic(cfg.out) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
     for name, result in results.items():
-        print(f"{name:24s} {result['mean']:.3f}  {result['ci95']}")
+        print(f"{name:24s} {mean_text(result)}")
     print(json.dumps({"results": results, "training_songs": len(training), "seconds": time.perf_counter() - begin}))
     return 0
 

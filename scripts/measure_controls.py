@@ -13,16 +13,16 @@ import itertools
 import json
 import math
 import sys
-import wave
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import av
 import numpy as np
+import pretty_midi
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -33,31 +33,21 @@ from diffbgm.errors import InputError
 from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.files import writable_folder
 from diffbgm.generation.pipeline import Pipeline
+from diffbgm.generation.progress import silence
 from diffbgm.generation.settings import SampleSettings
 from diffbgm.music.audio import fit_length, loudness
 from diffbgm.music.harmony import bars_of, over_bars, parse_chords, share_heard
-from diffbgm.music.key import Key, estimate_key
+from diffbgm.music.instruments import palette
+from diffbgm.music.key import Key, estimate_key, into_key
 from diffbgm.music.midi import Score, read_midi, write_midi
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, STEPS_PER_BEAT, Notes
 from diffbgm.video.decode import probe
-from diffbgm.video.features import Advance
 from diffbgm.video.folder import find_videos
 from diffbgm.video.mux import RATE
 
 TUNE = (72, 74, 76, 77, 79, 77, 76, 74)  # the melody that is asked for, a beat each
-CAPTIONS = ("A fast, bright scene in warm colours.", "A slow, dark scene in cool colours.")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table."""
-
-    control: str
-    asked: str
-    measure: str  # what `got` is
-    got: float | None
-    ci95: list[float] | None
-    n: int
+PEDAL = 64  # a controller
+Row = dict[str, Any]  # a line of the table: control, asked, measure (what `got` is), got, ci95, n
 
 
 @dataclass(frozen=True)
@@ -76,15 +66,9 @@ class Made:
     def beats(self) -> float:
         return self.report["duration"] * self.report["tempo"] / 60
 
-    @property
-    def density(self) -> float:
-        """Notes per beat."""
-        return len(self.notes) / self.beats
-
-
-def quiet(stage: str, total: int) -> AbstractContextManager[Advance]:
-    """No progress bar."""
-    return nullcontext(lambda done: None)
+    @cached_property
+    def parts(self) -> list[pretty_midi.Instrument]:
+        return pretty_midi.PrettyMIDI(f"{self.stem}.mid").instruments
 
 
 class Studio:
@@ -106,8 +90,8 @@ class Studio:
         if fresh or name not in self.done:
             settings = replace(self.settings, **wishes, **(network or {}))
             out = self.folder / f"{len(list(self.folder.iterdir())):04d}"
-            [takes] = self.pipeline.make([video], settings, None, quiet)
-            reports = write_takes(takes, "piece", out, quiet)
+            [takes] = self.pipeline.make([video], settings, None, silence)
+            reports = write_takes(takes, "piece", out, silence)
             stems = [out / report["name"] for report in reports]
             scores = [read_midi(f"{stem}.mid", require_notes=False) for stem in stems]
             self.done[name] = [Made(*made) for made in zip(stems, reports, scores, strict=True)]
@@ -135,9 +119,9 @@ def key(studio: Studio) -> Iterator[Row]:
     keys = [Key(tonic, minor=tonic % 2 == 1) for tonic in range(12)]
     turns = itertools.cycle(itertools.product(studio.seeds, studio.videos))
     made = [studio.takes(video, key=str(asked), seed=s)[0] for asked, (s, video) in zip(keys, turns, strict=False)]
-    pairs = [(asked, estimate_key(piece.notes)) for asked, piece in zip(keys, made, strict=True)]
-    yield row("key", "12 keys", "share in the key", [asked == got for asked, got in pairs])
-    related = [got in (asked, relative(asked)) for asked, got in pairs]
+    got = [(asked, piece.notes) for asked, piece in zip(keys, made, strict=True)]
+    yield row("key", "12 keys", "share in the key", [asked == estimate_key(notes) for asked, notes in got])
+    related = [into_key(notes, asked)[1] == 0 for asked, notes in got]
     yield row("key", "12 keys", "share in the key or its relative", related)
 
 
@@ -162,22 +146,6 @@ def seed(studio: Studio) -> Iterator[Row]:
     yield row("seed", "another", "share of equal notes", [common(*pair) for pair in pairs])
 
 
-def intensity(studio: Studio) -> Iterator[Row]:
-    """How much is played."""
-    for factor in (0.5, 1.0, 1.5, 2.0):
-        made = studio.pieces(intensity=factor)
-        yield row("intensity", factor, "notes per beat", [piece.density for piece in made])
-
-
-def caption(studio: Studio) -> Iterator[Row]:
-    """What a sentence changes."""
-    for asked in CAPTIONS:
-        made = studio.pieces(caption=asked)
-        yield row("caption", asked, "notes per beat", [piece.density for piece in made])
-        yield row("caption", asked, "mean pitch", [piece.notes.pitch.mean() for piece in made if len(piece.notes)])
-        yield row("caption", asked, "share in major", [not estimate_key(piece.notes).minor for piece in made])
-
-
 def melody(studio: Studio) -> Iterator[Row]:
     """A tune, as long as the shortest video, is kept and accompanied."""
     count = max(1, int(2 * min(probe(video).duration for video in studio.videos)))  # beats at 120 BPM
@@ -189,9 +157,8 @@ def melody(studio: Studio) -> Iterator[Row]:
         write_midi(tune, path)
         made = studio.pieces(melody=str(path))
     wanted, under = cells(tune), [cells(piece.notes.window(0, tune.end)) for piece in made]
-    asked = f"{count} notes"
-    yield row("melody", asked, "share of its notes in the piece", [len(wanted & got) / count for got in under])
-    yield row("melody", asked, "other notes per beat under it", [len(got - wanted) / count for got in under])
+    yield row("melody", f"{count} notes", "share of them in the piece", [len(wanted & got) / count for got in under])
+    yield row("melody", f"{count} notes", "other notes per beat", [len(got - wanted) / count for got in under])
 
 
 def keep_bars(studio: Studio) -> Iterator[Row]:
@@ -208,41 +175,25 @@ def keep_bars(studio: Studio) -> Iterator[Row]:
     yield row("keep_bars", "first half", "share of equal notes after them", outside)
 
 
-def ending(studio: Studio) -> Iterator[Row]:
-    """What sounds last, and how loud."""
-    for asked in ("fade", "cut", "resolve"):
-        made = studio.pieces(ending=asked)
-        last = [level(wav(piece)[-RATE // 10 :]) - level(wav(piece)) for piece in made]
-        yield row("ending", asked, "share that end on the tonic triad", [on_tonic(piece.notes) for piece in made])
-        yield row("ending", asked, "level of the last 100 ms, dB over the mean", last)
-
-
 def mix(studio: Studio) -> Iterator[Row]:
     """For videos with sound: how much of it is in the result, and how loud that is."""
     audible = [video for video in studio.videos if probe(video).has_audio]
     for asked in ("replace", "duck", "keep"):
         made = [studio.takes(video, mix=asked, seed=s)[0] for video in audible for s in studio.seeds]
-        pairs = [(sound(Path(piece.report["video"])), sound(Path(f"{piece.stem}.mp4"))) for piece in made]
+        pairs = [(sound(piece.report["video"]), sound(f"{piece.stem}.mp4")) for piece in made]
         yield row("mix", asked, "correlation with the video's own sound", [alike(*pair) for pair in pairs])
         yield row("mix", asked, "LUFS of the MP4, asked -16", [loudness(got, RATE) for _, got in pairs])
-
-
-def lufs(studio: Studio) -> Iterator[Row]:
-    """Loudness of the WAV file, without a fade."""
-    for asked in (-23.0, -16.0, -12.0):
-        made = studio.pieces(lufs=asked, ending="cut")
-        yield row("lufs", asked, "LUFS of the WAV, ending=cut", [loudness(wav(piece), RATE) for piece in made])
 
 
 def variations(studio: Studio) -> Iterator[Row]:
     """The take that follows the picture best comes first."""
     made = [studio.takes(video, seed=s, variations=4) for video in studio.videos for s in studio.seeds]
     yield row("variations", 4, "takes", [len(takes) for takes in made])
-    known = [found for found in map(followings, made) if found]
-    ranked = [found == sorted(found, reverse=True) for found in known]
-    yield row("variations", 4, "share ranked by following", ranked)
-    yield row("variations", 4, "following, first take", [found[0] for found in known])
-    yield row("variations", 4, "following, all takes", [np.mean(found) for found in known])
+    found = [[piece.report["following"] for piece in takes] for takes in made]
+    known = [values for values in found if None not in values]
+    yield row("variations", 4, "share ranked by following", [values == sorted(values)[::-1] for values in known])
+    yield row("variations", 4, "following, first take", [values[0] for values in known])
+    yield row("variations", 4, "following, all takes", [np.mean(values) for values in known])
 
 
 def window(studio: Studio) -> Iterator[Row]:
@@ -250,29 +201,89 @@ def window(studio: Studio) -> Iterator[Row]:
     plain = studio.pieces()
     for asked in (4, 8, 16, 32, "dynamic"):
         made = studio.pieces(network={"window": asked})
-        yield row("compose.window", asked, "following", followings(made))
+        yield row("compose.window", asked, "following", [piece.report["following"] for piece in made])
         equal = [common(a.notes, b.notes) for a, b in zip(plain, made, strict=True)]
         yield row("compose.window", asked, "share of notes equal to the default's", equal)
 
 
-def guidance(studio: Studio) -> Iterator[Row]:
-    """How strictly the picture is followed."""
-    for asked in (1.0, 2.0, 3.0):
-        made = studio.pieces(network={"guidance": asked})
-        yield row("compose.guidance", asked, "following", followings(made))
-        yield row("compose.guidance", asked, "notes per beat", [piece.density for piece in made])
+def each(name: str, studio: Studio) -> Iterator[Row]:
+    """A control that is given one value after the other, and what is measured of the pieces."""
+    values, measures, beside = EACH[name]
+    of_network = name.startswith("compose.")
+    for asked in values:
+        wish = {name.removeprefix("compose."): asked}
+        made = studio.pieces(**({"network": wish} if of_network else wish), **beside)
+        for measure in measures:
+            yield row(name, asked, measure, [MEASURES[measure](piece) for piece in made])
 
 
+def off_grid(piece: Made) -> float:
+    """Milliseconds from a note to the nearest sixteenth, mean over the notes."""
+    step = 60 / piece.score.tempo / STEPS_PER_BEAT
+    start = np.array([note.start for part in piece.parts for note in part.notes])
+    return 1000 * float(np.abs(start - step * np.rint(start / step)).mean())
+
+
+def pedals(piece: Made) -> float:
+    """How often the pedal goes down in a bar."""
+    changes = [change for part in piece.parts for change in part.control_changes]
+    return sum(change.number == PEDAL and change.value > 63 for change in changes) * BEATS_PER_BAR / piece.beats
+
+
+def players(piece: Made) -> float:
+    """The share of the instruments asked for among those that play or were asked for."""
+    asked = {voice.program for voice in palette(piece.report["settings"]["instruments"])}
+    got = {part.program for part in piece.parts}
+    return len(asked & got) / len(asked | got)
+
+
+def last_level(piece: Made) -> float:
+    """The level of the last 100 ms over that of the piece, in dB."""
+    heard = sound(f"{piece.stem}.wav")
+    return level(heard[-RATE // 10 :]) - level(heard)
+
+
+MEASURES: dict[str, Callable[[Made], float | None]] = {
+    "following": lambda piece: piece.report["following"],
+    "notes per beat": lambda piece: len(piece.notes) / piece.beats,
+    "notes a second": lambda piece: len(piece.notes) / piece.report["duration"],
+    "BPM": lambda piece: piece.score.tempo,
+    "mean pitch": lambda piece: piece.notes.pitch.mean(),
+    "mean velocity": lambda piece: piece.notes.velocity.mean(),
+    "range of velocity": lambda piece: np.ptp(piece.notes.velocity),
+    "share in major": lambda piece: not estimate_key(piece.notes).minor,
+    "ms off the grid": off_grid,
+    "pedals a bar": pedals,
+    "share of the right instruments": players,
+    "share that end on the tonic": lambda piece: on_tonic(piece.notes),
+    "dB of the last 100 ms over the mean": last_level,
+    "LUFS of the WAV": lambda piece: loudness(sound(f"{piece.stem}.wav"), RATE),
+}
+SCENES = ("A fast, bright scene in warm colours.", "A slow, dark scene in cool colours.")
+PLAYERS = ("piano", "music box", "flute+piano", "strings", "orchestra")
+Scale = tuple[tuple[Any, ...], tuple[str, ...], dict[str, Any]]  # values, names of measures, settings beside them
+EACH: dict[str, Scale] = {
+    "intensity": ((0.5, 1.0, 1.5, 2.0), ("notes per beat",), {}),
+    "caption": (SCENES, ("notes per beat", "mean pitch", "share in major"), {}),
+    "valence": ((-0.9, 0, 0.9), ("mean pitch", "share in major"), {"tempo": None}),
+    "arousal": ((-0.9, 0, 0.9), ("BPM", "notes a second", "mean velocity"), {"tempo": None}),
+    "dynamics": ((0, 0.35, 0.7, 1), ("range of velocity",), {}),
+    "humanize": ((0, 0.5, 1), ("ms off the grid", "pedals a bar"), {}),
+    "instruments": (PLAYERS, ("share of the right instruments",), {}),
+    "ending": (("fade", "cut", "resolve"), ("share that end on the tonic", "dB of the last 100 ms over the mean"), {}),
+    "compose.guidance": ((1.0, 2.0, 3.0), ("following", "notes per beat"), {}),
+    "lufs": ((-23.0, -16.0, -12.0), ("LUFS of the WAV",), {"ending": "cut"}),
+}
 CONTROLS: dict[str, Callable[[Studio], Iterator[Row]]] = {
-    **{function.__name__: function for function in (tempo, key, chords, seed, intensity, caption, melody, keep_bars)},
-    **{function.__name__: function for function in (ending, mix, lufs, variations, window, guidance)},
+    **{name: partial(each, name) for name in EACH},
+    **{part.__name__: part for part in (tempo, key, chords, seed, melody, keep_bars, mix, variations, window)},
 }
 
 
 def row(control: str, asked: object, measure: str, values: Sequence[Any] | np.ndarray) -> Row:
     """Mean of what was got, with its interval."""
     found = mean_of(values)
-    return Row(control, str(asked), measure, found["mean"], found["ci95"], found["n"])
+    return {"control": control, "asked": str(asked), "measure": measure, "got": found.pop("mean"), **found}
 
 
 def cells(notes: Notes) -> set[tuple[int, int, int]]:
@@ -286,11 +297,6 @@ def common(a: Notes, b: Notes) -> float:
     return len(cells(a) & cells(b)) / len(both) if both else 1.0
 
 
-def relative(key: Key) -> Key:
-    """The key of the other mode that has the same scale."""
-    return Key((key.tonic + (3 if key.minor else -3)) % 12, not key.minor)
-
-
 def on_tonic(notes: Notes) -> bool:
     """Whether the pitch classes that sound last are the tonic triad of what comes before."""
     last = notes.select(notes.onset + notes.duration == notes.end)
@@ -298,21 +304,10 @@ def on_tonic(notes: Notes) -> bool:
     return set((last.pitch - key.tonic) % 12) == {0, 3 if key.minor else 4, 7}
 
 
-def followings(made: Sequence[Made]) -> list[float]:
-    """Spearman correlation of notes and motion per beat of the pieces that have one."""
-    return [piece.report["following"] for piece in made if piece.report["following"] is not None]
-
-
-def wav(piece: Made) -> np.ndarray:
-    """The music (n, 2) alone."""
-    with wave.open(f"{piece.stem}.wav") as file:
-        return np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2).astype(np.float32) / 32768
-
-
-def sound(path: Path) -> np.ndarray:
-    """The sound (n, 2) of a video at 48 kHz."""
+def sound(path: str) -> np.ndarray:
+    """The sound (n, 2) of a file at 48 kHz."""
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=RATE)
-    with av.open(str(path)) as container:
+    with av.open(path) as container:
         parts = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
     return np.concatenate([part.to_ndarray() for part in parts], axis=1).T
 
@@ -336,10 +331,10 @@ def measure_controls(cfg: DictConfig, controls: Sequence[str], seeds: int) -> in
     rows = [found for name in tqdm(controls, "controls", disable=None) for found in CONTROLS[name](studio)]
     print("| control | asked | measured | got | n |\n|---|---|---|---|---|")
     for found in rows:
-        got = mean_text({"mean": found.got, "ci95": found.ci95})
-        print(f"| {found.control} | {found.asked} | {found.measure} | {got} | {found.n} |")
+        got = mean_text({**found, "mean": found["got"]})
+        print(f"| {found['control']} | {found['asked']} | {found['measure']} | {got} | {found['n']} |")
     about = {"checkpoint": str(cfg.checkpoint), "videos": [video.name for video in studio.videos], "seeds": seeds}
-    print(json.dumps({"bench": "controls", **about, "rows": [asdict(found) for found in rows]}))
+    print(json.dumps({"bench": "controls", **about, "rows": rows}))
     return 0
 
 

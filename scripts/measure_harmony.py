@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
@@ -22,7 +21,7 @@ from diffbgm.app.songs import PieceSettings
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
-from diffbgm.evaluation.report import bootstrap
+from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.fields import check_among, field
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.harmony import HarmonyPlan, planned, wished
@@ -64,9 +63,9 @@ def measure_harmony(cfg: DictConfig) -> int:
         request = Request(piece.features, (cfg.seed, index))
         for name, value in listened(composer, request, Key(5 * index % 12, bool(index % 2))):
             found.setdefault(name, []).append(value)
-    rows = {name: summary([value for value in values if value is not None]) for name, values in found.items()}
+    rows = {name: mean_of(values) for name, values in found.items()}
     for name, row in rows.items():
-        print(f"{name:45s} {row['mean']:.2f} [{row['ci95'][0]:.2f}, {row['ci95'][1]:.2f}]  n {row['n']}")
+        print(f"{name:45s} {mean_text(row, 2)}  n {row['n']}")
     print(json.dumps({"measure": "harmony", "songs": len(chosen), "bars": cfg.bars, "seed": cfg.seed, "rows": rows}))
     return 0
 
@@ -88,13 +87,6 @@ def composed(composer: Composer, request: Request, harmony: HarmonyPlan | None) 
     """Music over chords."""
     *_, progress = composer.compose([replace(request, harmony=harmony)])
     return composer.notes(progress.rolls[0])
-
-
-def summary(values: list[float]) -> dict[str, object]:
-    """Mean with its interval over pieces."""
-    kept = np.array(values)
-    mean = float(kept.mean()) if len(kept) else float("nan")
-    return {"mean": mean, "ci95": bootstrap(kept, np.random.default_rng(0)) or [mean, mean], "n": len(kept)}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What the performance is worth: loudness that follows the picture, soundfonts, ducking under speech, moods.
+"""What the performance is worth: loudness that follows the picture, soundfonts, ducking under speech.
 
-    python scripts/measure_performance.py loudness videos=data/unseen [most=29]     short-term loudness against motion
+    python scripts/measure_performance.py loudness videos=data/unseen [ending=cut]  short-term loudness against motion
     python scripts/measure_performance.py soundfonts "fonts=[builtin,musescore,fluid]"   size, seconds, spectrum
     python scripts/measure_performance.py ducking voice=speech.wav                 music where somebody speaks, and not
-    python scripts/measure_performance.py moods videos=data/demo                   asked against got
 
-Each prints a table, then one JSON line. A voice comes from `espeak-ng -w speech.wav "..."` (any WAV file will do).
+Each prints a table, means with 95 % intervals, then one JSON line. A voice comes from `espeak-ng -w speech.wav "..."`
+(any WAV file will do).
 """
 
 import json
@@ -22,11 +22,12 @@ from omegaconf import DictConfig, OmegaConf
 from scipy.stats import spearmanr
 
 from diffbgm import Pipeline
-from diffbgm.evaluation.report import bootstrap
+from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.generation.music import Music
 from diffbgm.generation.playing import cue_for, manner_of
-from diffbgm.music.audio import RENDER_RATE, loudness, normalise_loudness, render_bytes, resample
+from diffbgm.music.audio import RENDER_RATE, normalise_loudness, render_bytes, resample
 from diffbgm.music.fonts import find_soundfont
+from diffbgm.music.loudness import short_term_loudness
 from diffbgm.music.midi_score import Track, midi_bytes
 from diffbgm.music.mixing import duck_gain
 from diffbgm.music.notes import Notes
@@ -35,25 +36,29 @@ from diffbgm.video.folder import find_videos
 from diffbgm.video.steer import pace
 
 SHORT_TERM = 3.0  # seconds that short-term loudness is measured over (EBU Tech 3341)
+DYNAMICS = (0.0, 0.7, 1.0)
 TURNS = 20  # times that a picture is turned in time for comparison
 QUICK: dict[str, Any] = {"progress": False}
 
 
 def loudness_follows(cfg: DictConfig) -> list[dict[str, Any]]:
-    """Spearman correlation of short-term loudness with motion, and with motion turned in time, for each dynamics."""
+    """Spearman correlation of short-term loudness with motion and with motion turned in time, for each dynamics.
+
+    `over_flat` is the difference that dynamics make on the same notes. The fade at the end, which is as long as most of
+    a short clip, counts unless ending=cut.
+    """
     pipe = Pipeline.from_pretrained(cfg.checkpoint, device="cpu")
-    found: dict[float, list[tuple[float, float]]] = {0.0: [], 0.7: [], 1.0: []}
+    found: list[list[tuple[float, float]]] = []
     for video in find_videos(cfg.videos)[: cfg.most]:
-        flat = pipe(video, dynamics=0, humanize=0, seed=cfg.seed, **QUICK)
-        for dynamics, rows in found.items():
-            pair = follows(with_dynamics(flat, dynamics))
-            if pair is not None:
-                rows.append(pair)
-    table = []
-    for dynamics, rows in found.items():
-        own, turned = np.array(rows).T
-        table.append({"dynamics": dynamics, "videos": len(rows), **summary(own, "own"), **summary(turned, "turned")})
-    return table
+        flat = pipe(video, dynamics=0, humanize=0, seed=cfg.seed, ending=cfg.ending, **QUICK)
+        pairs = [follows(with_dynamics(flat, dynamics)) for dynamics in DYNAMICS]
+        found.append([pair for pair in pairs if pair is not None])
+        print(f"{video}: {' '.join(f'{own:.3f}' for own, _ in found[-1])}", file=sys.stderr, flush=True)
+    own, turned = np.array([rows for rows in found if len(rows) == len(DYNAMICS)]).T  # (dynamics, videos)
+    return [
+        {"dynamics": dynamics, "own": mean_of(a), "turned": mean_of(b), "over_flat": mean_of(a - own[0])}
+        for dynamics, a, b in zip(DYNAMICS, own, turned, strict=True)
+    ]
 
 
 def with_dynamics(flat: Music, dynamics: float) -> Music:
@@ -70,13 +75,10 @@ def follows(music: Music) -> tuple[float, float] | None:
     centres = np.arange(SHORT_TERM / 2, music.duration - SHORT_TERM / 2, beat)
     if motion is None or len(centres) < 8:
         return None
-    half = round(SHORT_TERM / 2 * RENDER_RATE)
-    levels = [
-        loudness(music.audio[middle - half : middle + half], RENDER_RATE)
-        for middle in np.rint(centres * RENDER_RATE).astype(int)
-    ]
-    level = np.maximum(levels, -60.0)
-    ends = np.minimum(((centres[:, None] + [-SHORT_TERM / 2, SHORT_TERM / 2]) / beat).astype(int), len(motion) - 1)
+    spans = centres[:, None] + [-SHORT_TERM / 2, SHORT_TERM / 2]  # seconds
+    level = short_term_loudness(music.audio, RENDER_RATE, np.rint(spans * RENDER_RATE).astype(int))
+    level = np.maximum(level, -60.0)
+    ends = np.minimum((spans / beat).astype(int), len(motion) - 1)
     moved = np.array([motion[a : b + 1].mean() for a, b in ends])
     if np.ptp(level) == 0 or np.ptp(moved) == 0:
         return None
@@ -163,44 +165,10 @@ def read_wav(path: Path) -> np.ndarray:
         return resample(sound, file.getframerate(), RENDER_RATE)
 
 
-def moods(cfg: DictConfig) -> list[dict[str, Any]]:
-    """Tempo, notes a beat, velocity, pitch and mode for moods asked for by numbers."""
-    pipe = Pipeline.from_pretrained(cfg.checkpoint, device="cpu")
-    table = []
-    for valence, arousal in ((0, -0.9), (0, 0), (0, 0.9), (-0.9, 0), (0.9, 0)):
-        made = [
-            pipe(video, valence=valence, arousal=arousal, seed=cfg.seed, **QUICK)
-            for video in find_videos(cfg.videos)[: cfg.most]
-        ]
-        got = [music.mood() for music in made]
-        table.append(
-            {
-                "valence": valence,
-                "arousal": arousal,
-                "pieces": len(made),
-                "tempo": round(float(np.mean([music.tempo for music in made])), 1),
-                "notes_per_second": round(
-                    float(np.mean([g["notes_per_beat"] * m.tempo / 60 for g, m in zip(got, made, strict=True)])), 2
-                ),
-                "velocity": round(float(np.mean([g["velocity"] for g in got])), 1),
-                "pitch": round(float(np.mean([g["pitch"] for g in got])), 1),
-                "minor": float(np.mean([g["minor"] for g in got])),
-            }
-        )
-    return table
-
-
-def summary(values: np.ndarray, name: str) -> dict[str, Any]:
-    """Mean and 95 % interval over videos."""
-    interval = bootstrap(values, np.random.default_rng(0))
-    return {name: round(float(values.mean()), 3), f"{name}_ci95": interval and [round(bound, 3) for bound in interval]}
-
-
 PARTS: dict[str, Callable[[DictConfig], list[dict[str, Any]]]] = {
     "loudness": loudness_follows,
     "soundfonts": soundfonts,
     "ducking": ducking,
-    "moods": moods,
 }
 
 
@@ -213,16 +181,16 @@ def main() -> int:
         "videos": "data/demo",
         "most": 1000,
         "seed": 0,
+        "ending": "fade",
         "checkpoint": "diffbgm-lite",
         "fonts": ["builtin", "musescore", "fluid"],
         "voice": "speech.wav",
     }
     cfg = OmegaConf.merge(defaults, OmegaConf.from_dotlist(sys.argv[2:]))
     table = PARTS[sys.argv[1]](cfg)
-    columns = list(table[0])
-    print(" | ".join(columns))
+    print(" | ".join(table[0]))
     for row in table:
-        print(" | ".join(str(row[column]) for column in columns))
+        print(" | ".join(mean_text(cell) if isinstance(cell, dict) else str(cell) for cell in row.values()))
     print(json.dumps({sys.argv[1]: table}))
     return 0
 

@@ -25,7 +25,7 @@ from diffbgm.datasets.hints import likeness
 from diffbgm.datasets.pieces import pieces
 from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
-from diffbgm.evaluation.report import bootstrap
+from diffbgm.evaluation.report import Summary, mean_of
 from diffbgm.fields import check_among, field
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.form import AUTO, FREE, Section, check_form, sections
@@ -86,7 +86,7 @@ def measure_reprise(cfg: DictConfig) -> int:
     return 0
 
 
-def compared(music: Sequence[tuple[Notes, Sequence[Section]]]) -> dict[str, dict[str, object]]:
+def compared(music: Sequence[tuple[Notes, Sequence[Section]]]) -> dict[str, Summary]:
     """Shares of onsets in common: of sections with the first of their letter, and with a neighbour of another."""
     found: dict[str, list[float]] = {"same letter": [], "other letter": []}
     for notes, parts in music:
@@ -97,15 +97,7 @@ def compared(music: Sequence[tuple[Notes, Sequence[Section]]]) -> dict[str, dict
             if before is not None and before.letter != part.letter:
                 found["other letter"].append(alike(notes, before, part))
             first.setdefault(part.letter, part)
-    return {
-        kind: {
-            "mean": float(np.mean(values)),
-            "ci95": bootstrap(np.array(values), np.random.default_rng(0)),
-            "n": len(values),
-        }
-        for kind, values in found.items()
-        if values
-    }
+    return {kind: mean_of(values) for kind, values in found.items() if values}
 
 
 def alike(notes: Notes, one: Section, other: Section) -> float:

@@ -9,7 +9,7 @@ import pytest
 from make_video import flat, ramp, write_sound, write_video
 
 from diffbgm.errors import InputError
-from diffbgm.video.decode import decoded, pictures_at, probe
+from diffbgm.video.decode import decoded, frame_count, pictures_at, probe
 
 
 def frames(path, rate):
@@ -170,3 +170,10 @@ def test_damage_in_the_middle_is_passed_over(tmp_path) -> None:
     content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
     path.write_bytes(content)
     assert list(decoded(path))[-1].stop == pytest.approx(4.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "live"), [("stated.mp4", False), ("live.mkv", True)])
+def test_frames_are_counted_where_the_headers_state_no_duration(tmp_path, name, live):
+    video = write_video(tmp_path / name, ramp(50), live=live)
+    assert (probe(video).duration == 0) == live
+    assert frame_count(video) == 50

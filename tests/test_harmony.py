@@ -36,7 +36,7 @@ def test_symbols(text: str, classes: tuple[int, ...], name: str) -> None:
 
 @pytest.mark.parametrize("bad", ["H", "c", "Cfoo", "G/x", "4"])
 def test_the_chord_that_cannot_be_read_is_named(bad: str) -> None:
-    with pytest.raises(InputError, match=f"'{bad}' is no chord"):
+    with pytest.raises(InputError, match=f"'{bad}' is not a chord"):
         parse_chords(f"C G {bad} F")
     with pytest.raises(InputError, match="names no chord"):
         parse_chords(" | ")

@@ -72,6 +72,14 @@ def test_higher_notes_are_brighter(by_key: Path) -> None:
     assert harmonics[1] > 8 * harmonics[0]
 
 
+def test_a_swell_is_heard() -> None:
+    notes = notes_of([(step, 60, 2, 80, 0) for step in range(0, 64, 2)])
+    track = Track("a", 0, notes, np.zeros(len(notes)), swell=np.repeat([-1.0, 1.0], 8))
+    sound = render_bytes(midi_bytes([track], 120))
+    soft, loud = (loudness(part, 48000) for part in np.split(sound[: 8 * 48000], 2))
+    assert loud - soft == pytest.approx(40 * np.log10(127 / 73), abs=1)  # General MIDI: 40 log10 of the controller
+
+
 def plain(font: Path, midi: bytes) -> float:
     """LUFS of the first second as the renderer plays the file itself."""
     sound, rate = soundfile.read(io.BytesIO(midirenderer.render_wave_from(small_soundfont(font), midi)))

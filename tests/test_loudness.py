@@ -5,7 +5,7 @@ import pyloudnorm
 import pytest
 from scipy.signal import resample_poly
 
-from diffbgm.music.loudness import CHUNK, between_samples, integrated_loudness
+from diffbgm.music.loudness import CHUNK, between_samples, integrated_loudness, short_term_loudness
 
 
 def noise(seconds: float, rate: int, seed: int = 0) -> np.ndarray:
@@ -29,6 +29,17 @@ def test_a_full_scale_tone_on_one_side_measures_three_below_zero():
     tone = np.sin(2 * np.pi * 997 * np.arange(48000 * 2) / 48000)
     sound = np.stack([tone, np.zeros_like(tone)], axis=1).astype(np.float32)
     assert integrated_loudness(sound, 48000) == pytest.approx(-3.01, abs=0.06)
+
+
+def test_short_term_loudness_has_no_gates():
+    tone = np.sin(2 * np.pi * 997 * np.arange(48000 * 8) / 48000)
+    tone[4 * 48000 :] = 0
+    sound = np.stack([tone, np.zeros_like(tone)], axis=1).astype(np.float32)
+    spans = 48000 * np.array([[0.5, 3.5], [2.5, 5.5], [4.5, 7.5]])
+    level = short_term_loudness(sound, 48000, spans.astype(int))
+    assert level[0] == pytest.approx(-3.01, abs=0.06)
+    assert level[1] == pytest.approx(-3.01 - 10 * np.log10(2), abs=0.06)  # sounds for half of the time
+    assert level[2] < -100
 
 
 def test_where_the_sound_is_cut_into_chunks_makes_no_difference(monkeypatch):

@@ -50,7 +50,7 @@ def test_thirty_words_that_the_table_lacks_lie_on_the_right_side(minilm: Moods) 
 
 def test_what_is_no_mood_is_refused(minilm: Moods) -> None:
     for text in ("carburettor", "xqzvt", "17", "calm, carburettor"):
-        with pytest.raises(InputError, match=r"is no mood; (did you mean|give words)"):
+        with pytest.raises(InputError, match=r"is not a mood; (did you mean|give words)"):
             minilm.of(text)
 
 
@@ -109,17 +109,17 @@ def test_moods_along_a_film_hold_and_glide(tmp_path: Path) -> None:
         ("time,mood\n,calm\n", "line 2: there is no time"),
         ("time,mood\n0,calm\n5\n", "line 3: there is no mood"),
         ("time,mood\nsoon,calm\n", "line 2: could not convert string to float: 'soon'; write numbers"),
-        ("time,mood\n-1,calm\n", "line 2: the time -1 is none"),
-        ("time,mood\nnan,calm\n", "line 2: the time nan is none"),
+        ("time,mood\n-1,calm\n", "line 2: the time -1 cannot be used"),
+        ("time,mood\nnan,calm\n", "line 2: the time nan cannot be used"),
         ("time,mood\n5,calm\n5,sad\n", "line 3: the time 5 does not rise"),
-        ("time,mood\n1e300,calm\n", "line 2: the time 1e300 is none"),
+        ("time,mood\n1e300,calm\n", "line 2: the time 1e300 cannot be used"),
         ("time,valence,arousal\n5,3,0\n", "line 2: valence=3 is out of range"),
         ("time,valence,arousal\n5,0,nan\n", "line 2: arousal=nan is out of range"),
         (f"time,mood\n0,a{' ' * 9000}b\n", "line 2: the mood has 9002 characters; give at most 200"),
         (f"time,mood\n{'9' * 300},calm\n", "line 2: the time has 300 characters"),
         ("time,mood\n" + "0,calm\n" * 10_001, "has 10001 moods; give at most 10000"),
         ("time,mood\n" + "0,calm\n" * 200_000, "has 1400010 bytes, more than the 1048576"),
-        ("time,mood\n0,17\n", "line 2: mood='17' is no mood"),
+        ("time,mood\n0,17\n", "line 2: mood='17' is not a mood"),
         ("when,what\n0,calm\n", "has no moods; give the columns time and mood"),
         ("", "has no moods"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tiny_checkpoint import save_tiny_checkpoint
 
 import diffbgm
 from diffbgm.app.cli import configure
+from diffbgm.app.results import write_takes
 from diffbgm.diffusion.samplers import SAMPLERS, default_sampler
 from diffbgm.errors import InputError
 from diffbgm.generation.settings import ComposeSettings, SampleSettings, sample_settings
@@ -98,6 +100,25 @@ def test_the_video_itself_can_be_given_its_music(pipe, folder, tmp_path):
     with av.open(str(clip)) as container:
         assert len(container.streams.audio) == 1
         assert container.duration / 1e6 == pytest.approx(2.5, abs=0.05)
+
+
+def test_sound_and_pictures_are_counted_as_they_are_written(music, tmp_path):
+    """Two seconds, two stems: each of three sounds is written, two of them are rendered; the film's own sound lies
+    beside the mix."""
+    counted: dict[str, list[int]] = {}
+
+    @contextmanager
+    def stage(name, total):
+        counted[name] = [-total]
+        yield counted[name].append
+
+    settings = replace(music.settings, stems=True, instruments="flute+piano", mix="duck")
+    (report,) = write_takes([replace(music, settings=settings)], "clip", tmp_path, stage)
+    assert counted["sound"] == [-10, 2, 2, 2, 2, 2, 0]
+    assert (counted["mux"][0], counted["picture"]) == (-2, [-1, 1])
+    assert [sum(counts) for counts in counted.values()] == [0, 0, 0]
+    assert sorted(path.name.removeprefix("clip.") for path in tmp_path.iterdir()) == sorted(report["files"])
+    assert {"original.m4a", "flute-lead.wav"} < set(report["files"])
 
 
 @pytest.mark.parametrize(

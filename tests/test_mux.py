@@ -111,10 +111,26 @@ def test_duck_lowers_the_music_a_little_while_the_original_is_loud_without_speec
     assert amplitude(tmp_path / "out.mp4", ORIGINAL_HZ, 2.8, 3.8) < 0.002
 
 
+@pytest.mark.parametrize("mix", ["duck", "replace"])
+def test_the_video_s_own_sound_is_written_where_it_is_mixed_in(tmp_path: Path, mix: str) -> None:
+    """As it was, without the music, as long as the picture; every second that is finished is counted."""
+    video, own = write_video(tmp_path / "a.mp4", ramp(75), sound=2.0), tmp_path / "own.m4a"
+    counted: list[int] = []
+    mux(video, music(3), RATE, tmp_path / "out.mp4", mix, original=own, advance=counted.append)
+    assert sum(counted) in (2, 3), "the last packet begins before the third second is over"
+    assert own.exists() == (mix == "duck")
+    if own.exists():
+        assert amplitude(own, ORIGINAL_HZ, 0.2, 1.8) == pytest.approx(amplitude(video, ORIGINAL_HZ, 0.2, 1.8), rel=0.05)
+        assert amplitude(own, MUSIC_HZ, 0.2, 1.8) < 0.005
+        assert len(sound(own)) == pytest.approx(3 * RATE, abs=2048)
+
+
 @pytest.mark.parametrize("mix", ["duck", "keep"])
 def test_a_video_without_sound_gets_the_music_alone(tmp_path: Path, mix: str) -> None:
     video = write_video(tmp_path / "a.mp4", ramp(25))
-    assert mux(video, music(2), RATE, tmp_path / "out.mp4", mix, fade=0).mix == "replace"
+    done = mux(video, music(2), RATE, tmp_path / "out.mp4", mix, fade=0, original=tmp_path / "own.m4a")
+    assert done.mix == "replace"
+    assert not (tmp_path / "own.m4a").exists()
     assert amplitude(tmp_path / "out.mp4", MUSIC_HZ, 0.1, 0.9) == pytest.approx(0.2, abs=0.01)
 
 

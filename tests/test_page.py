@@ -105,7 +105,7 @@ def test_each_video_has_one_player_with_a_poster_and_a_roll_in_words(folder: Pat
     slider, _ = tree.all("div", class_="roll")[0]
     assert (slider["role"], slider["tabindex"], slider["aria-valuemax"]) == ("slider", "0", "20.0")
     described = [text for attributes, text in tree.all("p") if attributes.get("id") == slider["aria-describedby"]]
-    assert described == ["Piano roll of clip: 3 notes, 10 bars, 120 BPM, A minor, 1 cut, sections A B."]
+    assert described == ["Piano roll: 3 notes, 10 bars, 120 BPM, A minor, 1 cut, sections A B."]
     assert [image["alt"] for image, _ in tree.all("img")] == [text for _, text in tree.all("p", class_="about")]
 
 
@@ -114,7 +114,7 @@ def test_takes_lie_side_by_side_with_what_tells_them_apart(folder: Path):
     rows = [" ".join(text.split()) for _, text in tree.all("tr")]
     assert rows[1:] == ["1 best 0 A minor 120 0.81 3", "2 0, no. 2 C major 120 – 3"]
     assert [radio["value"] for radio, _ in tree.all("input", type="radio")] == ["0", "1"]
-    assert tree.all("button", class_="ab")[0][1] == "A/B: to take 2"
+    assert tree.all("button", class_="ab")[0][1] == "A/B: take 2"
     single, _ = made(folder, report("clip"))
     assert not single.all("button", class_="ab")
     assert "best" not in single.all("tr")[1][1]
@@ -261,6 +261,7 @@ def test_colours_reach_the_contrast_of_wcag_aa(theme: int):
     [
         ({}, []),
         ({"mix": "duck"}, ["wav"]),
+        ({"mix": "duck", "files": ["mid", "original.m4a", "wav"]}, ["wav", "original.m4a"]),
         ({"stems": ["flute-lead"]}, ["flute-lead.wav"]),
         ({"mix": "keep", "stems": ["flute-lead"]}, ["wav", "flute-lead.wav"]),
     ],
@@ -269,6 +270,8 @@ def test_stems_and_the_music_alone_can_be_heard_in_the_player(tmp_path: Path, mo
     results(tmp_path, "clip")
     for stem in more.get("stems", []):
         shutil.copyfile(tmp_path / "clip.wav", tmp_path / f"clip.{stem}.wav")
+    if "files" in more:
+        shutil.copyfile(tmp_path / "clip.wav", tmp_path / "clip.original.m4a")
     reports = [report("clip") | more]
     write_page(reports, [], tmp_path / "index.html")
     write_single_page(reports, tmp_path / "clip.html")

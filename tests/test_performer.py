@@ -52,6 +52,17 @@ def test_it_swells_with_the_picture() -> None:
     assert np.ptp(gentle.velocity) < np.ptp(rising.velocity)
 
 
+def test_all_parts_swell_slowly_with_the_motion() -> None:
+    cue = Cue(swell=np.repeat([-1.0, 1.0], 16))
+    full, half = (perform(PIECE, Manner(dynamics, 0), cue, (0,), 120) for dynamics in (1, 0.5))
+    assert (np.diff(full.swell) >= 0).all()
+    assert full.swell[0] == pytest.approx(-1, abs=0.01)
+    assert full.swell[15] == pytest.approx(-0.1, abs=0.05)
+    np.testing.assert_allclose(half.swell, full.swell / 2)
+    np.testing.assert_array_equal(full.notes.velocity, perform(PIECE, FULL, Cue(), (0,), 120).notes.velocity)
+    assert len(perform(PIECE, FLAT, cue, (0,), 120).swell) == 0
+
+
 def test_a_cut_is_louder_on_the_onset_nearest_to_it() -> None:
     plain = perform(PIECE, FULL, Cue(), (0,), 120).notes.velocity
     accented = perform(PIECE, FULL, Cue(accents=np.array([33])), (0,), 120).notes.velocity

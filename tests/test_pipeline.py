@@ -261,7 +261,7 @@ def test_controls_reach_the_music(tmp_path, call):
         (["mix=loud"], "mix=loud cannot be used; give one of replace, duck, keep"),
         (["ending=bang"], "ending=bang cannot be used"),
         (["key=H"], "unknown key 'H'"),
-        (["chords=C H F"], "'H' is no chord"),
+        (["chords=C H F"], "'H' is not a chord"),
         (["compose.reprise=2"], "compose.reprise=2 cannot be used"),
         (["compose.reprise=0.5"], "reprise=0.5 needs a network with reference_condition"),
         (["compose.harmony=plan"], "harmony=plan needs a network with theme_condition"),

@@ -22,6 +22,7 @@ from diffbgm.music.instruments import palette
 from diffbgm.music.midi import read_midi
 from diffbgm.music.mood import Mood
 from diffbgm.music.parts import lead_of
+from diffbgm.music.performer import smooth
 from diffbgm.music.soundfont import small_soundfont
 
 QUICK = {"steps": 2, "progress": False}
@@ -86,6 +87,25 @@ def test_parts_are_named_tracks_with_markers_at_the_cuts(duo):
     assert duo.report()["instruments"] == names[1:]
 
 
+def test_all_parts_swell_with_the_motion_by_expression(duo, plain):
+    def expression(music):
+        file = mido.MidiFile(file=io.BytesIO(music.played.midi))
+        found = []
+        for track in file.tracks[1:]:
+            ticks = np.cumsum([message.time for message in track])
+            swell = [(t, m.value) for t, m in zip(ticks, track, strict=True) if m.is_cc(11)]
+            found.append(np.array(swell).reshape(-1, 2))
+        return found, file.ticks_per_beat
+
+    (lead, accompaniment), beat = expression(duo)
+    np.testing.assert_array_equal(lead, accompaniment)
+    motion = duo.shown.visual[duo.shown.valid, 0]
+    np.testing.assert_array_equal(lead[:, 0], beat * np.arange(len(motion)))
+    asked = 100 + 27 * 0.7 * smooth(2 * motion - 1, 4)
+    np.testing.assert_allclose(lead[:, 1], asked, atol=0.51)
+    assert [len(track) for track in expression(plain)[0]] == [0]
+
+
 def test_instruments_without_notes_are_named(duo, caplog):
     tune = duo.notes.select(lead_of(duo.notes))
     settings = replace(duo.settings, instruments="flute+harp+cello")
@@ -145,10 +165,10 @@ def test_a_table_of_moods_steers_along_the_film(pipe, folder, tmp_path):
         ({"room": 2}, r"room=2 cannot be used"),
         ({"stems": "flute"}, r"stems=flute cannot be used; give true or false"),
         ({"fade": "slow"}, r"fade=slow cannot be used; give a number from 0 to 60, or auto"),
-        ({"mood": "17"}, r"mood='17' is no mood"),
+        ({"mood": "17"}, r"mood='17' is not a mood"),
         ({"valence": 2}, r"valence=2 cannot be used; give a number from -1 to 1"),
         ({"arousal": "much"}, r"arousal=much cannot be used"),
-        ({"moods": "none.csv"}, r"none\.csv cannot be read"),
+        ({"moods": "none.csv"}, r"there is no file none\.csv"),
         ({"moods": "none.csv", "mood": "calm"}, r"leave mood=, valence= and arousal= out"),
         ({"soundfont": "none.sf2"}, r"no soundfont none\.sf2; give an \.sf2 or \.sf3 file"),
         ({"soundfont": "musescor"}, r"did you mean musescore"),
@@ -196,7 +216,8 @@ def test_the_picture_sets_loudness_and_the_film_its_fade(plain):
     assert np.abs(cue.energy).max() <= 1
     assert cue.accents.tolist() == [8]
     assert (cue_of(plain.shown, np.zeros(0), 120, np.full(50, 0.5)).energy >= cue.energy).all()
-    assert len(cue_of(None, np.zeros(0), 120).energy) == 0
+    np.testing.assert_allclose(cue.swell, 2 * plain.shown.visual[plain.shown.valid, 0] - 1, atol=2e-3)
+    assert len(cue_of(None, np.zeros(0), 120).energy) == len(cue_of(None, np.zeros(0), 120).swell) == 0
     assert fade_seconds(SampleSettings(), None) == 2
     assert fade_seconds(SampleSettings(), 4.5) == 4.5
     assert fade_seconds(SampleSettings(fade=1.0), 4.5) == 1

@@ -52,6 +52,7 @@ def test_a_file_that_no_json_of_ours_claims_is_never_replaced(tmp_path: Path, qu
         ({}, [*ENDINGS, "states.npz"]),
         ({"stems": ["flute-lead", "../../x", 3]}, [*ENDINGS, "states.npz", "flute-lead.wav", "3.wav"]),
         ({"files": ["mid", "piano.wav", "../b.mid", "txt", "x/y.wav", "json"]}, ["mid", "piano.wav", "json"]),
+        ({"files": ["original.m4a", "other.m4a"]}, ["original.m4a"]),
         ({"files": "mid"}, [*ENDINGS, "states.npz"]),
     ],
 )

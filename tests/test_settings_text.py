@@ -110,6 +110,15 @@ def test_a_config_that_begins_with_another_has_its_settings_too_each_of_them_onc
     assert len(keys) == len(set(keys))
 
 
+@pytest.mark.parametrize("group", ["model", "objective", "selector", "sampler", "data"])
+def test_every_setting_of_training_has_a_comment(group: str):
+    files = [CONFIGS / "train.yaml", *(CONFIGS / group).glob("*.yaml")]
+    found = [setting for file in files for setting in read_command(file).settings]
+    keys = [setting.key for setting in found if not setting.comment and not setting.default.startswith("${..")]
+    assert [key for key in keys if "_target_" not in key] == []
+    assert group != "model" or "conditioner.null" in {setting.key for setting in found}, "a quoted key is read"
+
+
 def test_choices_are_those_that_a_comment_begins_with():
     assert choices("fade | cut | resolve (a held tonic chord)") == ["fade", "cut", "resolve"]
     assert choices("folder: index.html | single: more") == []

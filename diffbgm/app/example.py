@@ -1,4 +1,4 @@
-"""A short drawn video of our own, so that the app has something to begin with: three shots, calm, lively, dark."""
+"""A short drawn video as an example for the app: three shots, one calm, one lively and one dark."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Make the file that is shipped from a training run's: float16 weights and the sampling defaults chosen for it.
+"""Make the file to ship from the file of a training run: float16 weights, and the sampling defaults chosen for it.
 
     diffbgm export runs/NAME/checkpoints/best.safetensors pretrained/NAME.safetensors \\
         [--guidance 2] [--form AABA] [--note "2-core CPU, 95 minutes"]
@@ -18,7 +18,7 @@ from diffbgm.models.config import SAMPLING, SamplingConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export; returns 1 and prints one sentence where the source is not a checkpoint of this project."""
+    """Export; returns 1 and prints one sentence if the source is not a checkpoint of this project."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)

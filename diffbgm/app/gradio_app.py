@@ -1,8 +1,8 @@
-"""`diffbgm app`: a page in the browser that composes for a video that is dropped on it (Gradio, extra [app]).
+"""`diffbgm app`: a page in the browser that composes music for a video (Gradio, extra [app]).
 
     diffbgm app [host=127.0.0.1 port=7860 minutes=10 megabytes=500 share=false checkpoint=diffbgm-lite device=auto]
 
-It listens on this machine alone unless told otherwise. `app/` holds what a Hugging Face Space needs.
+It listens on this machine only, unless host= says otherwise. `app/` has the files of a Hugging Face Space.
 """
 
 import atexit
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Shown = tuple[str, list[str], str]  # the page of the takes, their files, their folder
-FILES = "/gradio_api/file="  # where Gradio serves the files that it is allowed to
+FILES = "/gradio_api/file="  # where Gradio serves the files of allowed_paths
 WAITING = 20  # visitors in the queue
 NOTES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 KEYS = [f"{note} {mode}" for mode in ("major", "minor") for note in NOTES]
@@ -60,7 +60,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def read_settings(words: Sequence[str]) -> AppSettings:
-    """Settings from words such as port=7861. InputError for one that is unknown or out of its range."""
+    """Settings from words such as port=7861. Raises InputError if one is unknown or out of range."""
     given: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -71,7 +71,7 @@ def read_settings(words: Sequence[str]) -> AppSettings:
 
 
 def open_studio(settings: AppSettings) -> Studio:
-    """The pipeline, loaded, with a workplace that is removed when the process ends."""
+    """A studio with its pipeline loaded, whose folder is removed when the process ends."""
     from diffbgm.generation.pipeline import Pipeline
 
     pipeline = Pipeline.from_pretrained(settings.checkpoint, device=settings.device)
@@ -82,7 +82,7 @@ def open_studio(settings: AppSettings) -> Studio:
 
 
 def launch(page: "gradio.Blocks", settings: AppSettings, wait: bool) -> str:
-    """Serve the page; returns its address once it answers, or after it was stopped where it is to `wait`."""
+    """Serve the page; returns its address once it answers or, with `wait`, after it was stopped."""
     with extra("app"):
         from gradio.themes import Default
 
@@ -111,26 +111,26 @@ def build(studio: Studio) -> "gradio.Blocks":
         import gradio as gr
 
     with gr.Blocks(title="diffbgm", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.Markdown("# Music for your video\nDrop a video, look at what is read from it, and compose.")
+        gr.Markdown("# Music for your video\nDrop a video, look at what was read from it, and compose.")
         with gr.Row():
             with gr.Column():
                 video = gr.Video(label="Video", sources=["upload"])
-                seen = gr.HTML(label="What is read from it")
+                if examples := example_videos(studio.place):
+                    gr.Examples(examples, inputs=video, label="Examples")
+                seen = gr.HTML(label="What was read from it")
             with gr.Column():
                 names, controls = _controls(gr, studio.bounds)
                 button = gr.Button("Compose", variant="primary")
-        frame = gr.HTML(label="Takes")
+        frame = gr.HTML(label="Takes", min_height=96)  # room for the progress bar
         with gr.Row():
             files = gr.Files(label="Downloads: video, MIDI, sound, stems, picture", interactive=False)
             with gr.Column():
                 kept, again = _keeping(gr)
         place = gr.Textbox("", visible=False, label="result")
-        if examples := example_videos(studio.place):
-            gr.Examples(examples, inputs=video, label="Examples")
         outputs, answers = [frame, files, place], _answers(studio, names)
         video.change(answers.look, video, seen, api_name="look")
         # Composing takes the whole machine.
-        one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "composing"}
+        one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "composing", "show_progress_on": frame}
         button.click(answers.compose, [video, *controls], outputs, api_name="compose", **one)
         again.click(answers.redo, [place, *kept], outputs, api_name="redo", **one)
         page.unload(answers.leave)
@@ -149,11 +149,11 @@ class Answers:
 
 
 def _answers(studio: Studio, names: Sequence[str]) -> Answers:
-    """The studio's answers to the page's events. Gradio fills in the first two arguments of each by what they are."""
+    """The studio's answers to the page's events. Gradio passes the first two arguments by their type and default."""
     import gradio as gr
 
     def answered(request: Any, progress: Any, work: Callable[[Tell], T]) -> T:
-        """The result of some work for a visitor; their mistakes become messages."""
+        """The result of some work for a visitor; an InputError becomes a message on the page."""
         try:
             with studio.work_for(request.session_hash, lambda share, what: progress(share, desc=what)) as tell:
                 return work(tell)
@@ -194,18 +194,18 @@ def _answers(studio: Studio, names: Sequence[str]) -> Answers:
 
 
 def _keeping(gr: Any) -> tuple[list[Any], Any]:
-    """Fields for a take and its bars to keep, and the button that composes the rest."""
-    gr.Markdown("Keep some bars and compose the rest anew:")
+    """Fields for the take and the bars to keep, and the button that composes the rest."""
+    gr.Markdown("Keep some bars and compose the rest again:")
     with gr.Row():
         fields = [
-            gr.Number(value, label=label, precision=0, minimum=1)
+            gr.Number(value, label=label, precision=0, minimum=1, min_width=80)
             for label, value in (("take", 1), ("from bar", 1), ("to bar", 4))
         ]
     return fields, gr.Button("Redo the rest")
 
 
 def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
-    """Names and components of the wishes that this version knows."""
+    """Names and components of the settings on the page."""
     usual = SampleSettings()
     offered = {
         "mood": lambda: gr.Textbox("", label="Mood", placeholder="calm, hopeful"),
@@ -214,21 +214,23 @@ def _controls(gr: Any, bounds: Bounds) -> tuple[list[str], list[Any]]:
         "tempo": lambda: gr.Dropdown(["auto", *range(60, 181, 10)], value="auto", label="Tempo (BPM)"),
         "key": lambda: gr.Dropdown(["", *KEYS], value="", label="Key"),
         "form": lambda: gr.Textbox("", label="Form: a letter for every eight bars", placeholder="AABA"),
-        "chords": lambda: gr.Textbox("", label="Chords, one a bar", placeholder="C G Am F"),
+        "chords": lambda: gr.Textbox("", label="Chords, one per bar", placeholder="C G Am F"),
         "intensity": lambda: gr.Slider(0, 2, usual.intensity, step=0.1, label="Intensity: how much the motion counts"),
         "instruments": lambda: gr.Textbox("", label="Instruments", placeholder="flute+piano"),
-        "stems": lambda: gr.Checkbox(False, label="Stems: a sound file of each part, too"),
+        "stems": lambda: gr.Checkbox(False, label="Stems: also a sound file for each part"),
         "dynamics": lambda: gr.Slider(0, 1, usual.dynamics, step=0.1, label="Dynamics"),
         "ending": lambda: gr.Radio(["fade", "resolve", "cut"], value=usual.ending, label="Ending"),
         "mix": lambda: gr.Radio(["replace", "duck", "keep"], value=usual.mix, label="The video's own sound"),
-        "caption": lambda: gr.Textbox("", label="In your words", placeholder="A slow, dark scene in cool colours."),
+        "caption": lambda: gr.Textbox(
+            "", label="The scene in your own words", placeholder="A slow, dark scene in cool colours."
+        ),
     }
     known = [name for name in offered if name in known_wishes()]
     return known, [offered[name]() for name in known]
 
 
 def example_videos(place: Path) -> list[str]:
-    """The demo videos where they have been fetched, and a drawn one that is always there."""
+    """The demo videos, if they have been fetched, and a drawn one that is always there."""
     from diffbgm.app.example import write_example
 
     demo = sorted(Path("data/demo").glob("*.mp4"))

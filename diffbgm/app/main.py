@@ -2,7 +2,7 @@
 
     diffbgm sample videos=my_videos out=my_music
 
-A command is a function that takes the words behind its name and returns the exit code.
+A command is a function that takes the words after its name and returns the exit code.
 """
 
 import gc
@@ -31,7 +31,7 @@ class Command:
     config: str | None = None  # configs/NAME.yaml, where the function takes a composed configuration
 
     def __call__(self, words: Sequence[str], called: str) -> int:
-        """Run the command, which was `called` so; returns its exit code."""
+        """Run the command and return its exit code. `called`: how it was called, for its help."""
         if self.config is not None and {"-h", "--help"} & set(words):
             print(help_text(self.config, CONFIGS, called), end="")
             return 0
@@ -42,12 +42,12 @@ class Command:
 
     def _run(self, words: Sequence[str]) -> int | None:
         module, _, name = self.function.partition(":")
-        gc.disable()  # nothing that is imported becomes garbage: searching it takes a tenth of the time
+        gc.disable()  # imports leave no garbage, and searching for it takes a tenth of their time
         try:
             function: Callable[..., int | None] = getattr(import_module(f"diffbgm.app.{module}"), name)
         finally:
             gc.enable()
-        gc.freeze()  # nor is it searched later, or at the end
+        gc.freeze()  # what was imported is not searched later, either
         if self.config is None:
             return function(words)
         from diffbgm.app.cli import run

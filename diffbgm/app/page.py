@@ -1,7 +1,7 @@
-"""The page of a folder of results, to judge takes by: video and notes in step, takes side by side, commands to go on.
+"""The page of a folder of results: videos and notes in step, takes to compare, and the commands to continue from them.
 
-`index.html` (with `index-2.html` and so on for large folders) refers to the files beside it; `NAME.html` holds one
-video with everything in it and can be sent to somebody. Both need no network and open from a disk (`file://`).
+`index.html` (with `index-2.html` and so on for large folders) refers to the files beside it; `NAME.html` is a complete
+page of one video that can be sent to somebody. Both work without a network and from a disk (`file://`).
 """
 
 import base64
@@ -20,18 +20,18 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from diffbgm.app.command import keep_and_redo, make_again
-from diffbgm.app.piece_data import take_data
 from diffbgm.app.poster import data_uri, poster
-from diffbgm.app.record import is_page
+from diffbgm.app.record import ORIGINAL, is_page
+from diffbgm.app.take_data import take_data
 from diffbgm.errors import InputError
 from diffbgm.files import atomic
 
 PAGES = ("folder", "single")
 HERE = "./"  # files lie beside the page
 PER_PAGE = 50  # videos
-FEW = 3  # up to so many videos, browsers read the start of each file at once
+FEW = 3  # videos on a page up to which browsers load the start of each file at once
 LARGEST = 300 * 2**20  # bytes of video that one self-contained page holds
-_KINDS = {".mp4": "video/mp4", ".mid": "audio/midi", ".wav": "audio/wav"}
+_KINDS = {".mp4": "video/mp4", ".mid": "audio/midi", ".wav": "audio/wav", ".m4a": "audio/mp4"}
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,15 @@ class Take:
 
     @property
     def number(self) -> int:
-        """1 for the take that follows the picture best, then 2, 3, ..."""
+        """1 for the take that follows the picture best, then 2, 3, and so on."""
         match = re.search(r"\.take(\d+)$", self.name)
         return int(match[1]) if match else 1
 
     def parts(self, embedded: Mapping[str, object]) -> list[tuple[str, str]]:
-        """Ending and name of the sounds to hear besides the film: where it keeps its own sound the music alone; stems.
+        """Ending and name of the sounds to hear besides the film with its music.
 
-        In a self-contained page (one with something `embedded`) those that are inside it.
+        Where the film keeps its own sound, these are the music alone and that sound alone; then come the stems.
+        A self-contained page (one with something `embedded`) has only those that are inside it.
         """
         found = sounds(self.report)
         return [part for part in found if not embedded or f"{self.name}.{part[0]}" in embedded]
@@ -71,15 +72,17 @@ class Take:
         if self.report.get("key"):
             parts.append(self.report["key"])
         cuts = len(self.data["cuts"])
-        parts.append(f"{cuts} cut{'' if cuts == 1 else 's'}")
+        parts.append(f"{cuts or 'no'} cut{'' if cuts == 1 else 's'}")
         if self.data["sections"]:
             parts.append("sections " + " ".join(letter for _, letter in self.data["sections"]))
-        return f"Piano roll of {self.name}: {', '.join(parts)}."
+        return f"Piano roll: {', '.join(parts)}."
 
 
 def sounds(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Ending and name of a take's sounds that its film does not play alone."""
-    alone = [("wav", "music alone")] if report.get("mix", "replace") != "replace" else []
+    alone = [("wav", "the music alone")] if report.get("mix", "replace") != "replace" else []
+    if ORIGINAL in report.get("files", []):
+        alone.append((ORIGINAL, "the film's own sound alone"))
     stems = [stem for stem in map(str, report.get("stems", [])) if re.fullmatch(r"[\w-]+", stem)]
     return alone + [(f"{stem}.wav", stem.replace("-", " ")) for stem in stems]
 
@@ -113,10 +116,9 @@ def write_page(reports: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[st
     for name in names:
         _check_replaceable(path.with_name(name))
     for number, (name, part) in enumerate(zip(names, parts, strict=True)):
-        pieces = [_entry(group, path.parent) for group in part]
-        text = _render(
-            pieces, failed if number == len(parts) - 1 else (), total=len(groups), pages=names, page=number, embedded={}
-        )
+        entries = [_entry(group, path.parent) for group in part]
+        told = failed if number == len(parts) - 1 else ()
+        text = _render(entries, told, total=len(groups), pages=names, page=number, embedded={})
         _write(path.with_name(name), text)
     for old in path.parent.glob(f"{path.stem}-*{path.suffix}"):
         if re.fullmatch(rf"{re.escape(path.stem)}-\d+", old.stem) and old.name not in names and is_page(old):
@@ -158,10 +160,10 @@ def write_single_page(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
 def page_html(reports: Sequence[Mapping[str, Any]], out: Path, base: str, named: Path) -> str:
     """The page of one video as text, to be shown where the files of the folder `out` are found below `base`.
 
-    Commands on it call that folder `named`; its title is the video's name.
+    The commands on it call that folder `named`; its title is the video's name.
     """
-    piece = replace(_entry(list(reports), out, base, named), title=Path(reports[0]["video"]).stem)
-    return _render([piece], (), 1, ["index.html"], 0, {}, base)
+    entry = replace(_entry(list(reports), out, base, named), title=Path(reports[0]["video"]).stem)
+    return _render([entry], (), 1, ["index.html"], 0, {}, base)
 
 
 def _grouped(reports: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
@@ -204,7 +206,7 @@ def _environment() -> Environment:
 
 
 def _render(
-    pieces: Sequence[VideoEntry],
+    entries: Sequence[VideoEntry],
     failed: Sequence[Mapping[str, Any]],
     total: int,
     pages: Sequence[str],
@@ -213,14 +215,14 @@ def _render(
     base: str = HERE,
 ) -> str:
     data = [
-        [take.data | {"again": take.again, "redo": take.redo, "about": take.description} for take in piece.takes]
-        for piece in pieces
+        [take.data | {"again": take.again, "redo": take.redo, "about": take.description} for take in entry.takes]
+        for entry in entries
     ]
     return (
         _environment()
         .get_template("page.html")
         .render(
-            pieces=pieces,
+            entries=entries,
             failed=failed,
             total=total,
             pages=pages,
@@ -228,7 +230,7 @@ def _render(
             per_page=PER_PAGE,
             embedded=embedded,
             base=base,
-            preload="metadata" if len(pieces) <= FEW and not embedded else "none",
+            preload="metadata" if len(entries) <= FEW and not embedded else "none",
             data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
             style=_asset("page.css"),
             script=_asset("page.js"),

@@ -1,4 +1,4 @@
-"""The poster of a video: a small JPEG of a picture that shows something, for the page to embed."""
+"""The poster of a video: a small JPEG of one of its pictures, embedded in the page."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ PLACES = (0.05, 0.35, 0.65)  # of the duration; the picture with the most contra
 
 
 def poster(video: str | Path, width: int = WIDTH) -> bytes | None:
-    """A JPEG of the most contrasting of three key frames of a video; None where it holds no picture to be read.
+    """A JPEG of the key frame with the most contrast out of three; None if the video has no readable picture.
 
     Only key frames are decoded, so that a long film costs no more than a short one.
     """
@@ -32,7 +32,7 @@ def poster(video: str | Path, width: int = WIDTH) -> bytes | None:
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Bytes as a `data:` address that an HTML page can hold."""
+    """Bytes as a `data:` address for an HTML page."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -22,7 +22,7 @@ from diffbgm.training.settings import check_data
 
 
 def prepare_data(config: DictConfig) -> None:
-    """Prepare `config.data` and print what came of it."""
+    """Prepare `config.data` and print the report."""
     start = time.perf_counter()
     check_data(config.data, "data")
     index, count = configured_shard(config)

@@ -1,4 +1,4 @@
-"""The released BGM909 layout from the videos and POP909, for those who hold the videos.
+"""The released BGM909 layout from the videos and POP909, for those who have the videos.
 
     diffbgm prepare-bgm909 videos=FOLDER pop909=FOLDER out=FOLDER
     python train.py experiment=paper data=bgm909 data.root=FOLDER data.split=seeded
@@ -41,7 +41,7 @@ class LayoutSettings:
 
 
 def prepare_bgm909(cfg: DictConfig) -> int:
-    """Write every song of `cfg.videos` into `cfg.out`; the exit code is 1 where one failed."""
+    """Write every song of `cfg.videos` into `cfg.out`; returns the exit code, 1 if one failed."""
     from accelerate import PartialState
 
     check_among(LayoutSettings, cfg)
@@ -71,7 +71,7 @@ def prepare_bgm909(cfg: DictConfig) -> int:
 
 
 def write(video: Path, music: Pop909, extractor: Extractor, out: Path, cache: Path) -> None:
-    """One song: the music first, since that may be refused at no cost."""
+    """One song: the music first, because refusing it costs nothing."""
     song = music.read(video.stem)
     features = cached(video, extractor, cache)
     if features.columns:

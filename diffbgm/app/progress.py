@@ -1,7 +1,8 @@
-"""What a command says while it works: a first line at once, a bar for each stage with real counts, one for all videos.
+"""What a command says while it works: a line at once, a bar with real counts for each stage, and one for all videos.
 
-Light to import, so that the first line comes before torch does. Everything goes to stderr, and bars are drawn on
-terminals only. `quiet=true` leaves everything out but errors, the closing line on stdout too; `-v` tells of each stage.
+Importing this is cheap, so that the first line comes before torch is loaded. Everything goes to stderr, and bars are
+drawn only on terminals. `quiet=true` leaves out everything but errors, also the closing line on stdout; `-v` reports
+each stage.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 Advance = Callable[[int], None]
-UNITS = {"features": "frames", "compose": "steps", "sound": "seconds", "mux": "seconds", "picture": "pictures"}
+UNITS = {"features": "frames", "compose": "steps", "sound": "s of sound", "mux": "s of video", "picture": "pictures"}
 NAME_WIDTH = 24  # characters of a video's name that are shown
 LOADED = {
     "sample": "torch and the checkpoint",
@@ -26,14 +27,14 @@ LOADED = {
     "card": "torch, the checkpoint and the metrics",
     "app": "torch, the checkpoint and Gradio",
 }
-QUIET = "DIFFBGM_QUIET"  # set by quiet=true; in the environment, so that launched jobs have it too
+QUIET = "DIFFBGM_QUIET"  # set by quiet=true in the environment, so that launched jobs inherit it
 log = logging.getLogger(__name__)
 
 
 def begin(command: str, words: Sequence[str]) -> list[str]:
-    """Say what is being loaded, as loudly as the words ask for; returns those that are left for the command.
+    """Say what is being loaded, unless the words ask for quiet; returns the words that are left for the command.
 
-    `quiet=true` and `-v` (or `--verbose`) are taken out.
+    `quiet=true` and `-v` (or `--verbose`) are removed.
     """
     rest = [word for word in words if word not in ("-v", "--verbose") and not word.startswith("quiet=")]
     asked = [word.partition("=")[2].lower() for word in words if word.startswith("quiet=")]
@@ -51,13 +52,13 @@ def begin(command: str, words: Sequence[str]) -> list[str]:
 
 
 def say(text: str) -> None:
-    """Print a command's closing line, unless it is to be quiet."""
+    """Print a command's closing line, unless it should be quiet."""
     if not os.environ.get(QUIET):
         print(text)
 
 
 class FolderProgress:
-    """Bars for a run over several videos: one for all of them, with the time left, one for the stage at hand."""
+    """Bars for a run over several videos: one for all of them, with the time left, and one for the current stage."""
 
     def __init__(self, total: int) -> None:
         from tqdm import tqdm
@@ -65,7 +66,7 @@ class FolderProgress:
         self.whole = tqdm(total=total, desc="all videos", unit="video", disable=None, position=1, leave=False)
 
     def reach(self, videos: int) -> None:
-        """So many videos are finished, or have failed."""
+        """Show that this many videos are finished or have failed."""
         self.whole.update(videos - self.whole.n)
 
     def stages(self, name: str) -> Callable[[str, int], AbstractContextManager[Advance]]:
@@ -74,7 +75,7 @@ class FolderProgress:
         return lambda stage, total: _stage(shown, stage, total)
 
     def close(self) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         self.whole.close()
 
 

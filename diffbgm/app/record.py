@@ -1,7 +1,7 @@
-"""What results lie in a folder, what they were made from, and which files may be replaced.
+"""Which results a folder has, what they were made from, and which files may be replaced.
 
-A result is ours where its json says so: NAME.json, written last, claims NAME.mid, NAME.wav and the others. Nothing else
-in a folder is ever replaced, and no file that is a source of the run, by whatever name or link it is reached.
+A result is ours if its json says so: NAME.json, written last, claims NAME.mid, NAME.wav and the others. No other file
+in a folder is ever replaced, nor any file that the run reads, by whatever name or link it is reached.
 """
 
 import json
@@ -18,17 +18,18 @@ from diffbgm.files import locked, regular, sha256, write_json, writing
 ENDINGS = ("mid", "wav", "mp4", "png", "json")
 STATES = "states.npz"
 PAGE = "html"
-PART = re.compile(r"[\w+-]+\.wav")  # a stem
-OF_THE_RUN = frozenset(  # settings of where and how a run is made, not of what is made
+ORIGINAL = "original.m4a"  # the film's own sound, where it is mixed in
+PART = re.compile(rf"[\w+-]+\.wav|{re.escape(ORIGINAL)}")  # a stem, or the film's own sound
+OF_THE_RUN = frozenset(  # settings that say where and how a run is made, not what is made
     "videos out cache device compile page checkpoint hydra shards shard overwrite batch workers".split()
 )
 FILES = ("melody", "keep", "soundfont")  # settings that name files, whose content counts
 LARGEST_JSON = 64 << 20
-UNREADABLE = (InputError, OSError, ValueError, KeyError, TypeError, RecursionError)  # what a file not of ours gives
+UNREADABLE = (InputError, OSError, ValueError, KeyError, TypeError, RecursionError)  # raised by files that are not ours
 
 
 def made_from(config: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
-    """What every result of a run is made from, beside its video: settings, checkpoint (its SHA-256) and version."""
+    """What every result of a run is made from, apart from its video: settings, checkpoint (SHA-256) and version."""
     settings = {key: value for key, value in config.items() if key not in OF_THE_RUN}
     for name in FILES:
         if settings.get(name) is not None and Path(settings[name]).is_file():
@@ -37,7 +38,7 @@ def made_from(config: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
 
 
 def read_report(path: Path) -> dict[str, Any] | None:
-    """What a NAME.json holds; None where there is none, or it is not ours."""
+    """The content of a NAME.json; None if there is none, or it is not ours."""
     try:
         report = json.loads(regular(path, LARGEST_JSON).read_bytes())
         ours = isinstance(report["name"], str) and isinstance(report["versions"]["diffbgm"], str)
@@ -47,10 +48,10 @@ def read_report(path: Path) -> dict[str, Any] | None:
 
 
 def claimed(report: Mapping[str, Any] | None) -> list[str]:
-    """The endings of the files that a NAME.json says are its own, but for its page; [] without one.
+    """The endings of the files that a NAME.json claims, except its page; [] without one.
 
-    The list comes from a file, so only endings that a result can have count. Versions before the list had the same
-    files and, with stems, one for each instrument.
+    The list comes from a file, so only endings that a result can have are accepted. Versions before the list wrote the
+    same files and, with stems, one for each instrument.
     """
     if report is None:
         return []
@@ -62,7 +63,7 @@ def claimed(report: Mapping[str, Any] | None) -> list[str]:
 
 
 def reports_in(out: Path) -> Iterator[dict[str, Any]]:
-    """What every whole result in a folder and its subfolders says, by name."""
+    """The NAME.json of every result in a folder and its subfolders, in order of name."""
     for folder, folders, files in os.walk(out):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -84,7 +85,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
 
 
 class Ledger:
-    """What may be written in `out`: asked before a video is begun."""
+    """Decides what may be written into `out`; asked before work on a video begins."""
 
     def __init__(self, out: Path, sources: Iterable[str | Path], made_from: Mapping[str, Any], overwrite: bool) -> None:
         """`sources`: every file that the run reads."""
@@ -98,7 +99,7 @@ class Ledger:
             self.read[status.st_dev, status.st_ino] = str(source)
 
     def check(self, names: Iterable[str]) -> None:
-        """InputError where results made from other settings lie in `out`, or a file of the run's own is the user's."""
+        """Raise InputError if `out` has results made from other settings, or a user's file in place of its own."""
         for own, is_ours in (("index.html", is_page), ("summary.json", _is_summary)):
             path = self.out / own
             self._check_target(path)
@@ -117,9 +118,9 @@ class Ledger:
                 )
 
     def finished(self, name: str, takes: int, video: str) -> bool:
-        """Whether all takes of a video (its SHA-256) lie there whole, made from the same.
+        """Whether all takes of a video (given by its SHA-256) are there, made from the same settings.
 
-        InputError where they were made from another file of this name, or a file that is not ours is in the way.
+        Raises InputError if they were made from another file of this name, or a file that is not ours is in the way.
         """
         titles = [name, *(f"{name}.take{take}" for take in range(2, takes + 1))]
         reports = [read_report(self.out / f"{title}.json") for title in titles]
@@ -176,7 +177,7 @@ def glob_escape(text: str) -> str:
 def write_summary(
     out: Path, failed: Sequence[Mapping[str, str]], tried: Iterable[str], seconds: float
 ) -> dict[str, Any]:
-    """Write summary.json from what lies in `out` and what failed; failures of other runs there stay until they succeed.
+    """Write summary.json from the results in `out` and what failed; earlier failures stay until they succeed.
 
     failed: {"video", "error", "name"}; tried: the names of this run's videos. Returns what it holds.
     """
@@ -207,7 +208,7 @@ def _is_summary(path: Path) -> bool:
 
 
 def is_page(path: Path) -> bool:
-    """Whether a page of ours lies there."""
+    """Whether this is a page of ours."""
     try:
         with open(regular(path, LARGEST_JSON), "rb") as file:
             return b'<meta name="generator" content="diffbgm' in file.read(2000)

@@ -1,7 +1,6 @@
 """The files of a video's music: NAME.mid -> NAME.wav -> NAME.mp4, with NAME.png and NAME.json.
 
-They are made in a hidden folder beside their place and moved there together, so that a video has all of its results or
-none.
+They are made in a hidden folder and moved into place together, so that a video has all of its results or none.
 """
 
 import time
@@ -14,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from diffbgm.app.record import claimed, read_report
+from diffbgm.app.record import ORIGINAL, claimed, read_report
 from diffbgm.files import Staging, json_bytes, staged
 from diffbgm.generation.music import Music
 from diffbgm.generation.progress import Stage
 from diffbgm.music.audio import write_wav
+from diffbgm.video.features import Advance
 
 
 def warm_up() -> None:
-    """Import what the last steps of a piece need in a thread of its own, while the first ones compute."""
+    """Import what the last stages need in a separate thread, while the first ones run."""
 
     def load() -> None:
         for name in ("matplotlib.backends.backend_agg", "matplotlib.figure"):
@@ -36,8 +36,8 @@ def write_takes(
 ) -> list[dict[str, Any]]:
     """Write every take of a video's music into `out` and return what each NAME.json holds.
 
-    The first take is NAME, the others NAME.take2, NAME.take3, ...; `made_from` goes into each json. InputError where
-    something cannot be written; then nothing of the take is left.
+    The first take is NAME, the others NAME.take2, NAME.take3, ...; `made_from` goes into each json. Raises InputError
+    if something cannot be written; then nothing of the take is left.
     """
     reports = []
     with ExitStack() as stack:
@@ -53,25 +53,37 @@ def write_takes(
 
 
 def _write(music: Music, staging: Staging, stage: Stage) -> dict[str, Any]:
-    """All files of a take except the JSON, and what the JSON will report."""
+    """Write all files of a take except the JSON, and return what the JSON will hold."""
     seconds = {name: taken for name, taken in music.seconds.items()}
     length = max(round(music.duration), 1)  # seconds
 
     @contextmanager
-    def timed(name: str, amount: int) -> Iterator[None]:
-        begin = time.perf_counter()
+    def timed(name: str, amount: int) -> Iterator[Advance]:
+        begin, done = time.perf_counter(), 0
+
+        def count(more: int) -> None:
+            nonlocal done
+            more = min(more, amount - done)
+            done += more
+            advance(more)
+
         with stage(name, amount) as advance:
-            yield
-            advance(amount)
+            yield count
+            count(amount - done)  # what rounding left
         seconds[name] = time.perf_counter() - begin
 
-    with timed("sound", length):
+    stems = music.renderings if music.settings.stems else 0
+    with timed("sound", length * (music.renderings + 1 + stems)) as advance:  # each sound is rendered, then written
         music.save(staging / "mid")
-        music.save(staging / "wav")
-        for part, sound in music.stems.items():
-            write_wav(staging / f"{part}.wav", sound, music.sample_rate)
-    with timed("mux", length):
-        mix = music.save_video(staging / "mp4")
+        music.render(lambda done: advance(done * length))
+        for ending, sound in {
+            "wav": music.audio,
+            **{f"{part}.wav": stem for part, stem in music.stems.items()},
+        }.items():
+            write_wav(staging / ending, sound, music.sample_rate)
+            advance(length)
+    with timed("mux", length) as advance:
+        mix = music.save_video(staging / "mp4", staging / ORIGINAL, advance)
     with timed("picture", 1):
         music.save(staging / "png")
     if music.states is not None:

@@ -1,7 +1,7 @@
-"""Music for a folder of videos: what `python sample.py` and `diffbgm sample` do.
+"""Music for a folder of videos: `python sample.py` and `diffbgm sample`.
 
-Every video is a try of its own: whatever happens to one is reported, and the others go on. What lies finished in `out`
-is not made again, so that the same command resumes a run that was stopped.
+Videos are independent: a failure of one is reported, and the others are still done. Results that are already in `out`
+are not made again, so that the same command resumes a run that was stopped.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ from diffbgm.generation.takes import check_wishes
 from diffbgm.video.features import content_hash
 from diffbgm.video.folder import NamedVideo, find_sources
 
-ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit, Stopped)  # all else ends one video at most
+ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit, Stopped)  # anything else ends one video at most
 GPU_BATCH = 8  # videos composed together where batch=auto and there is a GPU
 
 
@@ -48,7 +48,7 @@ class FolderSettings:
     out: str = field(length=(1, 4096), help="where NAME.mid, .wav, .mp4, .png and .json go")
     checkpoint: str = field(length=(1, 4096), help="a shipped name, a file, a folder or a hub id")
     cache: str = field(length=(1, 4096), help="features of videos seen before")
-    overwrite: bool = field(False, help="make again what lies in out")
+    overwrite: bool = field(False, help="make again what is in out already")
     batch: int | str = field("auto", low=1, high=1024, choices=("auto",), help="videos composed together")
     page: str = field("folder", choices=PAGES, help="single: beside index.html a page for each video")
     device: str = field("auto", length=(1, 64), help="auto, cpu, cuda, cuda:1 or mps")
@@ -106,7 +106,7 @@ def sample(cfg: DictConfig) -> int:
 
 
 def index_folder(cfg: DictConfig) -> int:
-    """Write summary.json and the page anew from what lies in cfg.out."""
+    """Rewrite summary.json and the page from the results in cfg.out."""
     check(IndexSettings, {"out": cfg.out, "page": cfg.page})
     out = Path(cfg.out)
     if not out.is_dir():
@@ -119,7 +119,7 @@ def index_folder(cfg: DictConfig) -> int:
 
 
 def index(out: Path, summary: dict[str, Any], page: str = "folder") -> int:
-    """Write the page of what lies in `out`; returns 1 where a page cannot be made, which is reported, else 0."""
+    """Write the page of the results in `out`; returns 1 if a page cannot be made, which is reported, else 0."""
     try:
         reports = list(reports_in(out))
         write_page(reports, summary["failed"], out / "index.html")
@@ -134,7 +134,7 @@ def index(out: Path, summary: dict[str, Any], page: str = "folder") -> int:
 
 
 class FolderRun:
-    """The videos of one process, one after the other or several together."""
+    """The videos of one process, one after another or several together."""
 
     def __init__(
         self, pipeline: Pipeline, settings: SampleSettings, ledger: Ledger, cache: Path, beside: bool = False
@@ -150,7 +150,7 @@ class FolderRun:
         self.progress = FolderProgress(0)
 
     def videos(self, sources: Sequence[NamedVideo], batch: int) -> None:
-        """Make what is not there yet."""
+        """Make the results that are missing."""
         self.progress = FolderProgress(len(sources))
         empty = contextlib.nullcontext()
         with contextlib.closing(self.progress), self.writer or empty, self.reader or empty:
@@ -180,7 +180,7 @@ class FolderRun:
     def _read_ahead(
         self, batches: Iterator[Sequence[tuple[NamedVideo, str]]]
     ) -> Iterator[Sequence[tuple[NamedVideo, str]]]:
-        """The same batches, each once its features are in the cache; the next one is read in the meantime."""
+        """The same batches, each after its features are in the cache; the next one is read in the meantime."""
         if self.reader is None:
             yield from batches
             return
@@ -196,7 +196,7 @@ class FolderRun:
             yield before[0]
 
     def _read(self, waiting: Sequence[tuple[NamedVideo, str]]) -> None:
-        """Leave the features of these videos in the cache. What fails is tried again, and reported, by its own try."""
+        """Put the features of these videos into the cache. A failure is ignored here, and reported later."""
 
         def advance(_: int) -> None:
             if self.ended.is_set():
@@ -207,7 +207,7 @@ class FolderRun:
                 self.pipeline.features(source.path, advance)
 
     def _together(self, waiting: Sequence[tuple[NamedVideo, str]]) -> None:
-        """Compose for several videos at once; where that fails for one of them, for each alone."""
+        """Compose for several videos at once; if that fails, for each of them alone."""
         composed: list[list[Music]] | None = None
         if len(waiting) > 1:
             stage = self.progress.stages(f"{len(waiting)} videos")
@@ -215,7 +215,7 @@ class FolderRun:
                 composed = self.pipeline.make([source.path for source, _ in waiting], self.settings, None, stage)
             except ENDS:
                 raise
-            except BaseException:  # each alone will tell
+            except BaseException:  # composing each alone shows which one failed
                 composed = None
         for number, (source, digest) in enumerate(waiting):
             with self._own_try(source):
@@ -235,7 +235,7 @@ class FolderRun:
         self.ledger.forget(source.name, self.settings.variations)
 
     def _settle(self) -> None:
-        """Wait until the video that is being written has its files, or has failed."""
+        """Wait until the files of the video that is being written are there, or it has failed."""
         if self.being_written is not None:
             source, written = self.being_written
             with self._own_try(source):
@@ -245,7 +245,7 @@ class FolderRun:
 
     @contextlib.contextmanager
     def _own_try(self, source: NamedVideo) -> Iterator[None]:
-        """Whatever happens inside is a failure of this video alone; only the user and signals end the run."""
+        """Count any failure inside as one of this video alone; only the user and signals end the run."""
         try:
             yield
             self.progress.reach(len(self.done) + len(self.failed))
@@ -254,7 +254,7 @@ class FolderRun:
             raise
         except InputError as error:
             sentence = str(error)
-        except BaseException as error:  # a Rust library's panic is no Exception
+        except BaseException as error:  # a panic in a Rust library is not an Exception
             sentence = unexpected(error, str(source.path))
         sentence = _shown(sentence)
         self.failed.append({"video": _shown(source.path.name), "error": sentence, "name": source.name})
@@ -263,7 +263,7 @@ class FolderRun:
 
 
 def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
-    """The pipeline and the settings that configs/sample.yaml describes. InputError for what does not fit."""
+    """The pipeline and the settings of a composed configs/sample.yaml. Raises InputError if something does not fit."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = sample_settings(plain)
     check_wishes(settings)
@@ -282,5 +282,5 @@ def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:
 
 
 def _shown(text: object) -> str:
-    """Text that any terminal and any UTF-8 file takes."""
+    """Text that can be written to any terminal and any UTF-8 file."""
     return str(text).encode(errors="backslashreplace").decode()

@@ -1,10 +1,10 @@
 """The settings of a command as text, read from the comments of its config: for `--help` and for the documentation.
 
-A config is read line by line, without Hydra or a YAML parser, so that `--help` answers at once. What it relies on: a
-setting is `key: value  # what it means`; nested ones are indented by two spaces; a comment on a line of its own after
-an empty line is the heading of the settings below it; a group of the defaults list is `- name: option  # comment`, with
-its options in the folder of that name; `- other` takes everything from other.yaml, and `- /group/other@_here_` from
-that of another group.
+A config is read line by line, without Hydra or a YAML parser, so that `--help` answers at once. It has to be written as
+follows: a setting is `key: value  # what it means`; nested settings are indented by two spaces; a comment on its own
+line after an empty line is the heading of the settings below it; a group of the defaults list is
+`- name: option  # comment`, with its options in the folder of that name; `- other` includes all of other.yaml,
+and `- /group/other@_here_` that of another group.
 """
 
 import re
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _VALUE = r'"[^"]*"|[^#\s].*?'
-_SETTING = re.compile(rf"^(?P<indent> *)(?P<key>[\w/]+):(?: +(?P<value>{_VALUE}))??(?: +# (?P<comment>.*))?$")
+_SETTING = re.compile(rf"^(?P<indent> *)\"?(?P<key>[\w/]+)\"?:(?: +(?P<value>{_VALUE}))??(?: +# (?P<comment>.*))?$")
 _GROUP = re.compile(r"^ *- (?:override )?/?(?P<name>[\w/@.]+): *(?P<option>[\w/]+)(?: +# (?P<comment>.*))?$")
 _BASE = re.compile(r"^  - (?P<name>(?!_self_)[\w/]+)(?:@_here_)?$")  # a config that this one begins with
 _NOT_FOR_PEOPLE = ("hydra", "defaults")
@@ -60,7 +60,7 @@ class Setting:
     """One line of a config."""
 
     key: str  # dotted, as on a command line
-    default: str  # as written; REQUIRED where it has to be given
+    default: str  # as written; REQUIRED if it has to be given
     comment: str
 
 
@@ -140,7 +140,7 @@ def _base(path: Path, name: str) -> Path:
 
 
 def _drop_repeated(topics: list[Topic]) -> None:
-    """Of settings that are there twice keep the last, which is the one that applies."""
+    """Of settings that occur twice keep the last, which is the one that applies."""
     seen: set[str] = set()
     for topic in reversed(topics):
         topic.settings = [setting for setting in topic.settings if setting.key not in seen]

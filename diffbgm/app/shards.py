@@ -1,4 +1,4 @@
-"""Which part of the work this process does: every N-th video or song, by a hash of its name."""
+"""Which part of the work this process does: one in N of the videos or songs, by a hash of the name."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from diffbgm.fields import check, field
 
 
 class Named(Protocol):
-    """Something that goes by a name: a video or a song."""
+    """Something with a name: a video or a song."""
 
     @property
     def name(self) -> str: ...
@@ -24,12 +24,12 @@ N = TypeVar("N", bound=Named)
 class ShardSettings:
     """Which part of the work a command does."""
 
-    shards: int | None = field(None, low=1, high=10**6, help="parts the work is done in; null: as the launcher says")
+    shards: int | None = field(None, low=1, high=10**6, help="parts the work is split into; null: as the launcher says")
     shard: int | None = field(None, low=0, high=10**6, help="the part that this process does")
 
 
 def own_shard(shards: int | None, shard: int | None, environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
-    """(number of this shard, number of shards): as given, else what a launcher's environment says, else (0, 1).
+    """(number of this shard, number of shards): as given, else from a launcher's environment, else (0, 1).
 
     Launchers: torchrun and accelerate (RANK, WORLD_SIZE), SLURM arrays, and SLURM's srun. Each takes the next shard.
     """
@@ -56,12 +56,12 @@ def own_shard(shards: int | None, shard: int | None, environment: Mapping[str, s
 
 
 def shard_of(name: str, count: int) -> int:
-    """Which of `count` shards has what goes by this name."""
+    """Which of `count` shards has the item of this name."""
     return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8]) % count
 
 
 def share(items: Sequence[N], index: int, count: int) -> list[N]:
-    """The items of one shard; those of all shards together are all of them, once each."""
+    """The items of one shard; every item is in exactly one shard."""
     return [item for item in items if shard_of(item.name, count) == index]
 
 

@@ -1,10 +1,10 @@
-"""Music for the conditions of held-out songs, beside the songs themselves: what a checkpoint is judged by.
+"""Music for the conditions of held-out songs, and the songs themselves, to judge a checkpoint by.
 
     diffbgm songs data.root=POP909 out=FOLDER [checkpoint=FILE songs=N bars=64 compose.guidance=2 ...]
 
 Writes FOLDER/generated/SONG.mid and, over the same bars and through the same piano roll, FOLDER/real/SONG.mid, so that
-`evaluate.py generated=FOLDER/generated reference=FOLDER/real` compares like with like. A song that lies there from the
-same command before is not composed again: a stopped run resumes.
+`evaluate.py generated=FOLDER/generated reference=FOLDER/real` compares like with like. A song that the same command has
+written before is not composed again, so that a stopped run resumes.
 """
 
 import json
@@ -110,7 +110,7 @@ def through_roll(piece: Piece) -> Notes:
 
 
 def claim(path: Path, identity: dict[str, Any]) -> None:
-    """Write down what the folder's music was made with. InputError where it holds music made otherwise."""
+    """Record what the folder's music was made with. Raises InputError if it holds music made with anything else."""
 
     def ours(text: str) -> bool:
         known = json.loads(text)

@@ -1,4 +1,4 @@
-"""Signals that end a run, and exceptions that nobody expected."""
+"""Signals that end a run, and unexpected exceptions."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ class Stopped(BaseException):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise Stopped inside, once; a second one ends the process at once."""
+    """SIGTERM and SIGHUP raise Stopped inside this context, once; a second signal ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -51,14 +51,14 @@ def stoppable() -> Iterator[None]:
 
 
 def without_debug(words: Sequence[str]) -> list[str]:
-    """The words of a command line but --debug, which from then on has unexpected exceptions show their traceback."""
+    """The words of a command line without --debug, which makes unexpected exceptions show their traceback."""
     if "--debug" in words:
         os.environ[DEBUG] = "1"
     return [word for word in words if word != "--debug"]
 
 
 def answered(work: Callable[[], int | None], what: str) -> int:
-    """The exit code of a command's work: its own, 1 after a sentence on stderr where it raises, 130 after Ctrl-C."""
+    """The exit code of a command's work: its own, 1 if it raises, after a sentence on stderr, or 130 after Ctrl-C."""
     try:
         return work() or 0
     except (SystemExit, GeneratorExit):

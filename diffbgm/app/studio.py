@@ -1,8 +1,8 @@
-"""What the app does, without its interface: a visit's uploads, takes and page, within limits, in a folder of its own.
+"""What the app does, without its interface: uploads, takes and their page, within limits.
 
-A studio serves several visitors at once. Each upload is checked before anything is computed; each result lies in a
-folder of its own with a name that cannot be guessed, and results that nobody has touched for an hour are removed. The
-work for a visitor who has left stops at its next step and leaves nothing behind.
+A studio serves several visitors at once. Each upload is checked before anything is computed. Each result is in a folder
+of its own whose name cannot be guessed, and results that nobody has used for an hour are removed. The work for a
+visitor who has left stops at its next step and leaves nothing behind.
 """
 
 import html
@@ -29,16 +29,16 @@ from diffbgm.fields import check
 from diffbgm.generation.pipeline import Pipeline
 from diffbgm.generation.settings import SampleSettings
 from diffbgm.generation.takes import check_wishes
-from diffbgm.video.decode import lasts_longer, probe
+from diffbgm.video.decode import frame_count, lasts_longer, probe
 from diffbgm.video.features import Advance, VideoFeatures
 
-LIFETIME = 3600.0  # seconds that a result is kept for
+LIFETIME = 3600.0  # seconds that a result is kept after its last use
 NAME = "music"  # of the files of a result
 Tell = Callable[[float, str], None]  # tell(share done, what is being done)
 
 
 class LeftError(InputError):
-    """Nobody waits for this work any more."""
+    """The visitor who asked for this work has left."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Studio:
 
     @contextmanager
     def work_for(self, visitor: str, tell: Tell) -> Iterator[Tell]:
-        """`tell` for a piece of work, which ends it by a LeftError once the visitor has left."""
+        """A `tell` for some work, which raises LeftError once the visitor has left."""
         left = Event()
         with self._lock:
             self._working.add((visitor, left))
@@ -85,14 +85,14 @@ class Studio:
                 self._working.discard((visitor, left))
 
     def leave(self, visitor: str) -> None:
-        """Stop what is being done for a visitor. What is finished stays for its hour, in case they come back."""
+        """Stop the work for a visitor. Finished results stay for their hour, in case the visitor comes back."""
         with self._lock:
             for name, left in self._working:
                 if name == visitor:
                     left.set()
 
     def admit(self, video: str | Path | None) -> Path:
-        """The upload, if it is a video within the bounds; InputError where it is not."""
+        """The upload. Raises InputError if it is not a video within the bounds."""
         if video is None:
             raise InputError("there is no video yet; drop one first")
         path, bounds = Path(video), self.bounds
@@ -116,10 +116,9 @@ class Studio:
         return path
 
     def look(self, video: str | Path | None, tell: Tell) -> str:
-        """HTML: what is read from a video, its shots, motion and light."""
+        """What is read from a video as HTML: its shots, motion and light."""
         path = self.admit(video)
-        info = probe(path)
-        with _stages(tell, LOOKING)("features", round(info.duration * info.fps)) as advance:
+        with _stages(tell, LOOKING)("features", frame_count(path)) as advance:
             return looked_at(self.pipeline.features(path, advance))
 
     def compose(self, video: str | Path | None, wishes: Mapping[str, Any], tell: Tell) -> Path:
@@ -162,7 +161,7 @@ class Studio:
         return self.compose(upload, wishes, tell)
 
     def own(self, folder: Path) -> Path:
-        """The folder, if it is a result of this studio that is still there."""
+        """The folder. Raises InputError if it is not a result of this studio, or no longer there."""
         folder = Path(folder)
         if folder.parent != self.results or not folder.is_dir():
             raise InputError("this result is no longer there; compose again")
@@ -170,7 +169,7 @@ class Studio:
         return folder
 
     def sweep(self, now: float | None = None) -> None:
-        """Remove the results that nobody has touched for `LIFETIME`."""
+        """Remove the results that nobody has used for `LIFETIME`."""
         now = time.time() if now is None else now
         for folder in self.results.iterdir():
             if now - folder.stat().st_mtime > LIFETIME:
@@ -189,16 +188,16 @@ def downloads(folder: Path) -> list[str]:
 
 
 def framed(folder: Path, base: str) -> str:
-    """The page of a result in a frame; its video is read from below the address `base`."""
+    """The page of a result in a frame; its files are found below the address `base`."""
     reports = [report | {"video": Path(report["video"]).name} for report in read_reports(folder)]
     text = page_html(reports, folder, f"{base}{quote(str(folder))}/", Path("my_music"))
     return f'<iframe title="Takes" style="width:100%;height:60rem;border:0" srcdoc="{html.escape(text)}"></iframe>'
 
 
 def looked_at(features: VideoFeatures) -> str:
-    """HTML of a video's shots with what was read in each, and of its measured motion and light."""
+    """A video's shots with their captions, and its motion and light, as HTML."""
     rows = "".join(
-        f"<tr><td>{clock(start)}</td><td>{stop - start:.1f} s</td><td>{html.escape(caption)}</td></tr>"
+        f"<tr><td>{clock(start)}</td><td>{stop - start:.1f}&nbsp;s</td><td>{html.escape(caption)}</td></tr>"
         for (start, stop), caption in zip(features.shots[:100], features.captions[:100], strict=False)
     )
     curves = "".join(
@@ -208,11 +207,11 @@ def looked_at(features: VideoFeatures) -> str:
     )
     count = len(features.shots)
     shots = f"{count} shot{'' if count == 1 else 's'} in {features.duration:.1f} s"
-    return f"<p>{shots}</p>{curves}<table><tr><th>from</th><th>for</th><th>what is read</th></tr>{rows}</table>"
+    return f"<p>{shots}</p>{curves}<table><tr><th>from</th><th>for</th><th>what was read</th></tr>{rows}</table>"
 
 
 def _curve(name: str, values: np.ndarray, width: int = 600, height: int = 48) -> str:
-    """A curve over the whole width, from 0 to its greatest value."""
+    """A curve as wide as the page, from 0 to its greatest value."""
     top = float(values.max()) or 1.0
     step = max(1, len(values) // width)
     shown = values[::step] / top
@@ -230,9 +229,8 @@ COMPOSING = {"features": (0.0, 0.3), "compose": (0.3, 0.5), "sound": (0.8, 0.08)
 
 
 def _stages(tell: Tell, shares: Mapping[str, tuple[float, float]] = COMPOSING) -> Callable[[str, int], Any]:
-    """Progress of a pipeline's stages as one share that never falls, whatever number of takes there is."""
-    words = {"features": "looking", "compose": "composing", "sound": "playing", "mux": "putting it under the video"}
-
+    """Progress of a pipeline's stages as one share that never falls, even if stages are repeated for several takes."""
+    words = {"features": "looking", "compose": "composing", "sound": "rendering", "mux": "putting it under the video"}
     reached = 0.0
 
     def reach(share: float, name: str) -> None:
@@ -257,5 +255,5 @@ def _stages(tell: Tell, shares: Mapping[str, tuple[float, float]] = COMPOSING) -
 
 
 def known_wishes() -> set[str]:
-    """Names of the settings that this version has."""
+    """The names of all settings."""
     return {field.name for field in fields(SampleSettings)}

@@ -1,4 +1,4 @@
-"""Train a model, or go on training one: the same command continues where it was stopped.
+"""Train a model; the same command resumes a run that was stopped.
 
     diffbgm train experiment=pop909_lite data.root=POP909 [out=runs/NAME key=value ...]
     accelerate launch train.py experiment=paper data=bgm909 data.root=BGM909         several GPUs (docs/training.md)
@@ -161,7 +161,7 @@ def build_accelerator(settings: TrainerSettings) -> Accelerator:
 
 
 def open_cache(data: DictConfig, accelerator: Accelerator) -> Cache:
-    """The prepared data, made by the first process of each machine where it is missing."""
+    """The prepared data, made by the first process of each machine if it is missing."""
     source = instantiate(data.source)
     with accelerator.local_main_process_first():
         path = prepare(source, data.cache, data.workers, lambda items, total: tqdm(items, "songs", total, disable=None))

@@ -27,7 +27,7 @@ from diffbgm.music.key import estimate_key
 from diffbgm.music.mood import MoodCurve
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.pianoroll import encode
-from diffbgm.video.features import BeatFeatures
+from diffbgm.video.features import Advance, BeatFeatures
 from diffbgm.video.steer import curves, pace
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,20 @@ class Music:
 
     @cached_property
     def _sound(self) -> Sound:
-        return sounding(self.played, self.settings, self.duration, self.fade)
+        return self._rendered()
+
+    def _rendered(self, advance: Advance | None = None) -> Sound:
+        return sounding(self.played, self.settings, self.duration, self.fade, advance)
+
+    @property
+    def renderings(self) -> int:
+        """How many times a soundfont player goes through the piece for its audio: once, or with stems once per part."""
+        return len(self.played.parts) if self.settings.stems else 1
+
+    def render(self, advance: Advance | None = None) -> None:
+        """Render the audio now rather than when it is first used; advance(1) is called after each of `renderings`."""
+        if "_sound" not in self.__dict__:
+            self.__dict__["_sound"] = self._rendered(advance)
 
     @property
     def audio(self) -> NDArray[np.float32]:
@@ -122,14 +135,19 @@ class Music:
         writers[path.suffix.lower()](path)
         return path
 
-    def save_video(self, path: Path) -> str:
-        """Write the video with the music as an MP4; returns the mix in effect ("replace" for a silent video)."""
+    def save_video(self, path: Path, original: Path | None = None, advance: Advance | None = None) -> str:
+        """Write the video with the music as an MP4; returns the mix in effect ("replace" for a silent video).
+
+        `original`: an .m4a file for the video's own sound, written if it is mixed in. advance(1) is called after each
+        second of the video.
+        """
         from diffbgm.video.mux import mux
 
         if self.video is None:
             raise InputError(f"{path} needs the video, but this music was made from features; save .wav or .mid")
         with atomic(path) as temporary:
-            return mux(self.video, self.audio, self.sample_rate, temporary, self.settings.mix, fade=0.0).mix
+            muxed = mux(self.video, self.audio, self.sample_rate, temporary, self.settings.mix, 0.0, original, advance)
+        return muxed.mix
 
     def report(self) -> dict[str, Any]:
         """Everything known about the piece, as JSON values."""

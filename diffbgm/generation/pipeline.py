@@ -32,7 +32,7 @@ from diffbgm.generation.settings import ComposeSettings, SampleSettings
 from diffbgm.generation.takes import check_wishes, composed, finished, is_moved, tempo_of
 from diffbgm.models.checkpoint import load_checkpoint, save_checkpoint
 from diffbgm.music.mood import MoodCurve
-from diffbgm.video.decode import probe
+from diffbgm.video.decode import frame_count
 from diffbgm.video.extractors import build_extractor
 from diffbgm.video.fade import with_fade
 from diffbgm.video.features import Advance, BeatFeatures, Extractor, VideoFeatures, cached, on_beats
@@ -233,11 +233,8 @@ class Pipeline:
 
 
 def _frames(video: VideoLike) -> int:
-    """The number of frames to read according to the video's header; 0 for features."""
-    if isinstance(video, VideoFeatures):
-        return 0
-    info = probe(video)
-    return max(round(info.duration * info.fps), 1)
+    """The number of frames to read; 0 for features."""
+    return 0 if isinstance(video, VideoFeatures) else frame_count(video)
 
 
 def _sampler(sampler: str | Mapping[str, Any] | Sampler | None, steps: int | None, own: Sampler) -> Sampler | None:

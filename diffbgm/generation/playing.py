@@ -8,7 +8,7 @@
 Shape legend: N notes, T beats, S shots, n samples of sound.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -129,17 +129,18 @@ def fitting_palette(mood: Mood | None) -> str:
 def cue_of(shown: BeatFeatures | None, cuts: np.ndarray, tempo: float, arousal: np.ndarray | None = None) -> Cue:
     """What the picture asks of the player: loud where much moves, soft in the dark, struck on the cuts (seconds).
 
-    `arousal` (T,) -1..1 is added. Image embeddings say nothing of motion and light.
+    All parts swell with the motion alone. `arousal` (T,) -1..1 is added to both. Image embeddings say nothing of motion
+    and light.
     """
     seen = {} if shown is None else curves(shown)
-    energy = np.zeros(0)
+    energy = swell = np.zeros(0)
     if seen:
-        motion, light = np.array(seen["motion"]), np.array(seen["light"])
-        energy = MOTION_SHARE * (2 * motion - 1) + LIGHT_SHARE * (2 * light - 1)
+        swell = 2 * np.array(seen["motion"]) - 1
+        energy = MOTION_SHARE * swell + LIGHT_SHARE * (2 * np.array(seen["light"]) - 1)
     if arousal is not None:
-        base = energy if len(energy) else np.zeros(len(arousal))
-        energy = np.clip(base + AROUSAL_SHARE * arousal[: len(base)], -1, 1)
-    return Cue(energy, np.rint(np.asarray(cuts) * tempo / 60 * STEPS_PER_BEAT).astype(np.int64))
+        bases = (base if len(base) else np.zeros(len(arousal)) for base in (energy, swell))
+        energy, swell = (np.clip(base + AROUSAL_SHARE * arousal[: len(base)], -1, 1) for base in bases)
+    return Cue(energy, np.rint(np.asarray(cuts) * tempo / 60 * STEPS_PER_BEAT).astype(np.int64), swell)
 
 
 def cue_for(
@@ -173,17 +174,27 @@ def manner_of(settings: SampleSettings) -> Manner:
     return Manner(settings.dynamics, settings.humanize)
 
 
-def sounding(played: Played, settings: SampleSettings, seconds: float, fade: float | None = None) -> Sound:
+def sounding(
+    played: Played,
+    settings: SampleSettings,
+    seconds: float,
+    fade: float | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Sound:
     """The sound, `seconds` long, at the loudness asked for, and with `stems` that of each part alone.
 
-    `fade` is how long the picture takes to fade to black, if it does: with fade=auto the music goes with it. InputError
-    for a soundfont that cannot be used.
+    `fade` is how long the picture takes to fade to black, if it does: with fade=auto the music goes with it.
+    advance(1) is called after each part that has been rendered. InputError for a soundfont that cannot be used.
     """
     font = find_soundfont(settings.soundfont)
     samples, ending = round(seconds * RENDER_RATE), round(fade_seconds(settings, fade) * RENDER_RATE)
     programs = [part.voice.program for part in played.parts]
     files = [played.alone(part) for part in played.parts] if settings.stems else [played.midi]
-    raw = [fit_length(render_bytes(file, font, programs), samples, ending) for file in files]
+    raw = []
+    for file in files:
+        raw.append(fit_length(render_bytes(file, font, programs), samples, ending))
+        if advance is not None:
+            advance(1)
     mix, stems = normalise_together(raw, RENDER_RATE, settings.lufs)
     return Sound(mix, dict(zip(played.names(), stems, strict=True)) if settings.stems else {})
 

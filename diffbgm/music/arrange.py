@@ -1,4 +1,4 @@
-"""A performed piece shared out among the voices of a palette: tune, accompaniment, bass and a pad of held chords.
+"""A performed piece divided among the voices of a palette: tune, accompaniment, bass and a pad of held chords.
 
 Shape legend: N notes.
 """
@@ -31,9 +31,10 @@ class Part:
         """As a track of a MIDI file."""
         voice, played = self.voice, self.performance
         pedal = played.pedal if voice.program in PEDALLED else np.zeros((0, 2), np.int64)
-        swell = played.energy if voice.sustained else np.zeros(0)
         return Track(
-            voice.name, voice.program, played.notes, played.delay, voice.pan, voice.volume, pedal=pedal, swell=swell
+            *(voice.name, voice.program, played.notes, played.delay, voice.pan, voice.volume),
+            pedal=pedal,
+            swell=played.swell,
         )
 
 
@@ -57,7 +58,7 @@ def arrange(performance: Performance, lead: np.ndarray, voices: tuple[Voice, ...
     parts = []
     for voice in voices:
         played = _pad(performance) if voice.role == "pad" else performance.select(chosen[voice.role])
-        fitted = Performance(in_range(played.notes, *voice.range), played.delay, played.pedal, played.energy)
+        fitted = Performance(in_range(played.notes, *voice.range), played.delay, played.pedal, played.swell)
         parts.append(Part(voice, fitted))
     return [part for part in parts if len(part.performance.notes)] or parts
 
@@ -75,14 +76,14 @@ def in_range(notes: Notes, low: int, high: int) -> Notes:
 
 
 def _bass(notes: Notes, lead: np.ndarray) -> np.ndarray:
-    """The lowest note (N,) bool of each onset that is no tune and lies low enough."""
+    """Which notes (N,) bool are the lowest of their onset, not in the tune and low enough for a bass."""
     lowest = np.full(notes.end + 1, PITCHES)
     np.minimum.at(lowest, notes.onset[~lead], notes.pitch[~lead])
     return ~lead & (notes.pitch == lowest[notes.onset]) & (notes.pitch <= BASS_TOP)
 
 
 def _pad(performance: Performance) -> Performance:
-    """The harmony of each half bar as a held chord of three notes in the middle; equal chords in a row are one."""
+    """The harmony of each half bar as a held chord of three notes in the middle; equal chords in a row are joined."""
     notes = performance.notes
     spans = -(-notes.end // PAD_SPAN)
     chords: list[tuple[int, int, tuple[int, ...]]] = []  # begin, end, pitches
@@ -96,7 +97,7 @@ def _pad(performance: Performance) -> Performance:
     rows = np.array([(b, p, e - b) for b, e, pitches in chords for p in pitches], np.int64).reshape(-1, 3)
     soft = max(1, round(float(notes.velocity.mean())) - PAD_SOFTER) if len(notes) else 1
     held = Notes(rows[:, 0], rows[:, 1], rows[:, 2], np.full(len(rows), soft), np.zeros(len(rows), np.int64))
-    return Performance(held, np.zeros(len(rows)), performance.pedal, performance.energy)
+    return Performance(held, np.zeros(len(rows)), performance.pedal, performance.swell)
 
 
 def _weights(notes: Notes, begin: int, end: int) -> np.ndarray:

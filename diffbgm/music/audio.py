@@ -21,11 +21,11 @@ from diffbgm.music.soundfont import small_soundfont
 
 RENDER_RATE = 48000  # Hz, what midirenderer gives
 LOOKAHEAD = 0.005  # seconds in which the limiter turns down before a peak and up after it
-PEAK_BLOCK, PEAK_EDGE = 48000, 64  # samples oversampled at a time, and what is taken along on both sides of them
-PEAK_MARGIN = 0.997  # of the ceiling that the limiter aims for, so that one pass is nearly always enough
-TRIES = 6  # passes of the limiter, and of setting the gain anew after it
+PEAK_BLOCK, PEAK_EDGE = 48000, 64  # samples oversampled at a time, and the margin on either side
+PEAK_MARGIN = 0.997  # the share of the ceiling that the limiter aims for, so that one pass is nearly always enough
+TRIES = 6  # passes of the limiter, and of correcting the gain after it
 LOUDNESS_ERROR = 0.05  # LU that the loudness may be off
-MOST_LIMITED = 12.0  # dB beyond plain gain that sound with high peaks is turned up into the limiter
+MOST_LIMITED = 12.0  # dB above plain gain that sound with high peaks may be driven into the limiter
 
 
 def default_soundfont() -> Path:
@@ -106,7 +106,7 @@ def write_wav(path: str | Path, audio: np.ndarray, rate: int) -> None:
 def loudness(audio: np.ndarray, rate: int) -> float:
     """Integrated loudness in LUFS (ITU-R BS.1770-4 gating); -inf for silence, anything below -70 LUFS or no samples.
 
-    Sound shorter than one block of 0.4 s is measured as if it went on repeating.
+    Sound shorter than one block of 0.4 s is measured as if it were repeated.
     """
     if len(audio) == 0 or not audio.any():
         return -np.inf
@@ -119,8 +119,8 @@ def loudness(audio: np.ndarray, rate: int) -> float:
 def normalise_loudness(audio: np.ndarray, rate: int, lufs: float = -16.0, peak_db: float = -1.0) -> np.ndarray:
     """Sound (n, 2) brought to `lufs`, its true peaks held under `peak_db` dBTP by a limiter. Silence stays unchanged.
 
-    Limiting lowers the loudness, so the gain is set again after it until loudness is within 0.05 LU, or until
-    `MOST_LIMITED` dB have been added to it.
+    Limiting lowers the loudness, so the gain is corrected after it until loudness is within 0.05 LU, or until
+    `MOST_LIMITED` dB have been added.
     """
     return _normalised(audio, rate, lufs, peak_db)[0]
 
@@ -178,7 +178,7 @@ def _limiting(audio: np.ndarray, rate: int, peak_db: float) -> np.ndarray | None
 
 
 def _moving_minimum(values: np.ndarray, width: int) -> np.ndarray:
-    """The minimum (n,) of the `width` (odd) values around each of (n,) values, whose ends go on.
+    """The minimum (n,) of the `width` (odd) values around each of (n,) values, the ends repeated.
 
     As `scipy.ndimage.minimum_filter1d` gives it, which takes longer to import than to run.
     """

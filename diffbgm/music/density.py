@@ -1,4 +1,4 @@
-"""How much is played in each beat, and how closely two numbers per beat go together (Spearman's correlation).
+"""Notes per beat, and Spearman's correlation of two numbers per beat.
 
 Shape legend: T beats.
 """
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 
-FEWEST_BEATS = 4  # of which a correlation is taken
+FEWEST_BEATS = 4  # that a correlation needs
 
 
 def note_density(notes: Notes, beats: int) -> NDArray[np.float64]:
@@ -24,7 +24,7 @@ def rank(values: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def standardised(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Values of mean 0 and length 1; zeros where they do not change."""
+    """Values of mean 0 and length 1; zeros where they are constant."""
     centred = values - values.mean()
     length = np.linalg.norm(centred)
     return centred / length if length > 0 else centred
@@ -33,7 +33,7 @@ def standardised(values: NDArray[np.floating]) -> NDArray[np.float64]:
 def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> float | None:
     """Spearman's rank correlation of two numbers per beat, (T,) each, in [-1, 1].
 
-    None for fewer than four beats and where either does not change at all.
+    None for fewer than four beats and where either is constant.
     """
     if len(first) < FEWEST_BEATS or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None

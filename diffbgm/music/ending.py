@@ -1,4 +1,4 @@
-"""How a piece ends: cut where the video ends, or brought to rest on its tonic chord."""
+"""How a piece ends: cut where the video ends, or resolved to its tonic chord."""
 
 import numpy as np
 
@@ -16,8 +16,8 @@ def cut_at(notes: Notes, end: int) -> Notes:
 def resolve(notes: Notes, end: int) -> Notes:
     """End on the tonic: from the last bar line at least two beats before `end`, one held tonic triad.
 
-    The chord lies in root position, bass doubled an octave below, its top note the chord tone nearest to the
-    last melody note. A piece shorter than two beats is only cut.
+    The chord is in root position, its bass doubled in octaves, its top note the chord tone nearest to the last
+    melody note. A piece shorter than two beats is only cut.
     """
     start = (end - 2 * STEPS_PER_BEAT) // STEPS_PER_BAR * STEPS_PER_BAR
     if start <= 0 or not len(notes):

@@ -1,4 +1,4 @@
-"""Which soundfont plays: by name, by file, or the best that is there; and under which licence each stands."""
+"""Which soundfont is used (by name, by file, or the best one installed), and the licence of each."""
 
 import difflib
 import os
@@ -50,7 +50,7 @@ def soundfont_folder() -> Path:
 
 
 def find_soundfont(wish: str | Path | None) -> Path:
-    """The file of a soundfont: "musescore", "fluid", "builtin", or a path; None or "auto": the best that is there.
+    """The file of a soundfont: "musescore", "fluid", "builtin", or a path; None or "auto": the best one installed.
 
     Raises InputError where it is not there, with what to do.
     """
@@ -69,7 +69,7 @@ def find_soundfont(wish: str | Path | None) -> Path:
         meant = f"did you mean {close[0]}? Otherwise " if close else ""
         raise InputError(
             f"there is no soundfont {wish}; {meant}give an .sf2 or .sf3 file, {', '.join(FONTS)}, or none for the best "
-            "one that is there"
+            "one installed"
         )
     return Path(wish)
 

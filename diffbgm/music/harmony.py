@@ -1,4 +1,4 @@
-"""Chords: symbols as people write them, what each asks of the notes, and whether the notes gave it.
+"""Chords: their symbols, the pitch classes that each asks for, and whether the notes have them.
 
 Shape legend: N beats of a piece, M bars, 12 pitch classes (C = 0).
 """
@@ -13,7 +13,7 @@ from diffbgm.errors import InputError
 from diffbgm.music.key import Key
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, Notes
 
-QUALITIES = {  # semitones above the root, in the order root, third (or what stands for it), fifth, more
+QUALITIES = {  # semitones above the root, in the order root, third (or what replaces it), fifth, further tones
     "": (0, 4, 7),
     "m": (0, 3, 7),
     "dim": (0, 3, 6),
@@ -36,8 +36,15 @@ _ALIASES = {
     "min6": "m6", "M7": "maj7", "Δ": "maj7", "Δ7": "maj7", "min7": "m7", "-7": "m7", "mM7": "mmaj7",
     "minmaj7": "mmaj7", "o7": "dim7", "°7": "dim7", "ø": "m7b5", "ø7": "m7b5", "hdim7": "m7b5", "sus4(b7)": "7sus4",
 }  # fmt: skip
-TONES = (1.0, 0.7, 0.7, 0.5)  # how long root, third, fifth and what comes on top sound, beside the longest of them
-_OWN = ("dim", "aug", "sus2", "sus4", "dim7", "m7b5")  # that are no triad with more on top
+TONES = (1.0, 0.7, 0.7, 0.5)  # durations of root, third, fifth and further tones, relative to the longest
+_OWN = (
+    "dim",
+    "aug",
+    "sus2",
+    "sus4",
+    "dim7",
+    "m7b5",
+)  # qualities that are not a major or minor triad with further tones
 _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _SYMBOL = re.compile(r"([A-G])([#b]?):?([^/\s]*)(?:/([A-G])([#b]?))?")
 
@@ -57,7 +64,7 @@ class Chord:
         quality = _ALIASES.get(match[3], match[3]) if match else None
         if match is None or quality not in QUALITIES:
             kinds = ", ".join(f"C{name}" for name in QUALITIES)
-            raise InputError(f"{text!r} is no chord that can be read; write a root and one of these kinds: {kinds}")
+            raise InputError(f"{text!r} is not a chord that can be read; write a root and one of these kinds: {kinds}")
         bass = None if match[4] is None else _pitch_class(match[4], match[5])
         return cls(_pitch_class(match[1], match[2]), quality, bass)
 
@@ -71,7 +78,7 @@ class Chord:
 
     @property
     def triad(self) -> "Chord":
-        """The major or minor triad that it is heard as: by its third; of a suspended chord the major one."""
+        """The major or minor triad that it is heard as, by its third; a suspended chord counts as major."""
         return Chord(self.root, "m" if 3 in QUALITIES[self.quality] else "")
 
     @property
@@ -93,14 +100,14 @@ def parse_chords(text: str) -> list[Chord]:
 
 
 def over_bars(chords: Sequence[Chord], bars: int) -> list[Chord]:
-    """A chord for each of M bars: those given, again and again. InputError where there are more than bars."""
+    """A chord for each of M bars: those given, repeated. InputError if more are given than there are bars."""
     if len(chords) > bars:
         raise InputError(f"{len(chords)} chords are more than the {bars} bars of the piece; give {bars} or fewer")
     return [chords[bar % len(chords)] for bar in range(bars)]
 
 
 def harmony_plane(chords: Sequence[Chord], beats: int, each: int) -> np.ndarray:
-    """What chords of `each` beats ask of every beat of a piece, (N, 12) float32; the last one goes on to the end."""
+    """What chords of `each` beats ask of every beat of a piece, (N, 12) float32; the last one lasts to the end."""
     index = np.minimum(np.arange(beats) // each, len(chords) - 1)
     return np.stack([chord.harmony for chord in chords])[index]
 
@@ -131,7 +138,7 @@ def _weights(notes: Notes, spans: int, each: int) -> np.ndarray:
 
 
 def bars_of(beats: int) -> int:
-    """Bars of a piece of N beats, a started one counted whole."""
+    """Bars of a piece of N beats, a partial one counted as a whole."""
     return -(-beats // BEATS_PER_BAR)
 
 

@@ -1,4 +1,4 @@
-"""Instruments by name, and the palettes that share a piece out among one to four of them.
+"""Instruments by name, and the palettes that divide a piece among one to four of them.
 
 A palette is a name of `PALETTES` ("strings"), one General MIDI instrument ("violin", 40), which then plays everything,
 or two to four of them joined by a plus ("flute+piano"): tune, accompaniment, the bass under it, a pad of held chords.
@@ -35,13 +35,7 @@ class Voice:
         """Lowest and highest pitch that the instrument plays well."""
         return _RANGES.get(self.program, _FAMILY_RANGES[self.program // 8])
 
-    @property
-    def sustained(self) -> bool:
-        """Whether a held note can swell: organs, bowed strings, voices, winds, pads; not what is struck or plucked."""
-        return self.program // 8 in _SUSTAINED and self.program not in (45, 46, 47)  # pizzicato, harp, timpani
 
-
-_SUSTAINED = (2, 5, 6, 7, 8, 9, 11)  # families of eight: organs, strings, ensembles, brass, reeds, pipes, synth pads
 # Lowest and highest pitch of each family of eight programs, after Adler, "The Study of Orchestration" (4th ed.), and
 # General MIDI level 2's recommended ranges.
 _FAMILY_RANGES = (

@@ -181,7 +181,7 @@ def _tempo_map(midi: pretty_midi.PrettyMIDI, path: str | Path) -> tuple[np.ndarr
 
 
 def _interpolate(x: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-    """Piecewise-linear through (xs, ys), the outer pieces carried on."""
+    """Piecewise-linear through (xs, ys), extrapolated by the outer pieces."""
     piece = np.clip(np.searchsorted(xs, x, side="right") - 1, 0, len(xs) - 2)
     slope = np.diff(ys) / np.diff(xs)
     return ys[piece] + (x - xs[piece]) * slope[piece]

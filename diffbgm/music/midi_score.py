@@ -33,7 +33,7 @@ class Track:
     pan: int = 64  # 0 left .. 127 right
     volume: int = 100  # 0..127
     pedal: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))  # (P, 2) steps: down, up
-    swell: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (T,) -1..1: louder and softer while notes are held
+    swell: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (T,) -1..1: louder and softer, beat by beat
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
-"""Two sounds into one: the sound a video came with and the music made for it.
+"""Mixing the sound of a video with the music made for it.
 
 Shape legend: n samples, h hops of 10 ms. Sound is float32 (n, 2).
 
-    replace   the original goes, the music stays
-    keep      both are brought to the same loudness, the music 3 dB under, and summed
-    duck      as keep, but the music gives way by 12 dB while somebody speaks and by 4 dB while the original is loud
+    replace   the music alone
+    keep      both at the same loudness, the music 3 dB lower, summed
+    duck      as keep, but the music is lowered by 12 dB while somebody speaks, by 4 dB while the original is loud
               without speech, and is at its full level elsewhere
-The result is as loud as the music that came in, and its peaks are limited. SciPy is imported where sounds are mixed:
+The result is as loud as the music that is given, and its peaks are limited. SciPy is imported where sounds are mixed:
 its filters take a second to import, and most videos are given music alone.
 """
 
@@ -19,23 +19,21 @@ BOOST_DB = 12.0  # the most the original is turned up or down to meet the music
 KEEP_DB = 3.0  # music under the original in `keep`
 DUCK_DB = 12.0  # music under speech in `duck`
 LOUD_DUCK_DB = 4.0  # music under loud places without speech
-LOUD_DB, LOUD_SPAN_DB = (
-    15.0,
-    10.0,
-)  # ducking begins this far under the music's loudness and is full this much above that
+LOUD_DB = 15.0  # under the music's loudness: the level of the original at which ducking begins
+LOUD_SPAN_DB = 10.0  # above that level ducking is full
 HOP, HOLD, GLIDE = 0.01, 0.5, 0.25  # seconds: level measured per hop, held (half of it ahead), glided between
 VOICE_RATE = 8000  # Hz that speech is looked for at
 VOICE_LOW = 300.0  # Hz; the telephone's band, 300 to 3400, holds what makes speech understood
 SYLLABLE, SENTENCE = 0.06, 0.4  # seconds: envelopes smoothed over these differ by 2 to 8 syllables a second
 VOICE_WINDOW = 1.2  # seconds that the swing of the envelope is measured over
-SWING, SWING_SPAN = 0.38, 0.2  # swing of the envelope from which it may be speech, and above that surely is
+SWING, SWING_SPAN = 0.38, 0.2  # swing of the envelope from which it may be speech, and how much more makes it certain
 SHARE, SHARE_SPAN = 0.25, 0.2  # share of all power that lies in the voice's band, likewise
 
 
 def blend(original: np.ndarray, music: np.ndarray, rate: int, mix: str) -> np.ndarray:
     """The original sound and the music (n, 2) together, mixed by `keep` or `duck`, as loud as the music alone.
 
-    To save memory the array `original` is written over.
+    The array `original` is overwritten to save memory.
     """
     target, own = loudness(music, rate), loudness(original, rate)
     if not np.isfinite(own):

@@ -1,8 +1,8 @@
 """SoundFont modulators of velocity and key turned into plain generators, for a renderer that knows no modulators.
 
-A soundfont may open its filters with the velocity and the key of a note. Left out, a piano that relies on it is heard
-through a filter that stays shut in its middle layer, some 20 dB too soft. So a zone is split into bands of velocity
-and key, and each band gets the values that the modulators have in its middle.
+A soundfont may open its filters with the velocity and the key of a note. Without its modulators, the middle layer of
+such a piano is heard through a closed filter, some 20 dB too soft. Each zone is therefore split into bands of velocity
+and key, and each band gets the values that the modulators have at its middle.
 
 Source: SoundFont Technical Specification 2.04 (Creative, 2006), sections 8.2, 8.4 and 9.5.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-FILTER, ENVELOPE_TO_FILTER = 8, 11  # the generators that are set: cutoff, and what the modulation envelope adds to it
+FILTER, ENVELOPE_TO_FILTER = 8, 11  # generators that are changed: cutoff, and the modulation envelope added to it
 KEYS, VELOCITIES = 43, 44  # generators with the range of a zone
 VELOCITY, KEY = 2, 3  # sources of a modulator
 VELOCITY_BAND, KEY_BAND = 4, 6  # of velocity and key that share a value
@@ -62,7 +62,7 @@ def source_value(source: int, at: float) -> float:
 
 
 def bands(own: Generators, inherited: Generators, modulators: Modulators) -> Iterator[Generators]:
-    """The zone as zones that need no modulators; itself alone where it has none. `inherited`: the global zone's."""
+    """Split a zone into zones that need no modulators; `inherited` are the generators of the global zone."""
     moving = {key: amount for key, amount in modulators.items() if amount}
     if not moving:
         yield own

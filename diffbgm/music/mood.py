@@ -1,8 +1,8 @@
 """Moods: words and numbers to a place in the plane of valence (sad .. happy) and arousal (calm .. excited), both -1..1.
 
-A word of the table below has the place that is written there; any other text is placed by sentence embeddings, at the
-mean of the table's words weighted by how near they are in meaning. The circumplex of Russell (1980), "A circumplex
-model of affect", gives its 28 words as angles; the words of films and music beside them are placed by us.
+A word in the table below has the place given there; any other text is placed by sentence embeddings, at the mean of
+the table's words weighted by how near they are in meaning. The circumplex of Russell (1980), "A circumplex model of
+affect", gives its 28 words as angles; we placed the other words, of films and music.
 
 What the place means for music follows Gabrielsson & Lindstrom (2010), "The role of structure in the musical expression
 of emotions": arousal on tempo, density and loudness, valence on mode and register.
@@ -58,7 +58,7 @@ DECIDED = 0.25  # valence beyond which the mode is set, either way
 TEMPO_OCTAVES = 0.35  # the tempo asked for moves by this many octaves at full arousal
 MOST_BYTES, MOST_MOMENTS, LONGEST_CELL = 1 << 20, 10_000, 200  # of a moods.csv
 LAST_SECOND = 1e7  # that a moods.csv may name
-GLIDE_SECONDS = 2.0  # in which one mood of a moods.csv goes over into the next
+GLIDE_SECONDS = 2.0  # in which one mood of a moods.csv changes into the next
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class MoodCurve:
         return cls(np.zeros(1), np.array([mood.valence]), np.array([mood.arousal]))
 
     def at(self, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Valence and arousal (T,) at moments (T,): each mood holds, and glides into the next around its beginning."""
+        """Valence and arousal (T,) at moments (T,): each mood holds until it glides into the next one."""
         edges = np.array([-GLIDE_SECONDS / 2, GLIDE_SECONDS / 2])
         knots = np.maximum.accumulate((self.seconds[1:, None] + edges).ravel())
         if not len(knots):
@@ -114,7 +114,7 @@ class MoodCurve:
 
 
 class Moods:
-    """Places of words in the plane. `embed` gives sentence embeddings of unit length; it is first asked when needed."""
+    """Places of words in the plane. `embed` gives sentence embeddings of unit length, and is called when needed."""
 
     def __init__(self, embed: Embed) -> None:
         self.embed = embed
@@ -138,12 +138,14 @@ class Moods:
     def _by_meaning(self, part: str) -> tuple[float, float]:
         words = list(WORDS)
         if not re.search(r"[^\W\d_]", part):
-            raise InputError(f"mood={part!r} is no mood; give words such as 'calm, hopeful', or valence= and arousal=")
+            raise InputError(
+                f"mood={part!r} is not a mood; give words such as 'calm, hopeful', or valence= and arousal="
+            )
         likeness = self._table @ self.embed([part])[0]
         if likeness.max() < FOREIGN:
             spelled = difflib.get_close_matches(part, words, n=3, cutoff=0.6)
             near = spelled or [words[index] for index in np.argsort(-likeness)[:3]]
-            raise InputError(f"mood={part!r} is no mood; did you mean {' or '.join(near)}?")
+            raise InputError(f"mood={part!r} is not a mood; did you mean {' or '.join(near)}?")
         weight = np.exp((likeness - likeness.max()) / NEARNESS)
         valence, arousal = weight @ np.array([WORDS[word] for word in words]) / weight.sum()
         return float(valence), float(arousal)
@@ -153,13 +155,13 @@ def read_moods(path: str | Path, table: Moods) -> MoodCurve:
     """Moods along a film from a CSV file with the columns time (seconds) and mood, or time, valence and arousal.
 
     Raises InputError, which names the line, where the file is missing or too large, a cell is empty or not a number, a
-    mood is no mood, or times do not rise.
+    mood is unknown, or times do not rise.
     """
     try:
         with open(regular(path, MOST_BYTES), encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, skipinitialspace=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise InputError(f"{path} cannot be read ({reason}); give a CSV file with the columns time and mood") from error
     names = {name.strip().lower(): name for name in (rows[0] if rows else {}) if name}
     if not ({"time", "mood"} <= set(names) or {"time", "valence", "arousal"} <= set(names)):
@@ -190,7 +192,7 @@ def _moment(where: str, cells: dict[str, str], table: Moods) -> tuple[float, Moo
     except ValueError as error:
         raise InputError(f"{where}: {error.args[0]}; write numbers such as 12.5") from error
     if not 0 <= numbers[0] <= LAST_SECOND:
-        raise InputError(f"{where}: the time {cells['time']} is none; give seconds from 0 on")
+        raise InputError(f"{where}: the time {cells['time']} cannot be used; give seconds from 0 on")
     try:
         return numbers[0], table.of(cells["mood"]) if "mood" in cells else Mood(*numbers[1:])
     except InputError as error:

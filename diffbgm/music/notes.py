@@ -1,4 +1,4 @@
-"""The note table on a sixteenth grid: what every other room means by "music".
+"""The table of notes on a grid of sixteenths: the form in which all packages hold music.
 
 Shape legend: N notes. All times are sixteenth steps (4 to a beat, 16 to a bar of 4/4, 128 to a segment of 8 bars).
 """

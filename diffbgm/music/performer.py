@@ -2,8 +2,8 @@
 
     performance = perform(notes, Manner(dynamics=0.7, humanize=0.5), Cue(energy, accents), seed=(0,), tempo=120)
 
-Loudness is the velocity network's (velocity.py) plus what the picture asks for; with dynamics=0 and humanize=0 the
-notes come back as they are. The same seed gives the same performance.
+Loudness is the velocity network's (velocity.py) plus what the picture asks for, in velocities and in a slow swell of
+all parts; with dynamics=0 and humanize=0 the notes come back as they are. The same seed gives the same performance.
 
 Shape legend: N notes, T beats, K accents, P pedals.
 """
@@ -17,13 +17,13 @@ from diffbgm.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT, Notes
 from diffbgm.music.parts import lead_of
 from diffbgm.music.velocity import velocity_scores
 
-SOFTEST, LOUDEST = 24, 122  # velocities that a performance stays between
+SOFTEST, LOUDEST = 24, 122  # the range of a performance's velocities
 SCORE, ENERGY, ACCENT = 12.0, 24.0, 20.0  # velocity at dynamics=1: a deviation of the network, full energy, a cut
-SWELL_BEATS = 2.0  # beats (standard deviation) over which what the picture asks for is smoothed
+ENERGY_BEATS, SWELL_BEATS = 2.0, 4.0  # standard deviations that the picture's energy and its swell are smoothed by
 SPREAD = 0.016  # seconds at humanize=1 from the lowest to the highest note of a chord at most
 SCATTER = 0.005  # seconds, standard deviation of single notes at humanize=1
 LEAD_AHEAD = 0.008  # seconds at humanize=1 that the tune comes before the other notes (Goebl 2001)
-GRID_SHARE = 0.3  # of a sixteenth that no note is moved further than, so that files read back on the same grid
+GRID_SHARE = 0.3  # the most of a sixteenth that a note is moved by, so that files read back on the same grid
 PEDAL_SPAN = STEPS_PER_BAR // 2  # steps whose harmony decides whether the pedal changes
 MUDDY = 5  # more pitch classes than this under one pedal are not held together
 
@@ -48,6 +48,7 @@ class Cue:
 
     energy: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (T,) -1 soft .. 1 loud, for each beat
     accents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (K,) steps that are struck
+    swell: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (T,) -1 .. 1: how all parts swell together
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ class Performance:
     notes: Notes  # on the grid, with the velocities that are played
     delay: np.ndarray  # (N,) seconds after (or before) the grid that each note starts
     pedal: np.ndarray  # (P, 2) steps: down, up
-    energy: np.ndarray  # (T,) smoothed, times dynamics: what held notes swell by
+    swell: np.ndarray  # (T,) -1..1, smoothed, times dynamics: the loudness of all parts; empty without dynamics
 
     def select(self, mask: np.ndarray) -> "Performance":
         """The notes that a mask or an index array picks, under the same pedal and swell."""
-        return Performance(self.notes.select(mask), self.delay[mask], self.pedal, self.energy)
+        return Performance(self.notes.select(mask), self.delay[mask], self.pedal, self.swell)
 
 
 def perform(
@@ -74,11 +75,11 @@ def perform(
 def shaped(notes: Notes, manner: Manner, cue: Cue, lead: np.ndarray | None = None) -> Notes:
     """The notes with the velocities that they are played with; `lead` (N,) bool is the tune, by default `lead_of`.
 
-    Velocity is what a note has plus, at full dynamics, 12 for each standard deviation of the network's score, up to 24
-    for the picture's energy (smoothed over two beats) and 20 on a cut.
+    Each velocity is the note's own plus, at full dynamics, 12 for each standard deviation of the network's score, up
+    to 24 for the picture's energy (smoothed over two beats) and 20 on a cut.
     """
     tune = lead_of(notes) if lead is None else lead
-    energy = smooth(cue.energy, SWELL_BEATS) * manner.dynamics
+    energy = smooth(cue.energy, ENERGY_BEATS) * manner.dynamics
     loud = _velocities(notes, tune, manner.dynamics, energy, cue.accents)
     return Notes(notes.onset, notes.pitch, notes.duration, loud, notes.track)
 
@@ -86,15 +87,15 @@ def shaped(notes: Notes, manner: Manner, cue: Cue, lead: np.ndarray | None = Non
 def timed(
     notes: Notes, manner: Manner, cue: Cue, seed: tuple[int, ...], tempo: float, lead: np.ndarray | None = None
 ) -> Performance:
-    """Notes that have their velocities, with a player's timing and pedal. `tempo` is in BPM."""
+    """Notes that have their velocities, with a player's timing, pedal and swell. `tempo` is in BPM."""
     tune = lead_of(notes) if lead is None else lead
-    energy = smooth(cue.energy, SWELL_BEATS) * manner.dynamics
+    swell = smooth(cue.swell, SWELL_BEATS) * manner.dynamics if manner.dynamics else np.zeros(0)
     delay = _delays(notes, tune, manner.humanize, seed, tempo)
-    return Performance(notes, delay, pedals(notes) if manner.humanize else np.zeros((0, 2), np.int64), energy)
+    return Performance(notes, delay, pedals(notes) if manner.humanize else np.zeros((0, 2), np.int64), swell)
 
 
 def smooth(values: np.ndarray, deviation: float) -> np.ndarray:
-    """Values (T,) smoothed by a Gaussian of that standard deviation in beats, the ends carried on."""
+    """Values (T,) smoothed by a Gaussian of that standard deviation in beats, the ends repeated."""
     if not len(values):
         return np.zeros(0)
     reach = int(np.ceil(3 * deviation))

@@ -30,8 +30,9 @@ def encode_batch(
     """
     inside = (onset >= 0) & (onset < steps) & (pitch >= 0) & (pitch < PITCHES)
     onset, pitch, duration, index = (column[inside].astype(np.int64) for column in (onset, pitch, duration, index))
-    # `cut_overlaps`, several times faster: one number a note, of its segment, pitch, onset and, so that the longest of
-    # those that start together comes first, what its duration lacks. Sorted, the next note is the one that may end it.
+    # `cut_overlaps`, several times faster. One number per note holds its segment, pitch, onset and `steps` less its
+    # duration, so that the longest of those that start together comes first. Once sorted, a note is followed by the one
+    # that may end it.
     bits = steps.bit_length()
     cell = (index * PITCHES + pitch) * steps + onset
     packed = np.sort(cell << bits | steps - np.clip(duration, 1, steps - onset))
@@ -55,12 +56,12 @@ def decode(roll: np.ndarray, threshold: float = 0.5, velocity: int = 80) -> Note
     """The notes of a roll (2, S, P) of any real numbers: on track 0, with one velocity, sorted by onset and pitch.
 
     A note starts where onset > threshold and lasts while sustain > threshold on the following steps without a new
-    onset. Sustain that no onset leads up to is ignored.
+    onset. Sustain without an onset before it is ignored.
     """
     steps = roll.shape[1]
     assert roll.shape == (2, steps, PITCHES), f"not a roll: {roll.shape}"
     above = roll > threshold
-    # A line of steps + 1 cells for each pitch, the last of them never held: no run of held cells leaves its line.
+    # Each pitch has a line of steps + 1 cells, the last of which is never held, so that no run leaves its line.
     lines = np.zeros((PITCHES, steps + 1), bool)
     np.greater(above[SUSTAIN].T, above[ONSET].T, out=lines[:, :steps])  # held: sustain and no onset
     held = lines.ravel()

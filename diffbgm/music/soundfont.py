@@ -3,8 +3,8 @@
 The renderer reads a whole .sf2 for every file it renders and knows no .sf3. A piece needs a few instruments of the 128,
 so the file is mapped into memory, their presets, instruments and samples are copied into a small .sf2, and compressed
 samples are decoded on the way. Modulators, which the renderer does not know, become plain zones (modulators.py); a
-font without them sounds the same to the last bit (tests/test_soundfont.py). All that points out of the file is refused
-or mended: the renderer would read memory that is not its own.
+font without them sounds the same to the last bit (tests/test_soundfont.py). Anything that points outside the file is
+refused or mended, because the renderer would read memory that is not its own.
 
 Source: SoundFont Technical Specification 2.04 (Creative, 2006), section 7; .sf3 as MuseScore writes it: sample type bit
 0x10, start and end in bytes, loop points from the start of the sample.
@@ -34,12 +34,12 @@ from diffbgm.music.riff import (
     read_tables,
 )
 
-INSTRUMENT, SAMPLE = 41, 53  # generators that end a zone: what it plays
+INSTRUMENT, SAMPLE = 41, 53  # the last generator of a zone: what it plays
 COMPRESSED = 0x10  # bit of a sample's type in .sf3
 SILENCE = 46  # samples of silence that the specification wants after each sample
 MOST_BYTES = 1 << 30  # of decoded samples that are held in memory
 MOST_RECORDS = 65_535  # of a table that another can number
-FASTEST_RATE = 400_000  # Hz of a sample that are believed
+FASTEST_RATE = 400_000  # Hz; a sample with a higher rate is damage
 EDGES = ("start", "end", "loop_start", "loop_end")
 OFFSETS = {  # generators that move an edge of a sample, and by how many values for each unit
     0: ("start", 1),
@@ -83,7 +83,7 @@ def _cached(path: Path, _time: int, _size: int, programs: tuple[int, ...] | None
 
 
 class _Subset:
-    """Some presets of a soundfont with all they refer to, numbered anew."""
+    """Some presets of a soundfont and everything they refer to, renumbered."""
 
     def __init__(self, tables: dict[str, Table], samples: np.ndarray, programs: tuple[int, ...] | None) -> None:
         self.tables, self.samples = tables, samples
@@ -148,7 +148,7 @@ class _Subset:
         return np.array(sorted(found), np.int64)
 
     def _zones(self, owners: np.ndarray, letter: str, header: np.dtype, kind: int, numbers: np.ndarray) -> bytes:
-        """The four tables of presets ("p") or instruments ("i"); what they play gets its place in `numbers`."""
+        """The four tables of presets ("p") or instruments ("i"), whose references become positions in `numbers`."""
         names = {"p": "phdr", "i": "inst"}
         tables = self.tables
         heads = np.zeros(len(owners) + 1, header)
@@ -158,7 +158,7 @@ class _Subset:
         for place, owner in enumerate(owners.tolist()):
             heads[place]["bag"] = len(bags) - 1
             sound = letter == "p" or self._offsets_fit(owner)
-            above: tuple[Generators, Modulators] = ({}, {})  # of the global zone: the first, if it plays nothing
+            above: tuple[Generators, Modulators] = ({}, {})  # of the global zone: a first zone that plays nothing
             for zone in self._range(owner, names[letter]):
                 first, last = tables[f"{letter}bag"][zone], tables[f"{letter}bag"][zone + 1]
                 part = tables[f"{letter}gen"][first["gen"] : last["gen"]]
@@ -208,7 +208,7 @@ class _Subset:
         return True
 
     def _extent(self, number: int) -> tuple[int, tuple[int, int]]:
-        """How long a sample is, and its loop from its start: the whole sample where the file gives none that fits."""
+        """The length of a sample and its loop, from its start; the whole sample where the file's loop does not fit."""
         header, length = self.tables["shdr"][number], len(self._sound(number))
         base = 0 if header["type"] & COMPRESSED else int(header["start"])
         loop = int(header["loop_start"]) - base, int(header["loop_end"]) - base

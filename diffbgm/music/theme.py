@@ -1,9 +1,9 @@
-"""Themes: what the bars of a passage have in common, as a network can be told of it; a vector for every beat.
+"""Themes: what the bars of a passage have in common, as a vector for every beat that a network can be told.
 
     harmony   12 numbers in [0, 1]: how long each pitch class sounds, as a share of the one that sounds longest
     groove    4 numbers in [-1, 1], one for each sixteenth: 1 where a note starts in all bars, -1 where in none
 
-Zeros say nothing: neither is known, or wished.
+Zeros mean that neither is known or asked for.
 
 Shape legend: ... leading axes, S steps, P pitches, T beats, 12 pitch classes (C = 0), 4 sixteenths.
 """
@@ -36,7 +36,7 @@ def groove_of(roll: np.ndarray) -> np.ndarray:
     """Groove (..., T, 4) float32 of rolls (..., 2, S, P) of 0 and 1: whole bars, all of which get the same."""
     steps = roll.shape[-2]
     bars = steps // STEPS_PER_BAR
-    assert steps == bars * STEPS_PER_BAR, f"{steps} steps are no whole bars"
+    assert steps == bars * STEPS_PER_BAR, f"{steps} steps are not whole bars"
     starts = roll[..., ONSET, :, :].max(-1) > 0  # (..., S)
     share = starts.reshape(*starts.shape[:-1], bars, STEPS_PER_BAR).mean(-2, dtype=np.float32)
     by_beat = (2 * share - 1).reshape(*share.shape[:-1], BEATS_PER_BAR, STEPS_PER_BEAT)

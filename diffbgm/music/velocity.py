@@ -1,9 +1,9 @@
 """How loud each note of a finished piece is played: a small convolution over its notes, learned from POP909's pianists.
 
 A note's features say where it lies in its chord, its bar, its phrase and its surroundings; two convolutions over the
-notes in order of time see the neighbours, and the answer is a velocity in standard deviations of its piece, so that the
-level and the range stay the performer's (performer.py). `rule_velocity` is the hand-written player that the network is
-measured against. scripts/fit_velocity.py trains and measures both; the weights (velocity.npz) ship with the package.
+notes in order of time see the neighbours, and the result is a velocity in standard deviations of its piece: level and
+range are set by the performer (performer.py). `rule_scores` is the hand-written player that the network is measured
+against. scripts/fit_velocity.py trains and measures both; the weights (velocity.npz) ship with the package.
 
 Shape legend: N notes, F features, W hidden channels, K notes that a convolution spans.
 """
@@ -18,7 +18,7 @@ from diffbgm.music.parts import lead_of
 
 WEIGHTS = Path(__file__).with_name("velocity.npz")
 PHRASE_BARS = 8
-LOUDEST, SOFTEST = 3.0, -3.0  # standard deviations; what the network says beyond is not believed
+LOUDEST, SOFTEST = 3.0, -3.0  # standard deviations that the network's answer is clipped to
 DILATIONS = (1, 4)  # notes between the taps of the first and the second convolution
 
 

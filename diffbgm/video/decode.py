@@ -116,6 +116,18 @@ def lasts_longer(path: str | Path, seconds: float) -> bool:
     return False
 
 
+def frame_count(path: str | Path) -> int:
+    """How many frames a video has, at least 1: as its headers say, or counted undecoded where they state no duration.
+
+    Raises InputError for anything but a readable video.
+    """
+    info = probe(path)
+    if info.duration > 0:
+        return max(round(info.duration * info.fps), 1)
+    with _open(path) as container:
+        return max(sum(packet.size > 0 for packet in _packets(container, _picture_stream(container, path))), 1)
+
+
 def decoded(path: str | Path) -> Iterator[Frame]:
     """Every frame of a video in display order. Their intervals cover the video from 0 to its end without gaps.
 

@@ -50,13 +50,23 @@ class _Picture:
 
 
 def mux(
-    video: str | Path, audio: np.ndarray, rate: int, out: str | Path, mix: str = "replace", fade: float = 1.0
+    video: str | Path,
+    audio: np.ndarray,
+    rate: int,
+    out: str | Path,
+    mix: str = "replace",
+    fade: float = 1.0,
+    original: str | Path | None = None,
+    advance: Callable[[int], None] | None = None,
 ) -> Muxed:
     """Write `video` with the music `audio` (n, 2) at `rate` Hz as the MP4 `out`, as long as the video.
 
     Longer music is cut, and shorter music is followed by silence; it fades out over the last `fade` seconds of the
-    video. Rotation is kept. The audio is held in memory (23 MB per minute and track), the frames are not. Raises
-    InputError for a file that is not a video, for an unknown mix, and if `out` cannot be written.
+    video. Rotation is kept. The audio is held in memory (23 MB per minute and track), the frames are not.
+
+    `original` is an .m4a file to which the video's own sound is written if it is mixed in. advance(1) is called after
+    each second of the video. Raises InputError for a file that is not a video, for an unknown mix, and if `out` cannot
+    be written.
     """
     if mix not in MIXES:
         raise InputError(f"the mix is {mix!r}; choose one of {', '.join(MIXES)}")
@@ -65,21 +75,31 @@ def mux(
         raise InputError(f"{out} is the video itself; choose another folder for the results")
     samples = round(picture.seconds * RATE)
     music = fit_length(resample(audio, rate, RATE), samples, round(min(fade, float(picture.seconds) / 2) * RATE))
-    original = None if mix == "replace" else _original_sound(video, picture.start, samples)
-    sound = limit(music, RATE) if original is None else blend(original, music, RATE, mix)
+    own = None if mix == "replace" else _original_sound(video, picture.start, samples)
+    if own is not None and original is not None:
+        _write_sound(own, original)
+    sound = limit(music, RATE) if own is None else blend(own, music, RATE, mix)
     for pictures in (_copy, _encode) if picture.copyable else (_encode,):
         try:
-            _write(video, picture.start, sound, out, pictures)
+            _write(video, picture.start, sound, out, pictures, advance or (lambda done: None))
             break
         except av.error.FFmpegError as error:  # the container does not accept the packets: re-encode
             reason = error.strerror
     else:
         raise InputError(f"{video} cannot be written as {out} ({reason}); check the file and the space on the disk")
-    in_effect = "replace" if original is None else mix
+    in_effect = "replace" if own is None else mix
     return Muxed(float(picture.seconds), "copied" if pictures is _copy else "encoded", in_effect)
 
 
-def _write(video: str | Path, start: Fraction, sound: np.ndarray, out: str | Path, pictures: Pictures) -> None:
+def _write(
+    video: str | Path,
+    start: Fraction,
+    sound: np.ndarray,
+    out: str | Path,
+    pictures: Pictures,
+    advance: Callable[[int], None],
+) -> None:
+    second = 0
     with (
         atomic(out) as temporary,
         _open(video) as source,
@@ -87,6 +107,15 @@ def _write(video: str | Path, start: Fraction, sound: np.ndarray, out: str | Pat
     ):
         streams = pictures(source, target, start), _encode_sound(sound, target)
         for packet in heapq.merge(*streams, key=_seconds):
+            target.mux(packet)
+            if (reached := int(_seconds(packet))) > second:
+                advance(reached - second)
+                second = reached
+
+
+def _write_sound(sound: np.ndarray, out: str | Path) -> None:
+    with atomic(out) as temporary, av.open(str(temporary.absolute()), "w", format="mp4") as target:
+        for packet in _encode_sound(sound, target):
             target.mux(packet)
 
 

@@ -37,7 +37,7 @@ def test_a_video_is_dropped_looked_at_and_played_with_its_music(browser, address
     page.goto(address)
     page.locator("input[type=file]").first.set_input_files(clip)
     page.get_by_text("in 4.0 s").wait_for(timeout=SLOW)
-    assert page.locator("svg[role=img]").count() == 2, "motion and light"
+    assert page.locator("svg[aria-label$='over time']").count() == 2, "motion and light"
     page.get_by_role("button", name="Compose", exact=True).click()
     page.locator("iframe[title=Takes]").wait_for(timeout=SLOW)
     takes = page.frame_locator("iframe[title=Takes]")

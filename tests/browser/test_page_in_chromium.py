@@ -68,11 +68,11 @@ def opened(browser, path: Path) -> Iterator[object]:
 
 @pytest.fixture(scope="module")
 def stems(tmp_path_factory) -> Path:
-    """What the command leaves of a clip of two seconds, two takes for flute and piano."""
+    """What the command leaves of a clip of two seconds with sound of its own, two takes for flute and piano."""
     place = tmp_path_factory.mktemp("stems")
     save_tiny_checkpoint(place / "tiny.safetensors")
-    write_video(place / "clip.mp4", ramp(24), fps=12)
-    words = ["instruments=flute+piano", "stems=true", "variations=2", "sampler=dpm", "sampler.steps=2"]
+    write_video(place / "clip.mp4", ramp(24), fps=12, sound=2.0)
+    words = ["mix=duck", "instruments=flute+piano", "stems=true", "variations=2", "sampler=dpm", "sampler.steps=2"]
     paths = [f"videos={place / 'clip.mp4'}", f"out={place / 'out'}", f"checkpoint={place / 'tiny.safetensors'}"]
     assert cli.run(sample.sample, "sample", [*paths, *words, f"cache={place / 'cache'}", "soundfont=builtin"]) == 0
     return place / "out"
@@ -158,13 +158,19 @@ def test_stems_play_in_the_same_player_at_the_same_place(page_with_stems):
     parts = page.get_by_label("Hear")
     assert parts.locator("option").all_inner_texts() == [
         "the film with its music",
+        "the music alone",
+        "the film's own sound alone",
         "flute lead",
         "acoustic grand piano accompaniment",
     ]
     page.locator(".roll").press("PageDown")
     before = now(page)
     assert before > 0.5
-    for label, ending in (("flute lead", ".flute-lead.wav"), ("the film with its music", ".mp4")):
+    for label, ending in (
+        ("flute lead", ".flute-lead.wav"),
+        ("the film's own sound alone", ".original.m4a"),
+        ("the film with its music", ".mp4"),
+    ):
         parts.select_option(label=label)
         page.wait_for_function(
             "([ending, time]) => { const video = document.querySelector('video');"

@@ -1,15 +1,15 @@
-// The page of a folder of results: one player a video, and its notes drawn in step with it. No dependency.
+// The page of a folder of results: a player for each video, with its notes drawn in step. No dependencies.
 "use strict";
 
-// What can be tested without a browser.
+// Pure functions, tested without a browser.
 const music = {
-  STEPS: 4, BEATS: 4, // sixteenths a beat, beats a bar
+  STEPS: 4, BEATS: 4, // sixteenths per beat, beats per bar
 
   clock: (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`,
 
   beatSeconds: (take) => 60 / take.tempo,
 
-  /** The bar, from 1, that sounds at a time. */
+  /** The bar, counted from 1, at a time. */
   barAt: (take, seconds) => Math.min(take.bars, Math.floor(seconds / music.beatSeconds(take) / music.BEATS + 1e-6) + 1),
 
   /** The name of the span [[beat, name], ...] that a time lies in; "" before the first. */
@@ -23,22 +23,22 @@ const music = {
     return name;
   },
 
-  /** Pixels a second: the whole piece where it can be read at `width` pixels, a bar in 48 pixels or more. */
+  /** Pixels per second: the whole piece in `width` pixels, or more if a bar would be narrower than 48 pixels. */
   scaleFor(take, width, zoom) {
     const readable = 48 / (music.BEATS * music.beatSeconds(take));
     return Math.max(width / take.duration, readable) * zoom;
   },
 
-  /** The time at x pixels from the left edge of what is visible. */
+  /** The time at x pixels from the left edge of the visible part. */
   timeAt: (take, x, scroll, scale) => Math.min(take.duration, Math.max(0, (x + scroll) / scale)),
 
-  /** Where to scroll so that a time is visible: a page on where it has left on the right, itself where on the left. */
+  /** Where to scroll so that a time is visible: unchanged if it is, otherwise so that it is near the left edge. */
   follow(time, scroll, width, scale) {
     const x = time * scale;
     return x < scroll || x > scroll + width - 24 ? Math.max(0, x - width / 10) : scroll;
   },
 
-  /** What a key does to the time; null where it does nothing. */
+  /** The time that a key moves to; null for any other key. */
   move(take, time, key) {
     const beat = music.beatSeconds(take), bar = beat * music.BEATS;
     const moved = {
@@ -55,7 +55,7 @@ const music = {
     return a <= b ? [a, b] : [b, a];
   },
 
-  /** The file that plays a part of a take: its film ("mp4"), its music alone, or a stem. */
+  /** The file of a part of a take: the film ("mp4"), the music alone, the film's own sound, or a stem. */
   file: (take, part) => `${take.name}.${part}`,
 
   redo: (take, first, last) => take.redo.replace("{first}", first).replace("{last}", last),
@@ -80,7 +80,7 @@ const music = {
   },
 };
 
-class Piece {
+class Player {
   constructor(article, takes, address) {
     Object.assign(this, { article, takes, address, current: 0, other: takes.length > 1 ? 1 : 0, zoom: 1, part: "mp4" });
     this.find = (selector) => article.querySelector(selector);
@@ -118,7 +118,7 @@ class Piece {
     }, { rootMargin: "200px" }).observe(this.roll);
   }
 
-  /** A mouse seeks as it is dragged; a finger seeks by a tap, so that it can scroll. */
+  /** A mouse seeks while it is dragged; a finger seeks by a tap, because dragging scrolls. */
   listenToPointer() {
     let dragging = false;
     const go = (event) => {
@@ -157,12 +157,12 @@ class Piece {
     else this.video.pause();
   }
 
-  /** One player at a time; frames are drawn while it plays, unless less motion is asked for. */
+  /** Only one player plays at a time. The playhead is drawn on every frame, unless reduced motion is preferred. */
   onState() {
     const playing = !this.video.paused && !this.video.ended;
     this.find(".play").textContent = playing ? "Pause" : "Play";
     if (!playing) return this.tick();
-    for (const piece of pieces) if (piece !== this) piece.video.pause();
+    for (const player of players) if (player !== this) player.video.pause();
     const frame = () => {
       if (this.video.paused) return;
       this.tick();
@@ -177,7 +177,7 @@ class Piece {
     this.tick(seconds);
   }
 
-  /** Another take. */
+  /** Show and play another take. */
   choose(index) {
     if (index === this.current) return;
     this.other = this.current;
@@ -186,20 +186,20 @@ class Piece {
     say(`Take ${index + 1} of ${this.takes.length}`);
   }
 
-  /** The film, the music alone or a stem of the same take. */
+  /** Play another part of the same take. */
   hear(list) {
     this.part = list.value;
     this.load();
     say(`Plays ${list.selectedOptions[0].textContent}`);
   }
 
-  /** Take and part that are chosen, in the same player, at the same place, still playing where it played. */
+  /** Load the chosen part of the chosen take at the same position, and go on playing if it was. */
   load() {
     this.resume ??= { time: this.video.currentTime, playing: !this.video.paused };
     this.video.src = this.address(music.file(this.take, this.part));
     this.video.addEventListener("loadedmetadata", () => {
       const before = this.resume;
-      if (!before) return; // chosen twice before anything was loaded
+      if (!before) return; // another choice was made before this one had loaded
       this.resume = null;
       this.video.currentTime = before.time;
       if (before.playing) this.toggle();
@@ -207,7 +207,7 @@ class Piece {
     this.video.load();
   }
 
-  /** The words, links and notes of a take. */
+  /** Show the text, links and notes of a take. */
   show(index) {
     this.current = index;
     const take = this.take;
@@ -220,7 +220,7 @@ class Piece {
       link.download = name;
     }
     const button = this.find(".ab");
-    if (button) button.textContent = `A/B: to take ${this.other + 1}`;
+    if (button) button.textContent = `A/B: take ${this.other + 1}`;
     this.find(".again").textContent = take.again;
     this.find(".about").textContent = take.about;
     this.roll.setAttribute("aria-valuemax", take.duration.toFixed(2));
@@ -241,7 +241,7 @@ class Piece {
     this.roll.scrollLeft = middle * this.scale - this.roll.clientWidth / 2;
   }
 
-  /** Bring everything that tells of the time up to date. */
+  /** Update everything that shows the time. */
   tick(seconds) {
     this.seconds = seconds ?? this.video.currentTime;
     this.find(".where").textContent = `${music.clock(this.seconds)} / ${music.clock(this.take.duration)}`;
@@ -267,20 +267,20 @@ class Piece {
     const brush = this.canvas.getContext("2d");
     brush.setTransform(pixels, 0, 0, pixels, 0, 0);
     brush.clearRect(0, 0, width, height);
-    drawPiece(brush, this, width, height);
+    drawRoll(brush, this, width, height);
   }
 }
 
 const RULER = 20, CHORDS = 20, CURVE = 26; // heights in pixels
 
 /** Everything on the canvas: ruler with sections and bars, chords, notes, cuts, curves, playhead. */
-function drawPiece(brush, piece, width, height) {
+function drawRoll(brush, player, width, height) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-  const { take, scale } = piece, scroll = piece.roll.scrollLeft;
+  const { take, scale } = player, scroll = player.roll.scrollLeft;
   const beat = music.beatSeconds(take), at = (seconds) => seconds * scale - scroll;
   const curves = Object.entries(take.curves), bottom = height - CURVE * curves.length;
-  const view = { brush, piece, take, colour, at, beat, scale, width, height, bottom };
+  const view = { brush, player, take, colour, at, beat, scale, width, height, bottom };
   brush.font = "12px system-ui, sans-serif";
   brush.textBaseline = "middle";
   drawGrid(view);
@@ -290,7 +290,7 @@ function drawPiece(brush, piece, width, height) {
   brush.setLineDash([5, 4]);
   for (const cut of take.cuts) line(brush, at(cut), RULER, height, colour("cut"), 1.5);
   brush.setLineDash([]);
-  line(brush, at(piece.seconds), 0, height, colour("head"), 2);
+  line(brush, at(player.seconds), 0, height, colour("head"), 2);
 }
 
 function line(brush, x, top, bottom, colour, thickness) {
@@ -302,13 +302,13 @@ function line(brush, x, top, bottom, colour, thickness) {
   brush.stroke();
 }
 
-/** Beats, bars with their numbers, and the bars that are to be kept. */
-function drawGrid({ brush, piece, take, colour, at, beat, scale, width, height }) {
+/** Beats, bars with their numbers, and the bars to keep. */
+function drawGrid({ brush, player, take, colour, at, beat, scale, width, height }) {
   const bar = beat * music.BEATS;
-  if (piece.find(".commands").open) {
+  if (player.find(".commands").open) {
     brush.fillStyle = colour("kept");
-    const left = at((piece.kept[0] - 1) * bar);
-    brush.fillRect(left, 0, at(piece.kept[1] * bar) - left, height);
+    const left = at((player.kept[0] - 1) * bar);
+    brush.fillRect(left, 0, at(player.kept[1] * bar) - left, height);
   }
   const every = Math.max(1, 2 ** Math.ceil(Math.log2(24 / (bar * scale))));
   for (let k = 0; k * beat < take.duration; k++) {
@@ -322,9 +322,9 @@ function drawGrid({ brush, piece, take, colour, at, beat, scale, width, height }
   }
 }
 
-/** Lead notes are higher than those of the accompaniment, so that colour is not all that tells them apart. */
-function drawNotes({ brush, piece, take, colour, at, beat, scale, width, bottom }) {
-  const [low, high] = piece.range, top = RULER + CHORDS, row = (bottom - top) / (high - low + 1);
+/** Lead notes are drawn thicker than the accompaniment, so that they differ by more than colour. */
+function drawNotes({ brush, player, take, colour, at, beat, scale, width, bottom }) {
+  const [low, high] = player.range, top = RULER + CHORDS, row = (bottom - top) / (high - low + 1);
   const step = beat / music.STEPS, paints = [colour("accompaniment"), colour("lead")];
   for (let i = 0; i < take.notes.length; i += 5) {
     const [onset, steps, pitch, velocity, lead] = take.notes.slice(i, i + 5);
@@ -338,7 +338,7 @@ function drawNotes({ brush, piece, take, colour, at, beat, scale, width, bottom 
   brush.globalAlpha = 1;
 }
 
-/** Sections in the ruler, chords under it; a name that does not fit is left out. */
+/** Sections in the ruler, chords below it; a name that does not fit is left out. */
 function drawNames({ brush, take, colour, at, beat, width }) {
   const names = (spans, y, weight, room) => spans.forEach(([start, name], k) => {
     const x = at(start * beat), end = k + 1 < spans.length ? at(spans[k + 1][0] * beat) : at(take.duration);
@@ -351,12 +351,14 @@ function drawNames({ brush, take, colour, at, beat, width }) {
   names(take.chords, RULER + CHORDS / 2, "normal", 3);
 }
 
-/** A curve of a value a beat, 0 to 100, standing on `foot`, with its name. */
+/** A curve with one value per beat, 0 to 100, above the line `foot`, with its name. */
 function drawCurve({ brush, colour, at, beat, width }, name, values, foot) {
   const y = (value) => foot - 1 - (value / 100) * (CURVE - 6);
   brush.beginPath();
   brush.moveTo(at(0), foot - 1);
+  brush.lineTo(at(0), y(values[0]));
   values.forEach((value, k) => brush.lineTo(at((k + 0.5) * beat), y(value)));
+  brush.lineTo(at(values.length * beat), y(values[values.length - 1]));
   brush.lineTo(at(values.length * beat), foot - 1);
   brush.globalAlpha = 0.25;
   brush.fillStyle = colour(name);
@@ -383,14 +385,14 @@ async function copy(button) {
     await navigator.clipboard.writeText(code.textContent);
     button.textContent = "Copied";
     say("Copied");
-  } catch { // not allowed here: mark the text, so that it can be copied by hand
+  } catch { // the clipboard is not available: select the text, so that it can be copied by hand
     getSelection().selectAllChildren(code);
     button.textContent = "Press Ctrl+C";
   }
   setTimeout(() => { button.textContent = "Copy"; }, 2000);
 }
 
-/** Addresses of the files in a self-contained page; those beside the page where it is not one. */
+/** Addresses of files: inside a self-contained page, otherwise beside the page. */
 function addresses() {
   const inside = new Map();
   for (const node of document.querySelectorAll("script.embedded")) {
@@ -401,16 +403,16 @@ function addresses() {
   return (name) => inside.get(name) ?? `${document.body.dataset.base}${name.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-const pieces = [];
+const players = [];
 
 function start() {
   const data = JSON.parse(document.getElementById("data").textContent), address = addresses();
-  document.querySelectorAll(".piece").forEach((article, k) => {
-    const piece = new Piece(article, data[k], address);
-    pieces.push(piece);
-    if (!piece.video.getAttribute("src")) piece.video.src = address(music.file(piece.take, piece.part));
+  document.querySelectorAll(".entry").forEach((article, k) => {
+    const player = new Player(article, data[k], address);
+    players.push(player);
+    if (!player.video.getAttribute("src")) player.video.src = address(music.file(player.take, player.part));
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pieces.forEach((piece) => piece.draw()));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => players.forEach((player) => player.draw()));
 }
 
 if (typeof document !== "undefined") start();

@@ -1,4 +1,4 @@
-"""What the page shows of a take, read from its files: notes, chords, sections and curves, as small whole numbers.
+"""What the page shows of a take, read from its files: notes, chords, sections and curves, as small integers.
 
 Shape legend: N notes, T beats.
 """
@@ -17,15 +17,15 @@ from diffbgm.music.midi import read_midi
 from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, Notes
 
 FREE = "free"
-LOWEST_LEAD = 60  # middle C: in a piece of one track, the highest note of a chord from here on is taken for the lead
-QUIETEST = -50.0  # dBFS, the foot of the loudness curve
+LOWEST_LEAD = 60  # middle C: with a single track, the highest note of a chord is the lead if it is not below this
+QUIETEST = -50.0  # dBFS, the bottom of the loudness curve
 
 
 def take_data(report: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """A take for the page's script: notes as flat [onset, steps, pitch, velocity, lead] and everything drawn with them.
 
-    report: what NAME.json holds; out: the folder with NAME.mid and NAME.wav. A file that is missing or damaged leaves
-    its part empty, so that the page of a folder is always made.
+    report: the content of NAME.json; out: the folder with NAME.mid and NAME.wav. If a file is missing or damaged, its
+    part stays empty, so that a page can always be made.
     """
     notes, duration, tempo = _notes(out / f"{report['name']}.mid"), float(report["duration"]), float(report["tempo"])
     beats = max(1, math.ceil(duration * tempo / 60.0 - 1e-6))
@@ -75,7 +75,7 @@ def _sections(report: Mapping[str, Any], beats: int) -> list[list[Any]]:
 
 
 def _loudness(path: Path, beats: int, beat_seconds: float) -> list[int]:
-    """The level of each beat of a WAV file, 0 (`QUIETEST` or less) to 100 (full scale); [] where it cannot be read."""
+    """The level of each beat of a WAV file, 0 (`QUIETEST` or less) to 100 (full scale); [] if it cannot be read."""
     try:
         with wave.open(str(path), "rb") as file:
             rate, channels = file.getframerate(), file.getnchannels()
