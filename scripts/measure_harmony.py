@@ -12,25 +12,20 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from diffbgm.app.cli import run
-from diffbgm.app.songs import PieceSettings
-from diffbgm.datasets.cache import Cache
+from diffbgm.app.songs import PieceSettings, build_composer, composed, prepared
 from diffbgm.datasets.pieces import pieces
-from diffbgm.datasets.prepare import prepare
 from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.fields import check_among, field
 from diffbgm.generation.composer import Composer
-from diffbgm.generation.harmony import HarmonyPlan, planned, wished
-from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
+from diffbgm.generation.harmony import planned, wished
+from diffbgm.generation.loading import open_checkpoint
 from diffbgm.generation.request import Request
-from diffbgm.generation.settings import compose_settings
 from diffbgm.music.harmony import parse_chords
 from diffbgm.music.key import Key, estimate_key
-from diffbgm.music.notes import Notes
 from diffbgm.training.settings import check_data
 
 WISHED = "C G Am F"
@@ -47,18 +42,9 @@ def measure_harmony(cfg: DictConfig) -> int:
     """Compose, listen, print."""
     check_among(HarmonySettings, cfg)
     check_data(cfg.data, "data")
-    compose = compose_settings(cfg.compose)
-    cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
-    checkpoint, device = open_checkpoint(cfg.checkpoint), device_named(cfg.device)
-    composer = Composer(
-        checkpoint,
-        chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),
-        compose,
-        device,
-        autocast_dtype(cfg.precision, device),
-    )
+    composer = build_composer(cfg, open_checkpoint(cfg.checkpoint))
+    chosen = pieces(prepared(cfg.data), cfg.split, cfg.bars, cfg.songs)
     found: dict[str, list[float | None]] = {}
-    chosen = pieces(cache, cfg.split, cfg.bars, cfg.songs)
     for index, piece in enumerate(tqdm(chosen, "songs", disable=None)):
         request = Request(piece.features, (cfg.seed, index))
         for name, value in listened(composer, request, Key(5 * index % 12, bool(index % 2))):
@@ -71,22 +57,16 @@ def measure_harmony(cfg: DictConfig) -> int:
 
 
 def listened(composer: Composer, request: Request, key: Key) -> Iterator[tuple[str, float | None]]:
-    """What was got of one piece's wishes, a name and a share each."""
+    """(name, share) of each measure for one piece."""
     beats = len(request.features.visual)
     plan = planned(request.features, request.seed, composer.sections(request), key)
     four = wished(parse_chords(WISHED), beats)
-    in_key, over_four, free = (composed(composer, request, harmony) for harmony in (plan, four, None))
+    in_key, over_four, free = (composed(composer, replace(request, harmony=chords)) for chords in (plan, four, None))
     yield "planned chords, asked and heard", plan.heard(in_key)
     yield f"{WISHED}, asked and heard", four.heard(over_four)
     yield "planned chords, heard though not asked", plan.heard(free)
     yield f"{WISHED}, heard though not asked", four.heard(free)
     yield "the key asked for", float(estimate_key(in_key) == key)
-
-
-def composed(composer: Composer, request: Request, harmony: HarmonyPlan | None) -> Notes:
-    """Music over chords."""
-    *_, progress = composer.compose([replace(request, harmony=harmony)])
-    return composer.notes(progress.rolls[0])
 
 
 if __name__ == "__main__":

@@ -13,25 +13,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from diffbgm.app.cli import run
-from diffbgm.app.songs import PieceSettings
-from diffbgm.datasets.cache import Cache
+from diffbgm.app.songs import PieceSettings, build_composer, composed, prepared
 from diffbgm.datasets.hints import likeness
 from diffbgm.datasets.pieces import pieces
-from diffbgm.datasets.prepare import prepare
 from diffbgm.errors import InputError
 from diffbgm.evaluation.report import Summary, mean_of
 from diffbgm.fields import check_among, field
-from diffbgm.generation.composer import Composer
 from diffbgm.generation.form import AUTO, FREE, Section, check_form, sections
-from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
+from diffbgm.generation.loading import open_checkpoint
 from diffbgm.generation.request import Request
-from diffbgm.generation.settings import compose_settings
 from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
 from diffbgm.music.pianoroll import encode
 from diffbgm.training.settings import check_data
@@ -57,27 +51,17 @@ def measure_reprise(cfg: DictConfig) -> int:
     """Compose, compare, print."""
     check_among(RepriseSettings, cfg)
     check_data(cfg.data, "data")
-    compose_settings(cfg.compose)
-    cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
-    beats = BEATS_PER_SEGMENT * len(cfg.form)
-    long = [piece for piece in pieces(cache, cfg.split, beats // BEATS_PER_BAR) if len(piece.features.valid) == beats]
-    if not long:
-        raise InputError(f"no song of the split {cfg.split} is long enough for form={cfg.form}; give fewer letters")
-    chosen = [long[i] for i in np.linspace(0, len(long) - 1, min(cfg.songs, len(long))).round().astype(int)]
-    checkpoint, device = open_checkpoint(cfg.checkpoint), device_named(cfg.device)
-    asked = list(cfg.reprises) if checkpoint.network.reference_condition else [None]
+    checkpoint = open_checkpoint(cfg.checkpoint)
+    build_composer(cfg, checkpoint)  # raises InputError early for settings that do not fit
+    bars = BEATS_PER_SEGMENT // BEATS_PER_BAR * len(cfg.form)
+    chosen = pieces(prepared(cfg.data), cfg.split, bars, cfg.songs, whole=True)
     rows = {"the songs themselves": compared([(p.notes, sections("AB", len(p.features.valid))) for p in chosen])}
-    for reprise in asked:
-        settings = compose_settings({**cfg.compose, "form": cfg.form, "reprise": reprise})
-        dtype = autocast_dtype(cfg.precision, device)
-        composer = Composer(
-            checkpoint, chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler), settings, device, dtype
-        )
+    for reprise in cfg.reprises if checkpoint.network.reference_condition else [None]:
+        composer = build_composer(cfg, checkpoint, form=cfg.form, reprise=reprise)
         made = []
         for index, piece in enumerate(tqdm(chosen, f"reprise {reprise}", disable=None)):
             request = Request(piece.features, (cfg.seed, index))
-            *_, progress = composer.compose([request])
-            made.append((composer.notes(progress.rolls[0]), composer.sections(request)))
+            made.append((composed(composer, request), composer.sections(request)))
         rows[f"reprise {reprise}"] = compared(made)
     for name, row in rows.items():
         shown = (f"{kind} {cell['mean']:.2f} (n {cell['n']})" for kind, cell in row.items())

@@ -34,7 +34,7 @@ SCRIPTS = (
 )  # python scripts/NAME.py
 BENCHMARK = "benchmarks"  # python -m benchmarks NAME
 MEMORY = 3 << 30  # bytes that a child may take beyond what it starts with
-NOTICE = re.compile(r"diffbgm \w+: loading |usage: |  +|prepared |step \d+: |.* M parameters, |continuing |stopped ")
+NOTICE = re.compile(r"diffbgm [\w-]+: loading |usage: |  +|prepared |step \d+: |.* M parameters, |continuing |stopped ")
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,9 @@ def test_what_is_not_held_is_found(tmp_path: Path) -> None:
     }
     assert faults(Ran(1, "error: a word\n", 0.0), Case("x", (), says="word"), tmp_path / "nowhere", {}) == []
     assert any("2 lines" in line for line in faults(Ran(1, "a\nb\n", 0.0), Case("x", ()), tmp_path / "nowhere", {}))
-    assert sentences("diffbgm sample: loading torch ...\nusage: x\n\nerror: y\n") == ["error: y"]
+    assert sentences(
+        "diffbgm sample: loading torch ...\ndiffbgm prepare-bgm909: loading torch ...\nusage: x\n\nerror: y\n"
+    ) == ["error: y"]
     (tmp_path / "o/a.json").write_text(json.dumps({}))
     assert leftovers(tmp_path, contents(tmp_path)) == []
 

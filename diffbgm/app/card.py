@@ -19,15 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from diffbgm.app.songs import sample_songs, through_roll
+from diffbgm.app.songs import build_composer, prepared, sample_songs, through_roll
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import pieces
-from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.evaluation.judges import JUDGES
 from diffbgm.evaluation.musicnn import WEIGHTS
@@ -36,8 +34,7 @@ from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.fields import check, field
 from diffbgm.files import atomic, writable_folder
 from diffbgm.generation.composer import Composer
-from diffbgm.generation.loading import autocast_dtype, chosen_sampler, device_named, open_checkpoint
-from diffbgm.generation.settings import compose_settings
+from diffbgm.generation.loading import device_named, open_checkpoint
 from diffbgm.models.config import SAMPLING
 from diffbgm.models.denoiser import Denoiser
 from diffbgm.music.density import note_density, spearman
@@ -90,18 +87,12 @@ def make_card(cfg: DictConfig) -> int:
     check(CardSettings, {"segments": cfg.segments, "musicnn": cfg.musicnn})
     sample_songs(cfg)
     checkpoint, out = open_checkpoint(cfg.checkpoint), Path(cfg.out)
-    cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
+    cache = prepared(cfg.data)
     window, device = checkpoint.config.window, device_named(cfg.device)
     planes = checkpoint.network.planes
     loader = SegmentLoader(cache, cfg.split, cfg.segments, limit=cfg.segments, noise=None, window=window, planes=planes)
-    batch, settings = loader.batch(0, 0).to(device), compose_settings(cfg.compose)
-    composer = Composer(
-        checkpoint,
-        chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler),
-        settings,
-        device,
-        autocast_dtype(cfg.precision, device),
-    )
+    batch = loader.batch(0, 0).to(device)
+    composer = build_composer(cfg, checkpoint)
     music, real = sample(composer, batch.condition, cfg.seed), [decode_parts(roll) for roll in batch.roll.cpu().numpy()]
     card = {
         "checkpoint": Path(cfg.checkpoint).name,

@@ -61,15 +61,12 @@ def sample_songs(cfg: DictConfig) -> int:
     """Compose and write."""
     check_among(SongSettings, cfg)
     check_data(cfg.data, "data")
-    settings = compose_settings(cfg.compose)
+    checkpoint = open_checkpoint(cfg.checkpoint)
+    composer = build_composer(cfg, checkpoint)
     out = Path(cfg.out)
     generated, real = writable_folder(out / "generated"), writable_folder(out / "real")
-    checkpoint = open_checkpoint(cfg.checkpoint)
-    cache = Cache.open(prepare(instantiate(cfg.data.source), cfg.data.cache, cfg.data.workers))
+    cache = prepared(cfg.data)
     chosen = pieces(cache, cfg.split, cfg.bars, cfg.songs)
-    device = device_named(cfg.device)
-    sampler = chosen_sampler(cfg.sampler, checkpoint.config.sampling.sampler)
-    composer = Composer(checkpoint, sampler, settings, device, autocast_dtype(cfg.precision, device))
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     identity = {"checkpoint": checkpoint.sha256, "data": cache.path.name}
