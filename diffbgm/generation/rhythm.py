@@ -28,8 +28,8 @@ class Rhythm:
         theme = np.zeros((len(features.valid), THEME_WIDTH), np.float32)
         if self.planned:
             motion = pace(features)
-            known = motion is not None and features.valid.any()
-            mean = float(motion[features.valid].mean()) if known else MIDDLE
+            shown = np.array([MIDDLE]) if motion is None else motion[features.valid]
+            mean = float(shown.mean()) if len(shown) else MIDDLE
             bar = grooves().draw(mean, np.random.default_rng([*seed, SEED]))
             theme[:, GROOVE] = np.resize(bar, (len(theme), bar.shape[1]))
         return self.heard(theme)
