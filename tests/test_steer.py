@@ -5,7 +5,7 @@ import pytest
 
 from diffbgm.video.captions import sentence_table
 from diffbgm.video.features import BeatFeatures
-from diffbgm.video.steer import MOOD_PULL, busiest, with_accents_on_cuts, with_intensity, with_mood
+from diffbgm.video.steer import MOOD_PULL, busiest, with_accents_on_cuts, with_contrast, with_intensity, with_mood
 from diffbgm.video.streams import SENTENCES, STREAMS
 
 MOTION, ACCENT = STREAMS.index("motion"), STREAMS.index("motion_onset")
@@ -37,6 +37,23 @@ def test_intensity_scales_motion_and_chooses_the_sentences_that_fit():
     assert all(caption.startswith("A slow") for caption in calm.captions[:14])
     np.testing.assert_array_equal(calm.language[0], sentence_table()[SENTENCES.index(calm.captions[0])])
     assert with_intensity(beats(), 4.0).visual.max() <= 1.0
+
+
+def test_contrast_moves_motion_away_from_its_mean():
+    """Over the 14 beats that the video has; nothing else changes but the sentences, and an even picture stays as it is."""
+    given = beats()
+    given.visual[:, [MOTION, ACCENT]] = np.where(np.arange(16) % 2, 0.6, 0.4)[:, None]
+    more = with_contrast(given, 1.8)
+    np.testing.assert_allclose(more.visual[:14, MOTION], np.where(np.arange(14) % 2, 0.68, 0.32), rtol=1e-6)
+    np.testing.assert_array_equal(
+        np.delete(more.visual, [MOTION, ACCENT], 1), np.delete(given.visual, [MOTION, ACCENT], 1)
+    )
+    np.testing.assert_allclose(with_contrast(given, 0).visual[:14, MOTION], 0.5, rtol=1e-6)
+    wide = with_contrast(given, 4).visual[:14, MOTION]
+    np.testing.assert_allclose(wide, np.where(np.arange(14) % 2, 0.9, 0.1), rtol=1e-5)
+    np.testing.assert_array_equal(with_contrast(given, 1).visual[:14], pytest.approx(given.visual[:14]))
+    embeddings = beats(streams=False)
+    assert with_contrast(embeddings, 1.8) is embeddings
 
 
 def test_a_mood_pulls_streams_a_share_of_their_way():

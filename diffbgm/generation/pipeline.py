@@ -36,7 +36,7 @@ from diffbgm.video.decode import frame_count
 from diffbgm.video.extractors import build_extractor
 from diffbgm.video.fade import with_fade
 from diffbgm.video.features import Advance, BeatFeatures, Extractor, VideoFeatures, cached, on_beats
-from diffbgm.video.steer import with_accents_on_cuts, with_caption, with_intensity, with_mood
+from diffbgm.video.steer import with_accents_on_cuts, with_caption, with_contrast, with_intensity, with_mood
 
 VERSIONED = ("torch", "numpy", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
 
@@ -225,6 +225,8 @@ class Pipeline:
             seen = with_accents_on_cuts(seen)
         if settings.intensity != 1:
             seen = with_intensity(seen, settings.intensity)
+        if settings.contrast != 1:
+            seen = with_contrast(seen, settings.contrast)
         if moods is not None:
             seen = with_mood(seen, *moods.at((np.arange(count) + 0.5) * 60.0 / bpm), bpm)
         if settings.caption is not None:

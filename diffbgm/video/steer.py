@@ -64,6 +64,21 @@ def with_intensity(features: BeatFeatures, factor: float) -> BeatFeatures:
     return _described(features, visual)
 
 
+def with_contrast(features: BeatFeatures, factor: float) -> BeatFeatures:
+    """Lite features whose motion is `factor` times as far from its mean, clipped to [0, 1], sentences updated to match.
+
+    The network plays smaller differences of density than it is asked for (docs/log.md). Image embeddings are returned
+    unchanged.
+    """
+    if not has_streams(features) or not features.valid.any():
+        return features
+    visual = features.visual.copy()
+    motion = visual[:, MOTION]
+    mean = motion[features.valid].mean(axis=0)
+    visual[:, MOTION] = np.clip(mean + factor * (motion - mean), 0.0, 1.0)
+    return _described(features, visual)
+
+
 def with_mood(features: BeatFeatures, valence: np.ndarray, arousal: np.ndarray, bpm: float) -> BeatFeatures:
     """Lite features moved towards a mood, with valence and arousal (T,) in [-1, 1], and sentences updated to match.
 
