@@ -65,10 +65,10 @@ def with_intensity(features: BeatFeatures, factor: float) -> BeatFeatures:
 
 
 def with_contrast(features: BeatFeatures, factor: float) -> BeatFeatures:
-    """Lite features whose motion is `factor` times as far from its mean, clipped to [0, 1], sentences updated to match.
+    """Lite features whose motion is `factor` times as far from its mean, clipped to [0, 1].
 
-    The network plays smaller differences of density than it is asked for (docs/log.md). Image embeddings are returned
-    unchanged.
+    The network plays smaller differences of density than it is asked for (docs/log.md). Sentences stay those of the
+    picture, and image embeddings are returned unchanged.
     """
     if not has_streams(features) or not features.valid.any():
         return features
@@ -76,7 +76,7 @@ def with_contrast(features: BeatFeatures, factor: float) -> BeatFeatures:
     motion = visual[:, MOTION]
     mean = motion[features.valid].mean(axis=0)
     visual[:, MOTION] = np.clip(mean + factor * (motion - mean), 0.0, 1.0)
-    return _described(features, visual)
+    return replace(features, visual=visual)
 
 
 def with_mood(features: BeatFeatures, valence: np.ndarray, arousal: np.ndarray, bpm: float) -> BeatFeatures:
