@@ -41,5 +41,5 @@ def test_what_is_optional_is_a_note(monkeypatch):
 @pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("now", 1)])
 def test_arguments_are_answered_with_help(capsys, argument: str, code: int):
     assert doctor.main([argument]) == code
-    assert "exit code 1 where sampling cannot work" in capsys.readouterr().out
+    assert "exit code 1 if sampling cannot work" in capsys.readouterr().out
     assert BAD == "BAD"

@@ -113,6 +113,8 @@ def test_pivots_of_a_checkpoint_serve_all_planes():
     torch.testing.assert_close(cold.eps(prediction, x, t), plain.eps(prediction, x, t))
     four = build_objective("x0_posterior", SCHEDULE, 0.5, 2 * pivots)
     assert torch.equal(four.eps(prediction, x, t), cold.eps(prediction, x, t))
+    merged = build_objective("x0_posterior", SCHEDULE, 0.5, (0.3, 0.3, *pivots))
+    assert torch.equal(merged.eps(prediction[:, :2], x[:, :2], t), cold.eps(prediction[:, :2], x[:, :2], t))
     with pytest.raises(InputError, match="pivots are 3 numbers"):
         build_objective("x0_posterior", SCHEDULE, 0.5, (0.1, 0.2, 0.3))
     usual = build_objective("x0_posterior", SCHEDULE, 0.5)

@@ -90,13 +90,6 @@ def test_a_network_without_themes_refuses_a_plan() -> None:
         composer("free", themes=False).asked(ComposeSettings(rhythm="plan"))
 
 
-def test_four_pivots_need_a_network_of_parts() -> None:
-    four = ComposeSettings(pivots=(0.1, 0.3, 0.1, 0.3))
-    assert composer("free", planes=4).asked(four).settings.pivots == four.pivots
-    with pytest.raises(InputError, match="four numbers need a network of lead and accompaniment"):
-        composer("free").asked(four)
-
-
 def test_grooves_are_collected_in_order_of_motion() -> None:
     """Three segments of eight bars: one plays every beat with motion 0.8, one the first of every bar, one nothing."""
     rolls = torch.zeros(3, 2, 128, 128)

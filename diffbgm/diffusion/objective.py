@@ -79,14 +79,14 @@ class X0PosteriorObjective:
     temperature: float = (
         1.0  # only for `eps`; below 1, cells likelier than the pivots get likelier and the others rarer
     )
-    pivots: tuple[float, ...] = PIVOTS  # of as many planes of a roll; repeated for further planes
+    pivots: tuple[float, ...] = PIVOTS  # two for both parts, or four, of which a roll of two planes takes the last
 
     def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
         logits = prediction.float() + self._evidence(x, t)
         return _mean(F.binary_cross_entropy_with_logits(logits, x0.float(), reduction="none"))
 
     def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        pivots = torch.tensor(self.pivots * (x.shape[-3] // len(self.pivots)), device=x.device)
+        pivots = torch.tensor((2 * self.pivots)[-x.shape[-3] :], device=x.device)
         pivot = torch.logit(pivots).reshape(-1, 1, 1)
         sure = pivot + (prediction.float() - pivot) / self.temperature
         return self.schedule.eps_from_x0((sure + self._evidence(x, t)).sigmoid(), x.float(), t)

@@ -113,10 +113,6 @@ class Composer:
         for name in ("harmony", "rhythm"):
             if getattr(settings, name) == PLAN and not themes:
                 raise InputError(f"{name}={PLAN} needs a network with theme_condition, which this is not; leave it out")
-        if settings.pivots is not None and len(settings.pivots) > self.network.planes:
-            raise InputError(
-                "pivots: four numbers need a network of lead and accompaniment, which this is not; give two"
-            )
         if settings.reprise is not None and not self.network.reference_condition:
             raise InputError(
                 f"reprise={settings.reprise:g} needs a network with reference_condition, which this is not; "
