@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from diffbgm.app.songs import build_composer, prepared, sample_songs, through_roll
@@ -100,7 +100,7 @@ def make_card(cfg: DictConfig) -> int:
         "training": checkpoint.config.training,
         "seed": cfg.seed,
         "bars": cfg.bars,
-        "sampler": OmegaConf.to_container(cfg.sampler),
+        "sampler": asdict(composer.sampler),
         "compose": asdict(composer.settings),
         **songs(out, cache, cfg),
         "segments": len(batch),
