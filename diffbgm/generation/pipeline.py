@@ -187,7 +187,7 @@ class Pipeline:
                 "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
                 "fade": None if isinstance(video, VideoFeatures) else features.fade or None,
-                "shown": seen,
+                "shown": self.beat_features(features, chosen.bpm, replace(settings, contrast=1.0), moods),
                 "sections": tuple((part.beat, part.letter) for part in composer.sections_of(seen)),
                 "tempo_score": chosen.score,
                 "seconds": clock.seconds,
