@@ -1,4 +1,4 @@
-"""Does the music follow videos that nothing was tuned on, and which part of the model makes it?
+"""Does the music follow videos that the network never saw, and which part of the model makes it?
 
     diffbgm fetch unseen
     python scripts/measure_following.py videos=data/unseen out=outputs/following [seed=0 checkpoint=FILE ...]

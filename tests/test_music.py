@@ -83,15 +83,15 @@ def test_features_are_as_good_as_the_video_but_hold_no_picture(pipe, folder, mus
         again.save(tmp_path / "clip.mp4")
 
 
-def test_curves_show_the_picture_as_measured_whatever_the_contrast(pipe, folder, music, monkeypatch):
-    """`contrast` changes what the network is told, not what is drawn or how loudly the piece is played."""
+def test_curves_show_the_picture_as_measured_whatever_the_network_is_told(pipe, folder, music, monkeypatch):
+    """`motion_contrast` changes what the network is told, not what is drawn or how loudly the piece is played."""
     factors = []
 
     def still(features, factor):
         factors.append(factor)
         return replace(features, visual=np.zeros_like(features.visual))
 
-    monkeypatch.setattr("diffbgm.generation.pipeline.with_contrast", still)
+    monkeypatch.setattr("diffbgm.generation.pipeline.with_motion_contrast", still)
     told_otherwise = pipe(folder / "clip.mp4", **QUICK)
     assert factors == [2.0]
     np.testing.assert_array_equal(told_otherwise.shown.visual, music.shown.visual)

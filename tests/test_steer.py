@@ -5,7 +5,14 @@ import pytest
 
 from diffbgm.video.captions import sentence_table
 from diffbgm.video.features import BeatFeatures
-from diffbgm.video.steer import MOOD_PULL, busiest, with_accents_on_cuts, with_contrast, with_intensity, with_mood
+from diffbgm.video.steer import (
+    MOOD_PULL,
+    busiest,
+    with_accents_on_cuts,
+    with_intensity,
+    with_mood,
+    with_motion_contrast,
+)
 from diffbgm.video.streams import SENTENCES, STREAMS
 
 MOTION, ACCENT = STREAMS.index("motion"), STREAMS.index("motion_onset")
@@ -39,21 +46,21 @@ def test_intensity_scales_motion_and_chooses_the_sentences_that_fit():
     assert with_intensity(beats(), 4.0).visual.max() <= 1.0
 
 
-def test_contrast_moves_motion_away_from_its_mean():
+def test_motion_contrast_moves_motion_away_from_its_mean():
     """The mean is that of the 14 beats that the video has; no other stream changes."""
     given = beats()
     given.visual[:, [MOTION, ACCENT]] = np.where(np.arange(16) % 2, 0.6, 0.4)[:, None]
-    more = with_contrast(given, 1.8)
+    more = with_motion_contrast(given, 1.8)
     np.testing.assert_allclose(more.visual[:14, MOTION], np.where(np.arange(14) % 2, 0.68, 0.32), rtol=1e-6)
     np.testing.assert_array_equal(
         np.delete(more.visual, [MOTION, ACCENT], 1), np.delete(given.visual, [MOTION, ACCENT], 1)
     )
-    np.testing.assert_allclose(with_contrast(given, 0).visual[:14, MOTION], 0.5, rtol=1e-6)
-    wide = with_contrast(given, 4).visual[:14, MOTION]
+    np.testing.assert_allclose(with_motion_contrast(given, 0).visual[:14, MOTION], 0.5, rtol=1e-6)
+    wide = with_motion_contrast(given, 4).visual[:14, MOTION]
     np.testing.assert_allclose(wide, np.where(np.arange(14) % 2, 0.9, 0.1), rtol=1e-5)
-    np.testing.assert_allclose(with_contrast(given, 1).visual[:14], given.visual[:14], rtol=1e-6)
+    np.testing.assert_allclose(with_motion_contrast(given, 1).visual[:14], given.visual[:14], rtol=1e-6)
     embeddings = beats(streams=False)
-    assert with_contrast(embeddings, 1.8) is embeddings
+    assert with_motion_contrast(embeddings, 1.8) is embeddings
 
 
 def test_a_mood_pulls_streams_a_share_of_their_way():

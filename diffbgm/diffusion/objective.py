@@ -76,9 +76,7 @@ class X0PosteriorObjective:
     """
 
     schedule: Schedule
-    temperature: float = (
-        1.0  # only for `eps`; below 1, cells likelier than the pivots get likelier and the others rarer
-    )
+    temperature: float = 1.0  # only for `eps`; below 1, cells above their pivot get likelier and the others rarer
     pivots: tuple[float, ...] = PIVOTS  # two for both parts, or four, of which a roll of two planes takes the last
 
     def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:

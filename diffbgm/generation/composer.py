@@ -118,6 +118,7 @@ class Composer:
                 f"reprise={settings.reprise:g} needs a network with reference_condition, which this is not; "
                 "leave it out"
             )
+        self.rhythm = Rhythm(self.settings.rhythm == PLAN)
         self.sampler = sampler
         self.schedule = sqrt_linear(**vars(config.schedule))
         sampler.timesteps(self.schedule)  # raises InputError early if the schedule lacks a timestep
@@ -179,7 +180,7 @@ class Composer:
         The first section is sketched in the planned groove, if there is one, those of other letters in its key and
         groove, and all in the piece's chords, if it has any.
         """
-        rhythm, parts = Rhythm(self.settings.rhythm == PLAN), [self.sections(request) for request in requests]
+        rhythm, parts = self.rhythm, [self.sections(request) for request in requests]
         found: list[dict[str, np.ndarray]] = [{} for _ in requests]
         for chosen in (slice(1), slice(1, None)):
             wanted = [(index, part) for index, own in enumerate(parts) for part in first_sections(own)[chosen]]
@@ -202,7 +203,7 @@ class Composer:
 
     def _told(self, requests: Sequence[Request], sketches: Sequence[Mapping[str, np.ndarray]]) -> list[Told]:
         """The hints for each piece: the themes of its sections with its chords, and passages to resemble."""
-        told, rhythm = [], Rhythm(self.settings.rhythm == PLAN)
+        told, rhythm = [], self.rhythm
         for request, rolls in zip(requests, sketches, strict=True):
             beats, chords = len(request.features.visual), request.chords()
             own = [part for part in self.sections(request) if not request.holds(part)]

@@ -11,11 +11,10 @@ from diffbgm.music.key import Key
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BEAT, Notes
 from diffbgm.music.progression import progressions
 from diffbgm.video.features import BeatFeatures
-from diffbgm.video.steer import pace, warmth
+from diffbgm.video.steer import MIDDLE, average, pace, warmth
 
 USUAL = "AABA"  # letters of a plan for a piece without a form
 HARMONY = 2_000_003  # separates the seed of the plan from that of the notes
-MIDDLE = 0.5  # pace and warmth if the features do not measure them
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,7 @@ def planned(features: BeatFeatures, seed: tuple[int, ...], parts: Sequence[Secti
     """
     rng = np.random.default_rng([*seed, HARMONY])
     tonic = int(rng.integers(12))
-    motion, warm = (
-        MIDDLE if stream is None else float(stream[features.valid].mean())
-        for stream in (pace(features), warmth(features))
-    )
+    motion, warm = (average(stream, features) for stream in (pace(features), warmth(features)))
     key = Key(tonic, warm < MIDDLE) if key is None else key
     bars = bars_of(len(features.visual))
     parts = parts or sections(USUAL, len(features.visual))

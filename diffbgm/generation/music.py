@@ -47,7 +47,7 @@ class Music:
     settings: SampleSettings  # all settings in effect, including defaults of the checkpoint
     video: Path | None = None  # None if only features were given
     fade: float | None = None  # seconds in which the picture fades to black at its end; None if it does not
-    shown: BeatFeatures | None = None  # the features that the network was conditioned on, but for `contrast`
+    shown: BeatFeatures | None = None  # the features that the network was conditioned on, but for `motion_contrast`
     sections: tuple[tuple[int, str], ...] = ()  # (first beat, letter) of each section; empty without a form
     take: int = 0  # 0, 1, ... in the order of their seeds
     tempo_score: float | None = None  # share of cuts on beats (`choose_tempo`)

@@ -36,7 +36,7 @@ from diffbgm.video.decode import frame_count
 from diffbgm.video.extractors import build_extractor
 from diffbgm.video.fade import with_fade
 from diffbgm.video.features import Advance, BeatFeatures, Extractor, VideoFeatures, cached, on_beats
-from diffbgm.video.steer import with_accents_on_cuts, with_caption, with_contrast, with_intensity, with_mood
+from diffbgm.video.steer import with_accents_on_cuts, with_caption, with_intensity, with_mood, with_motion_contrast
 
 VERSIONED = ("torch", "numpy", "av", "pretty_midi", "midirenderer", "safetensors", "scenedetect-headless")
 
@@ -187,7 +187,7 @@ class Pipeline:
                 "moods": moods,
                 "video": None if isinstance(video, VideoFeatures) else Path(video),
                 "fade": None if isinstance(video, VideoFeatures) else features.fade or None,
-                "shown": self.beat_features(features, chosen.bpm, replace(settings, contrast=1.0), moods),
+                "shown": self.beat_features(features, chosen.bpm, replace(settings, motion_contrast=1.0), moods),
                 "sections": tuple((part.beat, part.letter) for part in composer.sections_of(seen)),
                 "tempo_score": chosen.score,
                 "seconds": clock.seconds,
@@ -225,8 +225,8 @@ class Pipeline:
             seen = with_accents_on_cuts(seen)
         if settings.intensity != 1:
             seen = with_intensity(seen, settings.intensity)
-        if settings.contrast != 1:
-            seen = with_contrast(seen, settings.contrast)
+        if settings.motion_contrast != 1:
+            seen = with_motion_contrast(seen, settings.motion_contrast)
         if moods is not None:
             seen = with_mood(seen, *moods.at((np.arange(count) + 0.5) * 60.0 / bpm), bpm)
         if settings.caption is not None:

@@ -10,10 +10,9 @@ import numpy as np
 from diffbgm.music.rhythm_plan import grooves
 from diffbgm.music.theme import GROOVE, THEME_WIDTH
 from diffbgm.video.features import BeatFeatures
-from diffbgm.video.steer import pace
+from diffbgm.video.steer import average, pace
 
 SEED = 3_000_017  # separates the seed of the groove from that of the notes
-MIDDLE = 0.5  # motion if the features do not measure it
 POWER = 0.5  # of the shares of bars: a low temperature makes rare onsets rarer, so they are asked for more often
 
 
@@ -27,10 +26,8 @@ class Rhythm:
         """The theme (N, 16) of what is composed first: a groove of a song with as much motion; zeros without a plan."""
         theme = np.zeros((len(features.valid), THEME_WIDTH), np.float32)
         if self.planned:
-            motion = pace(features)
-            shown = np.array([MIDDLE]) if motion is None else motion[features.valid]
-            mean = float(shown.mean()) if len(shown) else MIDDLE
-            bar = grooves().draw(mean, np.random.default_rng([*seed, SEED]))
+            motion = average(pace(features), features)
+            bar = grooves().draw(motion, np.random.default_rng([*seed, SEED]))
             theme[:, GROOVE] = np.resize(bar, (len(theme), bar.shape[1]))
         return self.heard(theme)
 

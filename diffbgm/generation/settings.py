@@ -75,7 +75,9 @@ class SampleSettings(ComposeSettings):
     )
     accent_cuts: bool = field(True, help="ask for an accent on every cut (features=lite)")
     intensity: float = field(1.0, low=0, high=4, help="factor on the motion that the model sees (features=lite)")
-    contrast: float = field(2.0, low=0, high=4, help="factor on how far that motion is from its mean; 1: as measured")
+    motion_contrast: float = field(
+        2.0, low=0, high=4, help="factor on how far that motion is from its mean; 1: as measured"
+    )
     caption: str | None = field(None, help="a sentence in place of every shot's caption")
     melody: str | None = field(None, help="a MIDI file whose notes are kept and accompanied")
     keep: str | None = field(None, help="a MIDI file whose bars keep_bars are kept")

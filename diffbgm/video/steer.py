@@ -16,6 +16,7 @@ from diffbgm.video.streams import SENTENCES, STREAMS, describe
 MOTION = [STREAMS.index("motion"), STREAMS.index("motion_onset")]
 LIGHT = [STREAMS.index("brightness"), STREAMS.index("warmth")]
 LOOKS = ("motion", "brightness", "contrast", "colourfulness", "warmth")
+MIDDLE = 0.5  # of a stream that is not measured
 MOOD_PULL = 0.4  # share of the distance to the end of its range that a stream moves at full valence or arousal
 # Note onsets per beat in the 773 training songs of POP909. DENSITY_LEVELS[n]: the share of beats with fewer than n
 # notes plus half the share with exactly n, which is the level of motion that asks for n notes. BUSIEST: the 95th
@@ -37,6 +38,12 @@ def pace(features: BeatFeatures) -> NDArray[np.float32] | None:
 def warmth(features: BeatFeatures) -> NDArray[np.float32] | None:
     """The warmth stream (T,) in [0, 1]; None for image embeddings."""
     return features.visual[:, STREAMS.index("warmth")] if has_streams(features) else None
+
+
+def average(stream: NDArray[np.float32] | None, features: BeatFeatures) -> float:
+    """The mean of a stream over the beats of the video; MIDDLE if it is not measured."""
+    shown = np.empty(0) if stream is None else stream[features.valid]
+    return float(shown.mean()) if len(shown) else MIDDLE
 
 
 def looks(features: BeatFeatures) -> NDArray[np.float32]:
@@ -64,7 +71,7 @@ def with_intensity(features: BeatFeatures, factor: float) -> BeatFeatures:
     return _described(features, visual)
 
 
-def with_contrast(features: BeatFeatures, factor: float) -> BeatFeatures:
+def with_motion_contrast(features: BeatFeatures, factor: float) -> BeatFeatures:
     """Lite features whose motion is `factor` times as far from its mean, clipped to [0, 1].
 
     The network plays smaller differences of density than it is asked for (docs/log.md). Sentences stay those of the
