@@ -46,6 +46,28 @@ def test_windows_put_back_together_hold_every_note_once() -> None:
     assert_same(Notes.concatenate(parts), whole)
 
 
+def test_short_rests_are_held_over_and_longer_ones_stay() -> None:
+    """Silence at 3; at 6 and 7; none at 10, where a later note still sounds; the last note is never longer."""
+    piece = notes_of([(4, 60, 2, 80, 0), (0, 62, 3, 80, 0), (0, 64, 2, 80, 1), (8, 65, 2, 80, 0), (8, 67, 4, 80, 1)])
+    piece = Notes.concatenate([piece, notes_of([(11, 60, 1, 80, 0)])])
+    assert piece.over_rests(1).duration.tolist() == [2, 4, 2, 2, 4, 1]
+    assert piece.over_rests(2).duration.tolist() == [4, 4, 2, 2, 4, 1]
+    assert_same(piece.over_rests(0), piece)
+    assert len(Notes.empty().over_rests(1)) == 0
+
+
+@given(tables())
+def test_after_short_rests_are_held_over_there_are_none(notes: Notes) -> None:
+    held = notes.over_rests(2)
+    sounding = np.zeros(notes.end + 1, bool)
+    for onset, duration in zip(held.onset, held.duration, strict=True):
+        sounding[onset : onset + duration] = True
+    begins = np.unique(notes.onset)[1:]
+    for begin in begins[~sounding[begins - 1]]:
+        assert not sounding[max(begin - 3, 0) : begin].any() or begin < 3
+    assert held.end == notes.end
+
+
 def test_a_new_onset_ends_the_older_note() -> None:
     overlapping = notes_of([(0, 60, 16, 80, 0), (4, 60, 2, 90, 0), (2, 61, 8, 80, 0)])
     resolved = overlapping.without_overlaps()

@@ -13,8 +13,9 @@ from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.errors import InputError
 from diffbgm.generation.harmony import wished
-from diffbgm.generation.rhythm import Rhythm
+from diffbgm.generation.rhythm import SEED, Rhythm
 from diffbgm.generation.settings import ComposeSettings
+from diffbgm.generation.told import no_theme
 from diffbgm.music.harmony import parse_chords
 from diffbgm.music.rhythm_plan import Grooves, grooves
 from diffbgm.music.theme import GROOVE, HARMONY
@@ -46,24 +47,39 @@ def test_what_is_drawn_lies_nearest_in_motion() -> None:
 
 
 def test_a_theme_repeats_one_groove_and_asks_for_no_harmony() -> None:
-    theme = PLANNED.begun(request(38).features, (3,))
+    theme = PLANNED.begun(no_theme(38), request(38).features, (3,))
     assert theme.shape == (38, 16)
     assert theme.dtype == np.float32
     assert not theme[:, HARMONY].any()
     np.testing.assert_array_equal(theme[4:, GROOVE], theme[:-4, GROOVE])
-    np.testing.assert_array_equal(theme, PLANNED.begun(request(38).features, (3,)))
-    assert any((theme != PLANNED.begun(request(38).features, (seed,))).any() for seed in range(4, 8))
+    np.testing.assert_array_equal(theme, PLANNED.begun(no_theme(38), request(38).features, (3,)))
+    assert any((theme != PLANNED.begun(no_theme(38), request(38).features, (seed,))).any() for seed in range(4, 8))
 
 
 @pytest.mark.parametrize(("form", "beats"), [("AB", 64), ("A", 20), ("free", 64)])
 def test_pieces_are_told_their_groove(monkeypatch: pytest.MonkeyPatch, form: str, beats: int) -> None:
-    """The first sketch of a form is; without sketches, the piece as a whole; music without a plan is not."""
+    """The sketches of a form are; without sketches, the piece as a whole; music without a plan is not."""
     machine = composer(form).asked(ComposeSettings(form=form, rhythm="plan"))
     seen = watched(machine, monkeypatch)
     list(machine.compose([request(beats)]))
     asked = request(beats).features[:32] if form == "AB" else request(beats).features
-    wanted = PLANNED.begun(asked, (0,))[:32]
+    wanted = PLANNED.begun(no_theme(min(beats, 32)), asked, (0,))
     np.testing.assert_array_equal(seen[0][0][: len(wanted)], wanted)
+
+
+def test_a_letter_has_one_groove_for_the_motion_of_all_its_sections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quiet opening, a busy section, a quiet close: A and B are sketched in grooves of their own."""
+    motion = np.repeat([0.25, 0.875, 0.5], 32)
+    wish = request(96)
+    wish = replace(wish, features=replace(wish.features, columns=STREAMS))
+    wish.features.visual[:, STREAMS.index("motion")] = motion
+    machine = composer("ABA").asked(ComposeSettings(form="ABA", rhythm="plan"))
+    seen = watched(machine, monkeypatch)
+    list(machine.compose([wish]))
+    for sketch, mean in ((0, 0.375), (1, 0.875)):
+        drawn = grooves().draw(mean, np.random.default_rng([0, SEED]))
+        told = Rhythm(True).heard(np.pad(np.resize(drawn, (32, 4)), [(0, 0), (12, 0)]))
+        np.testing.assert_array_equal(seen[sketch][0][:, GROOVE], told[:, GROOVE])
 
 
 def test_chords_and_groove_are_asked_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +88,7 @@ def test_chords_and_groove_are_asked_for_together(monkeypatch: pytest.MonkeyPatc
     plan = wished(parse_chords("C Am"), 32)
     list(machine.compose([replace(request(32), harmony=plan)]))
     np.testing.assert_array_equal(seen[0][0][:, HARMONY], plan.plane(32))
-    np.testing.assert_array_equal(seen[0][0][:, GROOVE], PLANNED.begun(request(32).features, (0,))[:, GROOVE])
+    np.testing.assert_array_equal(seen[0][0][:, GROOVE], PLANNED.begun(no_theme(32), request(32).features, (0,))[:, GROOVE])
 
 
 def test_rare_onsets_are_asked_for_more_often() -> None:
@@ -82,7 +98,7 @@ def test_rare_onsets_are_asked_for_more_often() -> None:
     np.testing.assert_allclose(told[:, GROOVE], [[-1, 0, 0.6, 1], [1, -1, -1, -1]], atol=1e-6)
     assert not told[:, HARMONY].any()
     np.testing.assert_array_equal(Rhythm(False).heard(theme), theme)
-    assert not Rhythm(False).begun(request(38).features, (3,)).any()
+    assert not Rhythm(False).begun(no_theme(38), request(38).features, (3,)).any()
 
 
 def test_a_network_without_themes_refuses_a_plan() -> None:

@@ -25,6 +25,7 @@ from diffbgm.generation.form import (
     AUTO,
     FREE,
     Section,
+    beats_of,
     check_form,
     common_theme,
     first_sections,
@@ -41,7 +42,7 @@ from diffbgm.generation.request import Request
 from diffbgm.generation.rhythm import Rhythm
 from diffbgm.generation.settings import PLAN, ComposeSettings
 from diffbgm.generation.threads import side_by_side
-from diffbgm.generation.told import Told, all_told, cut_condition, in_chords
+from diffbgm.generation.told import Told, all_told, cut_condition, in_chords, no_theme
 from diffbgm.models.checkpoint import Checkpoint
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.denoiser import Denoiser
@@ -177,8 +178,8 @@ class Composer:
     def _sketches(self, requests: Sequence[Request]) -> Generator[Progress, None, list[dict[str, np.ndarray]]]:
         """Sketch each letter of every piece as a binary roll (C, 128, P).
 
-        The first section is sketched in the planned groove, if there is one, those of other letters in its key and
-        groove, and all in the piece's chords, if it has any.
+        Each letter is sketched in a groove for the motion of all its sections, if grooves are planned; letters after the
+        first in its key (and, without a plan, in its groove); all in the piece's chords, if it has any.
         """
         rhythm, parts = self.rhythm, [self.sections(request) for request in requests]
         found: list[dict[str, np.ndarray]] = [{} for _ in requests]
@@ -188,12 +189,11 @@ class Composer:
                 break
             themes = []
             for index, part in wanted:
-                first = next(iter(found[index].values()), None)
-                if first is None:
-                    theme = rhythm.begun(requests[index].features[part.span], requests[index].seed)
-                else:
-                    theme = rhythm.heard(common_theme(merged(first)))
-                themes.append(Told(in_chords(theme, requests[index].chords(), part.beat)))
+                request, first = requests[index], next(iter(found[index].values()), None)
+                theme = no_theme(BEATS_PER_SEGMENT) if first is None else common_theme(merged(first))
+                among = beats_of(part.letter, parts[index], len(request.features.visual))
+                theme = rhythm.begun(theme, request.features, request.seed, among)
+                themes.append(Told(in_chords(theme, request.chords(), part.beat)))
             pieces = [requests[index].section(part) for index, part in wanted]
             for progress in self._together(pieces, self._filled(themes, pieces), "independent"):
                 yield replace(progress, sketch=True)
@@ -211,7 +211,8 @@ class Composer:
             whole = rhythm.planned and not rolls and request.known is None
             if rolls or whole or chords is not None:
                 themes = {letter: rhythm.heard(theme_of(merged(roll))) for letter, roll in rolls.items()}
-                theme = rhythm.begun(request.features, request.seed) if whole else laid_out(own, themes, beats)
+                theme = laid_out(own, themes, beats)
+                theme = rhythm.begun(theme, request.features, request.seed) if whole else theme
                 theme = in_chords(theme, chords, 0)
             if rolls and self.settings.reprise is not None:
                 reference = references(own, rolls, beats, self.settings.reprise)
@@ -265,15 +266,17 @@ class Composer:
         walks = min(letters, 2) + (windows if self.longform == "outpaint" else 1)
         return len(self.sampler.timesteps(self.schedule)) * walks
 
-    def notes(self, roll: Tensor) -> Notes:
+    def notes(self, roll: Tensor, hold: bool = True) -> Notes:
         """The notes of a finished roll (C, L, P); with four planes, their track is lead or accompaniment.
 
+        Without `hold`, short rests stay (music to keep has its own).
         Raises InputError if the roll is not finite.
         """
         assert self.settings.threshold is not None
         if not bool(torch.isfinite(roll).all()):
             raise InputError("the output of the network is not finite; use another checkpoint= or precision=fp32")
-        return decode_parts(roll.float().cpu().numpy(), self.settings.threshold)
+        notes = decode_parts(roll.float().cpu().numpy(), self.settings.threshold)
+        return notes.over_rests(self.settings.rests) if self.settings.rests and hold else notes
 
     def _cells(self, roll: Tensor) -> np.ndarray:
         """A section's finished roll, binarised and padded with silence to (C, 128, P)."""

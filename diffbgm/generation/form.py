@@ -106,6 +106,14 @@ def first_sections(parts: list[Section]) -> list[Section]:
     return list(first.values())
 
 
+def beats_of(letter: str, parts: Sequence[Section], beats: int) -> np.ndarray:
+    """Which beats of a piece of N `beats` belong to sections with this letter, (N,) bool."""
+    chosen = np.zeros(beats, bool)
+    for part in parts:
+        chosen[part.beat : part.beat + part.beats] |= part.letter == letter
+    return chosen
+
+
 def theme_of(roll: np.ndarray, span: int = CHORD_BEATS) -> np.ndarray:
     """The theme (T, 16) of a section's binary roll (2, S, P), with harmony averaged over every `span` beats."""
     return np.concatenate([harmony_of(roll, span), groove_of(roll)], axis=-1)

@@ -1,6 +1,6 @@
 """The groove of a piece, chosen before its notes (`compose.rhythm=plan`).
 
-Shape legend: N beats, 16 numbers of a theme (music/theme.py).
+Shape legend: N beats of a piece, T of a theme, 16 numbers of a theme (music/theme.py).
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffbgm.music.rhythm_plan import grooves
-from diffbgm.music.theme import GROOVE, THEME_WIDTH
+from diffbgm.music.theme import GROOVE
 from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import average, pace
 
@@ -22,14 +22,20 @@ class Rhythm:
 
     planned: bool
 
-    def begun(self, features: BeatFeatures, seed: tuple[int, ...]) -> np.ndarray:
-        """The theme (N, 16) of what is composed first: a groove of a song with as much motion; zeros without a plan."""
-        theme = np.zeros((len(features.valid), THEME_WIDTH), np.float32)
-        if self.planned:
-            motion = average(pace(features), features)
-            bar = grooves().draw(motion, np.random.default_rng([*seed, SEED]))
-            theme[:, GROOVE] = np.resize(bar, (len(theme), bar.shape[1]))
-        return self.heard(theme)
+    def begun(
+        self, theme: np.ndarray, features: BeatFeatures, seed: tuple[int, ...], among: np.ndarray | None = None
+    ) -> np.ndarray:
+        """A theme (T, 16) in the groove of a song with as much motion as N beats have; unchanged without a plan.
+
+        `among` (N,) bool chooses the beats whose motion counts; None: all.
+        """
+        if not self.planned:
+            return theme
+        motion = average(pace(features), features, among)
+        bar = grooves().draw(motion, np.random.default_rng([*seed, SEED]))
+        told = theme.copy()
+        told[:, GROOVE] = np.resize(bar, (len(theme), bar.shape[1]))
+        return self.heard(told)
 
     def heard(self, theme: np.ndarray) -> np.ndarray:
         """The theme (N, 16) to ask for so that this one is heard: with a plan, rare onsets are asked for more often."""

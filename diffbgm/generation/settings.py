@@ -51,6 +51,9 @@ class ComposeSettings:
     threshold: float | None = field(
         None, above=0, high=0.999999, help="probability above which a cell of the roll becomes a note"
     )
+    rests: int | None = field(
+        None, low=0, high=16, help="rests of at most this many sixteenths, in which nothing plays, are held over"
+    )
     rows: int = field(1, low=1, high=4096, help="windows per call of the network")
 
     def completed(self, usual: Mapping[str, Any]) -> Self:

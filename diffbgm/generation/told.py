@@ -24,6 +24,11 @@ class Told:
     reference: np.ndarray | None = None  # (C + 1, 4 N, P): passages to resemble, and how closely
 
 
+def no_theme(beats: int) -> np.ndarray:
+    """The theme (N, 16) that asks for nothing."""
+    return np.zeros((beats, THEME_WIDTH), np.float32)
+
+
 def in_chords(theme: np.ndarray, chords: np.ndarray | None, first: int) -> np.ndarray:
     """A theme (T, 16) of the beats from `first` on, with its harmony replaced by that of the chords (N, 12)."""
     if chords is None:
@@ -41,7 +46,7 @@ def all_told(told: Sequence[Told], lengths: Sequence[int], planes: int) -> list[
     for own, beats in zip(told, lengths, strict=True):
         theme, reference = own.theme, own.reference
         if themes and theme is None:
-            theme = np.zeros((beats, THEME_WIDTH), np.float32)
+            theme = no_theme(beats)
         if passages and reference is None:
             reference = np.zeros((planes + 1, beats * STEPS_PER_BEAT, PITCHES), np.float32)
         filled.append(Told(theme, reference))

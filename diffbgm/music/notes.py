@@ -4,7 +4,7 @@ Shape legend: N notes. All times are sixteenth steps (4 to a beat, 16 to a bar o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -66,6 +66,16 @@ class Notes:
         kept, duration = cut_overlaps(line, loudest_first.onset, loudest_first.duration)
         notes = loudest_first.select(kept)
         return Notes(notes.onset, notes.pitch, duration, notes.velocity, notes.track).sorted()
+
+    def over_rests(self, longest: int) -> "Notes":
+        """The notes before a rest of at most `longest` steps, in which nothing sounds, held until it is over."""
+        order, ends = np.argsort(self.onset, kind="stable"), self.onset + self.duration
+        reached = np.maximum.accumulate(ends[order])[:-1]
+        rest = self.onset[order][1:] - reached  # positive where nothing sounds before a note
+        held = np.zeros(self.end + 1, np.int64)
+        short = (rest > 0) & (rest <= longest)
+        held[reached[short]] = rest[short]
+        return replace(self, duration=self.duration + held[ends])
 
     def shifted(self, steps: int) -> "Notes":
         """Every onset moved by `steps`."""

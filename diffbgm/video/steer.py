@@ -40,9 +40,12 @@ def warmth(features: BeatFeatures) -> NDArray[np.float32] | None:
     return features.visual[:, STREAMS.index("warmth")] if has_streams(features) else None
 
 
-def average(stream: NDArray[np.float32] | None, features: BeatFeatures) -> float:
-    """The mean of a stream over the beats of the video; MIDDLE if it is not measured."""
-    shown = np.empty(0) if stream is None else stream[features.valid]
+def average(
+    stream: NDArray[np.float32] | None, features: BeatFeatures, among: NDArray[np.bool_] | None = None
+) -> float:
+    """The mean of a stream over the beats of the video, or those of `among` (T,); MIDDLE if it is not measured."""
+    valid = features.valid if among is None else features.valid & among
+    shown = np.empty(0) if stream is None else stream[valid]
     return float(shown.mean()) if len(shown) else MIDDLE
 
 
