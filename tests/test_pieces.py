@@ -32,6 +32,7 @@ def test_a_piece_is_its_segments_end_to_end(cache: Cache) -> None:
     assert [piece.song for piece in found] == sorted(cache.manifest["splits"]["val"])
     piece = found[0]
     assert len(piece.features.valid) == 80  # 20 bars
+    assert piece.features.columns == STREAMS, "plans of groove and chords go by a song's motion, too"
     np.testing.assert_array_equal(piece.features.cut, piece.features.visual[:, STREAMS.index("cut")] > 0.5)
     loader = SegmentLoader(cache, "val", 13)  # the 13 places where 8 bars fit into 20
     batch = loader.batch(0, 0)

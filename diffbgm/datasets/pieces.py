@@ -12,6 +12,7 @@ from diffbgm.datasets.cache import Cache
 from diffbgm.errors import InputError
 from diffbgm.music.notes import BARS_PER_SEGMENT, BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT, Notes
 from diffbgm.video.features import BeatFeatures
+from diffbgm.video.streams import STREAMS
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,10 @@ def _piece(cache: Cache, song: int, first: int, length: int) -> Piece:
     low, high = (int(arrays["note_start"][song + k]) for k in (0, 1))
     onset, pitch, duration = (np.asarray(arrays[name][low:high], np.int64) for name in ("onset", "pitch", "duration"))
     part = np.asarray(arrays["part"][low:high], np.int64)
+    columns = STREAMS if cache.self_paired else ()
     music = Notes(onset, pitch, duration, np.full(high - low, 80), part).select(duration > 0)
     return Piece(
         cache.songs[song],
         music.window(first * STEPS_PER_BEAT, (first + length) * STEPS_PER_BEAT),
-        BeatFeatures(visual, language, valid, ("",) * length, np.array(arrays["cut"][where])),
+        BeatFeatures(visual, language, valid, ("",) * length, np.array(arrays["cut"][where]), columns=columns),
     )
