@@ -49,10 +49,10 @@ _OURS = {  # valence, arousal
     "elegant": (0.4, -0.2), "meditation": (0.4, -0.8), "slow": (0.0, -0.7), "lazy": (0.0, -0.8), "neutral": (0.0, 0.0),
     # Embeddings place these with their opposites, or nowhere.
     "cold": (-0.4, -0.3), "icy": (-0.4, -0.3), "light": (0.5, 0.0), "cool": (0.4, 0.0), "carefree": (0.7, 0.2),
-    "breezy": (0.6, 0.2), "jolly": (0.8, 0.5), "whimsical": (0.5, 0.3), "groovy": (0.6, 0.5), "funky": (0.5, 0.6),
+    "breezy": (0.6, 0.2), "jolly": (0.8, 0.5), "whimsical": (0.5, 0.3), "funky": (0.5, 0.6),
     "euphoric": (0.8, 0.7), "grand": (0.5, 0.5), "ethereal": (0.3, -0.6), "pensive": (-0.2, -0.4),
     "wistful": (-0.2, -0.4), "sentimental": (0.1, -0.3), "stormy": (-0.4, 0.7), "urgent": (-0.2, 0.7),
-    "driving": (0.2, 0.7), "confident": (0.6, 0.3), "rural": (0.4, -0.3), "restful": (0.5, -0.7),
+    "confident": (0.6, 0.3), "rural": (0.4, -0.3), "restful": (0.5, -0.7),
 }  # fmt: skip
 WORDS: dict[str, tuple[float, float]] = {
     **{word: (math.cos(math.radians(angle)), math.sin(math.radians(angle))) for word, angle in _RUSSELL.items()},

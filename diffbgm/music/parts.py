@@ -87,3 +87,8 @@ def decode_parts(roll: np.ndarray, threshold: float = 0.5, velocity: int = 80) -
     doubled = np.isin(other.onset * PITCHES + other.pitch, lead.onset * PITCHES + lead.pitch)
     other = replace(other, track=np.full(len(other), ACCOMPANIMENT)).select(~doubled)
     return Notes.concatenate([replace(lead, track=np.full(len(lead), LEAD)), other]).sorted()
+
+
+def reference_planes(roll: np.ndarray, asked: float) -> np.ndarray:
+    """The hint (C + 1, S, P) to resemble a passage (C, S, P); `asked` in [0, 1] says how closely."""
+    return np.concatenate([roll, np.full((1, *roll.shape[1:]), asked, np.float32)]).astype(np.float32)
