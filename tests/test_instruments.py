@@ -72,8 +72,10 @@ def test_more_instruments_than_parts_are_refused() -> None:
         palette("flute+piano+cello+pad+harp")
     with pytest.raises(InputError, match=r"no instrument 'flte'.*did you mean flute.*"):
         palette("flte+piano")
-    with pytest.raises(InputError, match=r"Otherwise give a palette: piano, strings"):
+    with pytest.raises(InputError, match=r"or a palette: piano, strings"):
         palette("nonesuch")
+    with pytest.raises(InputError, match=r"did you mean flute.*\? Otherwise give a palette: piano, strings"):
+        palette("flte")
 
 
 def played(notes: Notes) -> Performance:
