@@ -13,19 +13,19 @@ from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import average, pace
 
 SEED = 3_000_017  # separates the seed of the groove from that of the notes
-POWER = 0.5  # of the shares of bars: a low temperature makes rare onsets rarer, so they are asked for more often
+POWER = 0.5  # exponent of the shares of bars: a low temperature makes rare onsets rarer, so more are asked for
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """What a piece is told of its groove."""
+    """How the network is conditioned on a groove."""
 
     planned: bool
 
     def begun(
         self, theme: np.ndarray, features: BeatFeatures, seed: tuple[int, ...], among: np.ndarray | None = None
     ) -> np.ndarray:
-        """A theme (T, 16) in the groove of a song with as much motion as N beats have; unchanged without a plan.
+        """A theme (T, 16) in the groove of a song of similar motion to that of N beats; unchanged without a plan.
 
         `among` (N,) bool chooses the beats whose motion counts; None: all.
         """
@@ -38,7 +38,7 @@ class Rhythm:
         return self.heard(told)
 
     def heard(self, theme: np.ndarray) -> np.ndarray:
-        """The theme (N, 16) to ask for so that this one is heard: with a plan, rare onsets are asked for more often."""
+        """The theme (N, 16) to ask for so that this one results: with a plan, rare onsets are asked for more often."""
         told = theme.copy()
         if self.planned:
             share = (told[:, GROOVE] + 1) / 2
