@@ -88,7 +88,8 @@ def test_chords_and_groove_are_asked_for_together(monkeypatch: pytest.MonkeyPatc
     plan = wished(parse_chords("C Am"), 32)
     list(machine.compose([replace(request(32), harmony=plan)]))
     np.testing.assert_array_equal(seen[0][0][:, HARMONY], plan.plane(32))
-    np.testing.assert_array_equal(seen[0][0][:, GROOVE], PLANNED.begun(no_theme(32), request(32).features, (0,))[:, GROOVE])
+    wanted = PLANNED.begun(no_theme(32), request(32).features, (0,))
+    np.testing.assert_array_equal(seen[0][0][:, GROOVE], wanted[:, GROOVE])
 
 
 def test_rare_onsets_are_asked_for_more_often() -> None:

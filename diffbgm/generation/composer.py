@@ -178,8 +178,8 @@ class Composer:
     def _sketches(self, requests: Sequence[Request]) -> Generator[Progress, None, list[dict[str, np.ndarray]]]:
         """Sketch each letter of every piece as a binary roll (C, 128, P).
 
-        If grooves are planned, each letter is sketched in one for the motion of all its sections. Letters after the first
-        are sketched in its key (and, without a plan, its groove), all in the piece's chords, if it has any.
+        If grooves are planned, each letter is sketched in one for the motion of all its sections. Letters after the
+        first are sketched in its key (and, without a plan, its groove), all in the piece's chords, if it has any.
         """
         rhythm, parts = self.rhythm, [self.sections(request) for request in requests]
         found: list[dict[str, np.ndarray]] = [{} for _ in requests]
