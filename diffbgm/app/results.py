@@ -6,9 +6,7 @@ They are made in a hidden folder and moved into place together, so that a video 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -19,16 +17,6 @@ from diffbgm.generation.music import Music
 from diffbgm.generation.progress import Stage
 from diffbgm.music.audio import write_wav
 from diffbgm.video.features import Advance
-
-
-def warm_up() -> None:
-    """Import what the last stages need in a separate thread, while the first ones run."""
-
-    def load() -> None:
-        for name in ("matplotlib.backends.backend_agg", "matplotlib.figure"):
-            import_module(name)
-
-    Thread(target=load, daemon=True).start()
 
 
 def write_takes(

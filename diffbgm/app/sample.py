@@ -21,7 +21,7 @@ from tqdm import tqdm
 from diffbgm.app.page import PAGES, write_page, write_single_pages
 from diffbgm.app.progress import FolderProgress, say
 from diffbgm.app.record import Ledger, made_from, reports_in, write_summary
-from diffbgm.app.results import warm_up, write_takes
+from diffbgm.app.results import write_takes
 from diffbgm.app.shards import configured_shard, share
 from diffbgm.app.stop import Stopped, stoppable, unexpected
 from diffbgm.errors import InputError
@@ -87,7 +87,6 @@ def sample(cfg: DictConfig) -> int:
     ledger.check(source.name for source in sources)
     batch = folder.batch if isinstance(folder.batch, int) else GPU_BATCH if "cuda" in pipeline.about["device"] else 1
     run = FolderRun(pipeline, settings, ledger, Path(folder.cache), beside="cuda" in pipeline.about["device"])
-    warm_up()
     code = 0
     try:
         with stoppable():
