@@ -283,7 +283,7 @@ def test_configs_of_older_versions_are_brought_up_to_date() -> None:
     sampler = checkpoint_config(changed(sampling={"guidance": 2.0, "sampler": target})).sampling.sampler
     assert sampler == SamplerConfig("dpm", 10, sde=True, clip=(0.0, 1.0))
     config = read_config(ROOT / "pretrained" / "diffbgm-lite.safetensors")
-    assert (config.sampling.form, config.schedule.roll_scale, config.features.name) == ("AAAB", 2.0, "lite")
+    assert (config.sampling.form, config.schedule.roll_scale, config.features.name) == ("AABA", 2.0, "lite")
     assert checkpoint_config(json.loads(json.dumps(config.plain()))) == config
     later = checkpoint_config(changed(model__unet__in_channels=4, model__unet__reference_condition=True))
     assert later.model.unet.reference_condition

@@ -3,7 +3,16 @@
 import numpy as np
 
 from diffbgm.music.notes import Notes
-from diffbgm.music.parts import ACCOMPANIMENT, LEAD, by_highest_line, decode_parts, encode_parts, merged, parts_of
+from diffbgm.music.parts import (
+    ACCOMPANIMENT,
+    LEAD,
+    by_highest_line,
+    decode_parts,
+    encode_parts,
+    merged,
+    parts_of,
+    thinned,
+)
 from diffbgm.music.pianoroll import encode
 
 
@@ -46,3 +55,15 @@ def test_the_lead_stays_as_it_is_and_doublings_go() -> None:
     back = decode_parts(encode_parts(notes, 16, 4))
     rows = list(zip(back.onset.tolist(), back.pitch.tolist(), back.duration.tolist(), back.track.tolist(), strict=True))
     assert rows == [(0, 60, 8, LEAD), (4, 60, 4, ACCOMPANIMENT), (8, 64, 2, LEAD)]
+
+
+def test_chords_are_thinned_from_within_and_doublings_go_first() -> None:
+    chord = [(0, pitch, 4, ACCOMPANIMENT) for pitch in (36, 43, 48, 52, 60)]  # C2 G2 C3 E3 C4
+    lead = [(0, 72, 4, LEAD), (0, 67, 4, LEAD), (0, 64, 4, LEAD), (4, 71, 4, LEAD), (4, 69, 4, LEAD)]
+    found = thinned(_notes(*chord, *lead), [2, 4])
+    assert sorted(found.pitch[found.track == ACCOMPANIMENT].tolist()) == [36, 43, 52, 60]
+    assert found.pitch[found.track == LEAD].tolist() == [72, 67, 71, 69]
+    two = thinned(_notes(*chord), [2, 2])
+    assert sorted(two.pitch.tolist()) == [36, 60]
+    assert len(thinned(_notes(*chord, *lead), [])) == 10
+    assert thinned(_notes(*chord), [1, 1]).pitch.tolist() == [60]

@@ -22,9 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("target", type=Path)
     for setting in described(SamplingConfig):
         if setting.name in SAMPLING:
-            kind: dict[str, Any] = {"type": setting.hint}
-            if setting.name == "pivots":
-                kind = {"type": float, "nargs": "+"}
+            several = {"pivots": float, "voices": int}.get(setting.name)
+            kind: dict[str, Any] = {"type": several, "nargs": "+"} if several else {"type": setting.hint}
             parser.add_argument(f"--{setting.name}", help=setting.limits.help, **kind)
     parser.add_argument("--note", help="machine and time, kept in the file's metadata")
     options = parser.parse_args(arguments)

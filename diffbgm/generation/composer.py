@@ -48,13 +48,13 @@ from diffbgm.models.conditioner import Encoded
 from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
-from diffbgm.music.parts import decode_parts, merged
+from diffbgm.music.parts import decode_parts, merged, thinned
 from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import looks
 from diffbgm.video.windows import dynamic_windows
 
 LONGFORM = "joint"  # the default
-REPRISE = 0.5  # default of how closely later sections of a letter resemble the first one
+REPRISE = 0.4  # default of how closely later sections of a letter resemble the first one
 
 
 class Composer:
@@ -266,17 +266,20 @@ class Composer:
         walks = min(letters, 2) + (windows if self.longform == "outpaint" else 1)
         return len(self.sampler.timesteps(self.schedule)) * walks
 
-    def notes(self, roll: Tensor, hold: bool = True) -> Notes:
+    def notes(self, roll: Tensor, keep: bool = False) -> Notes:
         """The notes of a finished roll (C, L, P); with four planes, their track is lead or accompaniment.
 
-        Without `hold`, short rests stay (music to keep has its own).
+        Chords are thinned to `voices` and short rests held over, but not if the piece has music to `keep`.
         Raises InputError if the roll is not finite.
         """
         assert self.settings.threshold is not None
         if not bool(torch.isfinite(roll).all()):
             raise InputError("the output of the network is not finite; use another checkpoint= or precision=fp32")
         notes = decode_parts(roll.float().cpu().numpy(), self.settings.threshold)
-        return notes.over_rests(self.settings.rests) if self.settings.rests and hold else notes
+        if keep:
+            return notes
+        notes = thinned(notes, self.settings.voices or ())
+        return notes.over_rests(self.settings.rests or 0)
 
     def _cells(self, roll: Tensor) -> np.ndarray:
         """A section's finished roll, binarised and padded with silence to (C, 128, P)."""

@@ -51,6 +51,9 @@ class ComposeSettings:
     threshold: float | None = field(
         None, above=0, high=0.999999, help="probability above which a cell of the roll becomes a note"
     )
+    voices: tuple[int, ...] | None = field(
+        None, low=1, high=88, length=(2, 2), help="most notes of the lead and of the accompaniment that start together"
+    )
     rests: int | None = field(
         None, low=0, high=16, help="rests of at most this many sixteenths, in which nothing plays, are held over"
     )

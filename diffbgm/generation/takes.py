@@ -71,7 +71,7 @@ def composed(
             advance(1)
     takes = []
     for index, (request, roll) in enumerate(zip(requests, progress.rolls, strict=True)):
-        notes = composer.notes(roll, hold=request.known is None)
+        notes = composer.notes(roll, keep=request.known is not None)
         following, harmony = _following(notes, request.features), composer.harmony(request)
         takes.append(Variation(index % len(seeds), notes, following, recorder.states(index), harmony))
     pieces = [takes[start : start + len(seeds)] for start in range(0, len(takes), len(seeds))]

@@ -150,6 +150,9 @@ class SamplingConfig:
     form: str = field("free", length=(1, 64), help="one letter per eight bars, or free")
     harmony: str = field("free", choices=("free", "plan"), help="plan: chords are planned before the notes")
     rhythm: str = field("free", choices=("free", "plan"), help="plan: a groove is chosen before the notes")
+    voices: tuple[int, ...] | None = field(
+        None, low=1, high=88, length=(2, 2), help="most notes of lead and accompaniment that start together"
+    )
     rests: int = field(0, low=0, high=16, help="rests of at most this many sixteenths are held over")
     sampler: SamplerConfig | None = None
 

@@ -76,6 +76,32 @@ def merged(rolls: np.ndarray) -> np.ndarray:
     return np.stack([onset, np.where(onset > 0.5, 0, held)], axis=-3)
 
 
+def thinned(notes: Notes, most: Sequence[int]) -> Notes:
+    """The notes without those that exceed `most[track]` at one onset of a track.
+
+    Inner notes go, those that double a pitch class first; the top note and the accompaniment's lowest stay.
+    """
+    kept = np.ones(len(notes), bool)
+    for track, count in enumerate(most):
+        own = np.flatnonzero(notes.track == track)
+        for onset in np.unique(notes.onset[own]):
+            chord = own[notes.onset[own] == onset]
+            chord = chord[np.argsort(-notes.pitch[chord])]  # from the top down
+            if len(chord) > count:
+                kept[chord[_importance(notes.pitch[chord], bass=track == ACCOMPANIMENT) >= count]] = False
+    return notes.select(kept)
+
+
+def _importance(pitch: np.ndarray, bass: bool) -> np.ndarray:
+    """The place of each note of a chord, given from the top down, in the order in which notes are kept."""
+    classes = pitch % OCTAVE
+    outer = np.zeros(len(pitch), bool)
+    outer[0], outer[-1] = True, bass
+    doubled = [not outer[k] and classes[k] in [*classes[:k], *classes[outer]] for k in range(len(pitch))]
+    order = np.lexsort((np.arange(len(pitch)), doubled, ~outer))
+    return np.argsort(order)
+
+
 def decode_parts(roll: np.ndarray, threshold: float = 0.5, velocity: int = 80) -> Notes:
     """The notes of a roll of two or four planes; those of four planes have LEAD or ACCOMPANIMENT as their track.
 
