@@ -3,8 +3,8 @@
     python -m benchmarks controls [--seeds 3] [--controls key,chords] [videos=data/demo checkpoint=FILE key=value ...]
 
 Every video is given music with several seeds for each value of a control, everything else as in configs/sample.yaml but
-for a tempo of 120 BPM. `got` is a mean over n pieces (or pairs of them) with its 95 % bootstrap interval. Nothing is written
-but features to the cache. What holds whatever the weights is asserted in the tests (tests/test_controls.py and those
+for a tempo of 120 BPM. `got` is a mean over n pieces (or pairs of them) with its 95 % bootstrap interval. Only features
+are written, to the cache. What is exact whatever the weights is asserted in the tests (tests/test_controls.py and those
 that it names). The demo videos come from `diffbgm fetch demo`. Prints a table, then one JSON line.
 """
 
