@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_checkpoint import save_tiny_checkpoint
 
-from diffbgm.app.card import following, make_card
+from diffbgm.app.card import following, judged, make_card
 from diffbgm.app.cli import run
 from diffbgm.datasets.generated import GeneratedSongs
 
@@ -49,3 +49,10 @@ def test_following_is_one_for_the_music_itself() -> None:
     assert found["beats"] == pytest.approx(1.0)
     assert found["segments"] == pytest.approx(1.0)
     assert found["beats_of_another_song"] < 1.0
+
+
+def test_chance_is_not_shown_as_a_measurement() -> None:
+    known = {"mean": 0.8, "ci95": [0.7, 0.9], "n": 9}
+    found = {"oa": known | {"ceiling": 0.9}, "oa_distances": {"mean": None, "reason": "few songs"}}
+    rows = judged(found | {"two_sample": known | {"chance": 0.5}})[3:]
+    assert [row.split(" | ")[-1] for row in rows] == ["0.900 |", "– |", "0.5 (chance) |"]

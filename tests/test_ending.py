@@ -1,10 +1,13 @@
 """How pieces end: nothing sounds after the end, and a resolved piece rests on its tonic."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from diffbgm.music.ending import cut_at, resolve
 from diffbgm.music.key import estimate_key
 from diffbgm.music.notes import STEPS_PER_BAR, Notes
+from diffbgm.music.parts import ACCOMPANIMENT, LEAD
 
 
 def piece(bars: int = 5) -> Notes:
@@ -36,6 +39,17 @@ def test_the_key_is_that_of_the_music_before_the_chord():
     ended = resolve(Notes.concatenate([body, foreign]), 4 * STEPS_PER_BAR)
     last = ended.select(ended.onset == ended.onset.max())
     assert last.pitch.min() % 12 == estimate_key(body).tonic
+
+
+def test_only_the_top_note_of_the_last_chord_is_the_leads_in_a_piece_of_two_parts():
+    """So that a flute as the lead does not play the bass of the chord."""
+    body = piece()
+    apart = replace(body, track=np.where(body.pitch >= 70, LEAD, ACCOMPANIMENT))
+    ended = resolve(apart, 5 * STEPS_PER_BAR)
+    last = ended.select(ended.onset == ended.onset.max())
+    assert last.pitch[last.track == LEAD].tolist() == [last.pitch.max()]
+    assert (last.track == ACCOMPANIMENT).sum() == len(last) - 1
+    assert not resolve(body, 5 * STEPS_PER_BAR).track.any()
 
 
 def test_resolve_goes_a_bar_back_where_the_last_bar_is_too_short():

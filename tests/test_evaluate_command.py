@@ -50,7 +50,8 @@ def test_everything_at_once_with_a_reference(folder):
     found = metrics(folder)
     for name in ("pche_paper", "gps_paper", "si_3_8", "si_15", "adv", "h4", "polyphony"):
         assert found["metrics"][name]["n"] == 2
-        assert found["reference"][name]["mean"] == found["metrics"][name]["mean"]
+        assert found["reference"][name] == found["metrics"][name]
+    assert "2 of 2 reference songs are generated ones (the same files)" in found["notes"]
     assert found["metrics"]["p_at_20"]["mean"] is None
     assert "does not hold the weights of musicnn" in found["metrics"]["p_at_20"]["reason"]
     assert (folder / "out" / "scape_one.png").exists()

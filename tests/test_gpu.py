@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from diffbgm.app.cli import configure
 from diffbgm.app.train import train
@@ -34,6 +35,12 @@ def settings(out: Path, steps: int, *more: str) -> list[str]:
 FP16 = ("trainer.precision=fp16", "trainer.lr=2.0e-4")
 
 
+def trained(*given: str) -> bool:
+    """Run the command in this process, whatever precision an earlier run of this process had."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return train(configure("train", list(given))) == 0
+
+
 def losses(out: Path) -> list[float]:
     lines = (out / "log.jsonl").read_text().splitlines()
     return [row["loss"] for line in lines if "loss" in (row := json.loads(line))]
@@ -41,9 +48,9 @@ def losses(out: Path) -> list[float]:
 
 def test_two_hundred_steps_in_fp16_learn_and_resume(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert train(configure("train", settings(whole, 200, *FP16))) == 0
+    assert trained(*settings(whole, 200, *FP16))
     for steps in (100, 200):
-        assert train(configure("train", settings(parts, steps, *FP16))) == 0
+        assert trained(*settings(parts, steps, *FP16))
     first, last = losses(whole)[:20], losses(whole)[-20:]
     assert sum(last) < 0.7 * sum(first)
     assert losses(parts)[-20:] == pytest.approx(last, rel=0.1)
@@ -51,7 +58,7 @@ def test_two_hundred_steps_in_fp16_learn_and_resume(tmp_path: Path) -> None:
 
 def test_a_compiled_run_loses_as_a_plain_one(tmp_path: Path) -> None:
     for name, compiled in (("plain", "false"), ("compiled", "true")):
-        assert train(configure("train", settings(tmp_path / name, 10, f"trainer.compile={compiled}"))) == 0
+        assert trained(*settings(tmp_path / name, 10, f"trainer.compile={compiled}"))
     assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "plain"), rel=2e-2)
 
 

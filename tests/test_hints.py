@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from rolls import roll_of
 
-from diffbgm.datasets.hints import ReferenceHint, ThemeHint, likeness, reference_planes
+from diffbgm.datasets.hints import ReferenceHint, ThemeHint, likeness
 from diffbgm.errors import InputError
+from diffbgm.music.parts import reference_planes
 from diffbgm.music.theme import GROOVE, HARMONY, THEME_WIDTH, groove_of, harmony_of
 
 

@@ -74,6 +74,8 @@ def test_more_instruments_than_parts_are_refused() -> None:
         palette("flte+piano")
     with pytest.raises(InputError, match=r"or a palette: piano, strings"):
         palette("nonesuch")
+    with pytest.raises(InputError, match=r"did you mean flute.*\? Otherwise give a palette: piano, strings"):
+        palette("flte")
 
 
 def played(notes: Notes) -> Performance:

@@ -13,6 +13,8 @@ from diffbgm.datasets.prepare import prepare
 from diffbgm.datasets.segments import SegmentLoader
 from diffbgm.errors import InputError
 from diffbgm.music.midi import write_midi
+from diffbgm.music.midi_score import Track, midi_bytes
+from diffbgm.music.parts import ACCOMPANIMENT, LEAD
 
 SONGS = GeneratedSongs(count=4, bars=12)
 
@@ -76,6 +78,23 @@ def test_useless_files_are_skipped_with_reasons(folder: Path, tmp_path: Path) ->
     assert {len(part) for part in cache.manifest["splits"].values()} == {1, 3}
     batch = SegmentLoader(cache, "train", 4).batch(0, 0)
     assert set(batch.songs) <= set(cache.songs)
+
+
+def test_the_log_says_where_the_highest_line_becomes_the_lead(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="diffbgm.datasets.midi_folder")
+    song = MidiFolder(folder).read("a.mid")
+    assert set(song.notes.track) <= {LEAD, ACCOMPANIMENT}
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"{folder / 'a.mid'} has no track named as the melody: the highest line becomes the lead"]
+    caplog.clear()
+    notes = song.notes
+    parts = {name: notes.select(notes.track == part) for part, name in enumerate(("MELODY", "PIANO"))}
+    tracks = [Track(name, 0, own, np.zeros(len(own))) for name, own in parts.items()]
+    (folder / "named.mid").write_bytes(midi_bytes(tracks, 120))
+    np.testing.assert_array_equal(MidiFolder(folder).read("named.mid").notes.track, notes.track)
+    assert not caplog.records
 
 
 def test_folders_without_music(tmp_path: Path) -> None:

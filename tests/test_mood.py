@@ -49,9 +49,15 @@ def test_thirty_words_that_the_table_lacks_lie_on_the_right_side(minilm: Moods) 
 
 
 def test_what_is_no_mood_is_refused(minilm: Moods) -> None:
-    for text in ("carburettor", "xqzvt", "17", "calm, carburettor"):
+    for text in ("carburettor", "xqzvt", "xyzzyqq", "asdf", "zorp", "database", "17", "calm, carburettor"):
         with pytest.raises(InputError, match=r"is not a mood; (did you mean|give words)"):
             minilm.of(text)
+
+
+def test_opposites_are_not_taken_for_each_other(minilm: Moods) -> None:
+    assert minilm.of("cold").valence < 0 < minilm.of("warm").valence
+    assert minilm.of("dark").valence < 0 < minilm.of("light").valence
+    assert minilm.of("carefree").valence > 0 > minilm.of("lonely").valence
 
 
 def test_words_of_the_table_have_their_place_and_several_their_mean() -> None:
@@ -111,7 +117,8 @@ def test_moods_along_a_film_hold_and_glide(tmp_path: Path) -> None:
         ("time,mood\nsoon,calm\n", "line 2: could not convert string to float: 'soon'; write numbers"),
         ("time,mood\n-1,calm\n", "line 2: the time -1 cannot be used"),
         ("time,mood\nnan,calm\n", "line 2: the time nan cannot be used"),
-        ("time,mood\n5,calm\n5,sad\n", "line 3: the time 5 does not rise"),
+        ("time,mood\n0,calm\n\n5,\n", "line 4: there is no mood"),
+        ("time,mood\n5,calm\n5,sad\n", "line 3: the time 5 is not later than the one before"),
         ("time,mood\n1e300,calm\n", "line 2: the time 1e300 cannot be used"),
         ("time,valence,arousal\n5,3,0\n", "line 2: valence=3 is out of range"),
         ("time,valence,arousal\n5,0,nan\n", "line 2: arousal=nan is out of range"),

@@ -130,6 +130,23 @@ def band(tmp_path) -> Path:
     return tmp_path / "band.mid"
 
 
+def test_triplets_and_notes_over_bar_lines_are_imported_as_by_music21_itself(tmp_path):
+    """Voices that overlap, thirds of beats and notes of up to six beats, some from one bar into the next but one."""
+    rng = np.random.default_rng(8)
+    midi = pretty_midi.PrettyMIDI(initial_tempo=120)
+    for _ in range(2):
+        part = pretty_midi.Instrument(0)
+        for third in rng.choice(240, 60, replace=False):
+            start, beats = third / 6 + rng.choice([0, 0.125]), rng.choice([1 / 3, 0.75, 2.5, 6])
+            part.notes.append(pretty_midi.Note(80, int(rng.integers(48, 72)), start, start + beats / 2))
+        midi.instruments.append(part)
+    midi.write(str(tmp_path / "thirds.mid"))
+    score, plain = import_score(tmp_path / "thirds.mid"), events_of(tmp_path / "thirds.mid")
+    assert score.offset.tolist() == [offset for offset, pitches in plain for _ in pitches]
+    assert score.pitch.tolist() == [pitch for _, pitches in plain for pitch in pitches]
+    assert len(score.offset) > 150
+
+
 def test_drums_count_as_the_notebook_counts_them(band):
     score = import_score(band)
     assert len(score.percussion) > 100

@@ -7,7 +7,7 @@ from strategies import assert_same, notes_of
 from diffbgm.errors import InputError
 from diffbgm.music.notes import Notes
 from diffbgm.music.parts import lead_of
-from diffbgm.music.performer import Cue, Manner, pedals, perform, smooth, struck
+from diffbgm.music.performer import Cue, Manner, Performance, pedals, shaped, smooth, struck, timed
 from diffbgm.music.velocity import note_features, rule_scores, velocity_scores
 
 
@@ -20,6 +20,10 @@ def tune_and_chords(bars: int = 8, velocity: int = 80) -> Notes:
 
 PIECE = tune_and_chords()
 FLAT, FULL = Manner(0, 0), Manner(1, 1)
+
+
+def perform(notes: Notes, manner: Manner, cue: Cue, seed: tuple[int, ...], tempo: float) -> Performance:
+    return timed(shaped(notes, manner, cue), manner, cue, seed, tempo)
 
 
 def test_without_dynamics_and_human_hands_the_notes_are_as_they_were() -> None:

@@ -162,7 +162,7 @@ def test_states_next_to_some_timesteps_are_taken_once():
 
 
 def test_a_run_without_states_or_with_damaged_ones_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("diffbgm.evaluation.figures._save", lambda figure, path: path.touch())
+    monkeypatch.setattr("diffbgm.evaluation.figures.save", lambda figure, path: path.touch())
     music = Evaluation([], {}, None, ())
     write_midi(Notes(*np.array([[0], [60], [4], [80], [0]])), tmp_path / "a.mid")
     assert draw_figures(tmp_path, music, tmp_path, 4) == []

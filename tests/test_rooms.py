@@ -10,7 +10,7 @@ import diffbgm
 PACKAGE = Path(diffbgm.__file__).parent
 ROOMS = ("music", "video", "datasets", "diffusion", "models", "generation", "training", "evaluation", "app")
 FLOOR = ("errors", "files", "fields", "shipped", "extras", "prefetch", "workers")  # modules that any room stands on
-PREPARATION = ("prepare", "cache", "perturb", "self_paired", "segments", "pop909", "bgm909", "splits", "song")
+PREPARATION = sorted(path.stem for path in (PACKAGE / "datasets").glob("*.py") if path.stem != "batch")
 
 
 def imports(path: Path) -> set[str]:

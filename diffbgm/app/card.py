@@ -64,7 +64,7 @@ SHOWN = {
 JUDGED = {
     "oa": "overlapped area of 26 features",
     "oa_distances": "overlapped area of their distances (Yang and Lerch)",
-    "two_sample": "accuracy of a classifier (0.5 is chance)",
+    "two_sample": "accuracy of a classifier",
 }
 WORST_SHOWN = 6
 PAPER = {"pche_paper": (2.840, 2.717), "gps_paper": (0.601, 0.708), "si_mean": (0.521, 0.486)}  # Table S1: model, real
@@ -234,10 +234,18 @@ def tables(card: dict[str, Any]) -> str:
 
 def judged(generated: dict[str, Any]) -> list[str]:
     """The judges' table: overlapped area and its ceiling, a classifier, and the features that differ most."""
-    lines = ["", "| generated against real, segments of eight bars | got | real against real |", "|---|---|---|"]
+    lines = [
+        "",
+        "| generated against real, segments of eight bars | got | real against real, or chance |",
+        "|---|---|---|",
+    ]
     for name, label in JUDGED.items():
-        best = generated[name].get("ceiling", generated[name].get("chance"))
-        lines.append(f"| {label} | {mean_text(generated[name])} | {'–' if best is None else f'{best:.3f}'} |")
+        found, best = generated[name], "–"
+        if "ceiling" in found:
+            best = f"{found['ceiling']:.3f}"
+        elif "chance" in found:  # not measured, so it is marked
+            best = f"{found['chance']:.1f} (chance)"
+        lines.append(f"| {label} | {mean_text(found)} | {best} |")
     features = generated["oa"].get("features", {})
     if worst := sorted(features, key=lambda name: features[name]["oa"])[:WORST_SHOWN]:
         lines += ["", "| features furthest from real | overlapped area | generated | real |", "|---|---|---|---|"]

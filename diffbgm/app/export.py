@@ -5,12 +5,10 @@
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffbgm.errors import InputError
 from diffbgm.fields import described
 from diffbgm.generation.loading import open_checkpoint
 from diffbgm.models.checkpoint import save_checkpoint
@@ -18,7 +16,7 @@ from diffbgm.models.config import SAMPLING, SamplingConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export; returns 1 and prints one sentence if the source is not a checkpoint of this project."""
+    """Export. Raises InputError if the source is not a checkpoint of this project."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
@@ -30,17 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.add_argument(f"--{setting.name}", help=setting.limits.help, **kind)
     parser.add_argument("--note", help="machine and time, kept in the file's metadata")
     options = parser.parse_args(arguments)
-    try:
-        checkpoint = open_checkpoint(options.source)
-        chosen = {name: value for name in SAMPLING if (value := getattr(options, name)) is not None}
-        config = checkpoint.config.plain()
-        config["sampling"] |= chosen
-        if options.note:
-            config["training"]["note"] = options.note
-        halves = {key: value.half() for key, value in checkpoint.network.state_dict().items()}
-        save_checkpoint(options.target, halves, config)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    checkpoint = open_checkpoint(options.source)
+    config = checkpoint.config.plain()
+    config["sampling"] |= {name: value for name in SAMPLING if (value := getattr(options, name)) is not None}
+    if options.note:
+        config["training"]["note"] = options.note
+    halves = {key: value.half() for key, value in checkpoint.network.state_dict().items()}
+    save_checkpoint(options.target, halves, config)
     print(f"{options.target}: {options.target.stat().st_size / 1e6:.1f} MB, sampling {config['sampling']}")
     return 0

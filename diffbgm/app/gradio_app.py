@@ -20,6 +20,7 @@ from diffbgm.errors import InputError
 from diffbgm.extras import extra
 from diffbgm.fields import check, field
 from diffbgm.generation.settings import SampleSettings
+from diffbgm.music.key import Key
 
 if TYPE_CHECKING:
     import gradio
@@ -28,8 +29,7 @@ T = TypeVar("T")
 Shown = tuple[str, list[str], str]  # the page of the takes, their files, their folder
 FILES = "/gradio_api/file="  # where Gradio serves the files of allowed_paths
 WAITING = 20  # visitors in the queue
-NOTES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
-KEYS = [f"{note} {mode}" for mode in ("major", "minor") for note in NOTES]
+KEYS = [str(Key(tonic, minor)) for minor in (False, True) for tonic in range(12)]
 
 
 @dataclass(frozen=True, kw_only=True)

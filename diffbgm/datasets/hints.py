@@ -92,11 +92,6 @@ class ReferenceHint:
         return int(first + found[int(place * len(found))]) if len(found) else -1
 
 
-def reference_planes(roll: np.ndarray, asked: float) -> np.ndarray:
-    """The hint (C + 1, S, P) to resemble a passage (C, S, P); `asked` in [0, 1] says how closely."""
-    return np.concatenate([roll, np.full((1, *roll.shape[1:]), asked, np.float32)]).astype(np.float32)
-
-
 def likeness(one: np.ndarray, two: np.ndarray) -> float:
     """Jaccard index of the onsets of two binary rolls (C, S, P), parts merged; 0 if both are empty."""
     a, b = (merged(roll)[ONSET] > 0.5 for roll in (one, two))

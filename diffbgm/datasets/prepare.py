@@ -102,7 +102,7 @@ def read_ahead(
     readings = _readings(path)
     missing = [song for song in own if readings.find(song) is None]
     for name, result in progress(_read_all(source, missing, workers, Readings(None)), len(missing)):
-        readings.keep(name, result)
+        readings.store(name, result)
     if (path / "manifest.json").is_file():  # another process has written the cache in the meantime
         readings.forget()
         return len(own), 0

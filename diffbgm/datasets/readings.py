@@ -47,7 +47,7 @@ class Readings:
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
             return None
 
-    def keep(self, name: str, reading: Reading) -> None:
+    def store(self, name: str, reading: Reading) -> None:
         """Store the reading of a song. Raises InputError if the folder cannot be written."""
         place = self._place(name)
         assert place is not None, "there is a folder where readings are kept"

@@ -15,11 +15,11 @@ import torch
 
 from diffbgm.datasets.batch import Batch, Condition
 from diffbgm.datasets.cache import Cache
-from diffbgm.datasets.hints import ReferenceHint, ThemeHint, likeness, reference_planes
+from diffbgm.datasets.hints import ReferenceHint, ThemeHint, likeness
 from diffbgm.datasets.perturb import Perturbation
 from diffbgm.errors import InputError
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT
-from diffbgm.music.parts import PLANES, merged
+from diffbgm.music.parts import PLANES, merged, reference_planes
 from diffbgm.music.pianoroll import encode_batch
 from diffbgm.video.windows import WINDOWS
 

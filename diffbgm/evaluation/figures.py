@@ -112,7 +112,7 @@ def draw_figures(
 
 def volume_figure(states: KeptStates, path: Path, which: str = "x", adv: AdvSettings = USUAL) -> None:
     """Figure S3: one panel per timestep with the volume over time and its accents, of x_t ("x") or "x0"."""
-    figure = _figure(7.0, 1.35 * len(states.t) + 0.5)
+    figure = new_figure(7.0, 1.35 * len(states.t) + 0.5)
     panels = figure.subplots(len(states.t), 1, sharex=True, squeeze=False)[:, 0]
     for panel, t, curve in zip(panels, states.t, states.curves(which), strict=True):
         at = np.arange(len(curve)) / STEPS_PER_BEAT
@@ -128,7 +128,7 @@ def volume_figure(states: KeptStates, path: Path, which: str = "x", adv: AdvSett
     panels[0].legend(loc="upper right", fontsize=8, frameon=False)
     panels[-1].set_xlabel("beat")
     figure.supylabel("volume", fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def adv_figure(
@@ -146,7 +146,7 @@ def adv_figure(
     errors = np.array(
         [np.std(by_time[t], ddof=1) / len(by_time[t]) ** 0.5 if len(by_time[t]) > 1 else 0 for t in times]
     )
-    figure = _figure(5.2, 3.2)
+    figure = new_figure(5.2, 3.2)
     axes = figure.subplots()
     axes.fill_between(times, means - 1.96 * errors, means + 1.96 * errors, color=INK, alpha=0.15, linewidth=0)
     axes.plot(times, means, "o-", color=INK, markersize=4, linewidth=1.2, label=f"generated (n = {len(pieces)})")
@@ -160,7 +160,7 @@ def adv_figure(
     axes.set_xlabel("timestep t" if which == "x" else "timestep t (predicted clean roll)")
     axes.set_ylabel("accent-distance variance")
     axes.legend(fontsize=8, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def scape_figure(fitness: np.ndarray, name: str, path: Path) -> None:
@@ -172,7 +172,7 @@ def scape_figure(fitness: np.ndarray, name: str, path: Path) -> None:
             picture[row, row + half : row + half + 2 * (frames - row) : 2][: frames - row] = fitness[
                 row, : frames - row
             ]
-    figure = _figure(4.6, 3.6)
+    figure = new_figure(4.6, 3.6)
     axes = figure.subplots()
     seconds = frames / FRAME_RATE
     image = axes.imshow(
@@ -184,7 +184,7 @@ def scape_figure(fitness: np.ndarray, name: str, path: Path) -> None:
     axes.set_ylabel("length of the segment [s]")
     axes.spines[["right", "top"]].set_visible(False)
     figure.colorbar(image, ax=axes, label="fitness")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _file(name: str) -> str:
@@ -192,7 +192,7 @@ def _file(name: str) -> str:
     return name.replace("/", ".")
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
     """A figure outside of pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -202,7 +202,8 @@ def _figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def save(figure: "Figure", path: Path) -> None:
+    """Write a figure with small tick labels."""
     for axes in figure.axes:
         axes.tick_params(labelsize=8)
     with atomic(path) as temporary:

@@ -92,6 +92,12 @@ class Row:
         self.values.update(dict.fromkeys(GROUPS[group]))
         self.reasons.update(dict.fromkeys(GROUPS[group], reason))
 
+    def only(self, groups: Sequence[str]) -> "Row":
+        """The row with the columns of some groups alone."""
+        names = {name for group in groups for name in GROUPS[group]}
+        values = {name: value for name, value in self.values.items() if name in names}
+        return Row(self.song, values, {name: why for name, why in self.reasons.items() if name in names}, self.error)
+
 
 def measure_song(song: SongFile, groups: Sequence[str], how: Measuring = USUALLY) -> Row:
     """The metrics of `groups` (from `OF_A_SONG`) for one song. A file that cannot be read becomes the row's error.

@@ -1,7 +1,7 @@
 """Evaluate a folder of music: every metric that the given inputs allow, what was left out, and why."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,8 @@ def evaluate_run(
     _judges(findings, readable, reference, options, progress)
     _retrieval(findings, readable, reference, options, progress)
     if real is None:
-        real = _reference(findings, reference, groups, options, progress)
+        own = {song.path.resolve(): row for song, row in zip(songs, rows, strict=True)}
+        real = _reference(findings, reference, groups, options, progress, own)
     if options.metrics is not None:
         findings.missing += [
             f"{name}: {summary['reason']}" for name, summary in findings.metrics.items() if summary["mean"] is None
@@ -130,7 +131,7 @@ def measured(
 
 
 def wanted(options: Options, group: str, given: object) -> bool:
-    """Whether to compute a group: it was requested, or nothing was and the input it needs is `given`."""
+    """Whether to compute a group: it was requested, or nothing was and its input is `given`."""
     return group in options.metrics if options.metrics is not None else given is not None
 
 
@@ -261,21 +262,32 @@ def _retrieval(
 
 
 def _reference(
-    findings: Findings, reference: Sequence[SongFile], groups: Sequence[str], options: Options, progress: Progress
+    findings: Findings,
+    reference: Sequence[SongFile],
+    groups: Sequence[str],
+    options: Options,
+    progress: Progress,
+    known: Mapping[Path, Row],
 ) -> dict[str, Summary] | None:
-    """The metrics of the reference: the slow ones over a seeded sample of its songs, the others over all."""
+    """The metrics of the reference: the slow ones over a seeded sample of its songs, the others over all.
+
+    `known` has the row of every generated file: a file that is also the reference is not measured twice.
+    """
     if not reference:
         return None
-    fast = [group for group in groups if group not in SLOW]
-    slow = [group for group in groups if group in SLOW]
-    sample = sampled(reference, options)
     rows: list[Row] = []
-    for part, asked in ((reference, fast), (sample, slow)):
-        if asked and part:
-            rows += measured(part, asked, options, progress, f"reference, {' '.join(asked)}")
+    same = {song.name: row for song in reference if (row := known.get(song.path.resolve()))}
+    if same:
+        findings.notes.append(f"{len(same)} of {len(reference)} reference songs are generated ones (the same files)")
+    for part, slow in ((reference, False), (sampled(reference, options), True)):
+        asked = [group for group in groups if (group in SLOW) == slow]
+        others = [song for song in part if song.name not in same]
+        rows += [same[song.name].only(asked) for song in part if song.name in same]
+        if asked and others:
+            rows += measured(others, asked, options, progress, f"reference, {' '.join(asked)}")
     if unread := sorted({row.song for row in rows if row.error is not None}):
         findings.notes.append(f"reference songs that could not be read: {_names(unread)}")
-    return summarise(rows, options.seed)
+    return summarise(sorted(rows, key=lambda row: row.song), options.seed)
 
 
 def sampled(reference: Sequence[SongFile], options: Options) -> list[SongFile]:
@@ -286,5 +298,4 @@ def sampled(reference: Sequence[SongFile], options: Options) -> list[SongFile]:
 
 def _names(names: Sequence[str]) -> str:
     """The first five names as text, and how many more there are."""
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

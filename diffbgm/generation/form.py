@@ -17,9 +17,9 @@ from string import ascii_uppercase
 
 import numpy as np
 
-from diffbgm.datasets.hints import reference_planes
 from diffbgm.errors import InputError
 from diffbgm.music.notes import BEATS_PER_BAR, BEATS_PER_SEGMENT, STEPS_PER_BEAT
+from diffbgm.music.parts import reference_planes
 from diffbgm.music.theme import HARMONY, THEME_WIDTH, groove_of, harmony_of
 
 FREE, AUTO = "free", "auto"  # no form; a form derived from the shots

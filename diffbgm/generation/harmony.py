@@ -14,7 +14,7 @@ from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import MIDDLE, average, pace, warmth
 
 USUAL = "AABA"  # letters of a plan for a piece without a form
-HARMONY = 2_000_003  # separates the seed of the plan from that of the notes
+SEED = 2_000_003  # separates the seed of the plan from that of the notes
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def planned(features: BeatFeatures, seed: tuple[int, ...], parts: Sequence[Secti
     Unless `key` is given, its tonic is drawn from the seed and its mode follows the picture: major if it is warm. More
     motion makes the chords change more often.
     """
-    rng = np.random.default_rng([*seed, HARMONY])
+    rng = np.random.default_rng([*seed, SEED])
     tonic = int(rng.integers(12))
     motion, warm = (average(stream, features) for stream in (pace(features), warmth(features)))
     key = Key(tonic, warm < MIDDLE) if key is None else key

@@ -1,4 +1,4 @@
-"""From notes to a performance and its sound: who plays, how loud, how exactly in time, in which room.
+"""From notes to a performance and its sound: instruments, loudness, timing and reverberation.
 
     cue = cue_for(settings, tempo, shots, shown, moods)
     notes = shaped(notes, manner_of(settings), cue)             loudness
@@ -31,11 +31,11 @@ from diffbgm.video.captions import MiniLMEmbedder
 from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import curves
 
-MOTION_SHARE, LIGHT_SHARE = 0.75, 0.25  # of the picture's energy: what moves, and how bright it is
-EPIC = 0.65  # arousal from which a mood is given an orchestra, however glad it is
-AROUSAL_SHARE = 0.5  # that full arousal adds to it
+MOTION_SHARE, LIGHT_SHARE = 0.75, 0.25  # weights of motion and brightness in the energy of the picture
+EPIC = 0.65  # arousal from which a mood gets an orchestra, whatever its valence
+AROUSAL_SHARE = 0.5  # what full arousal adds to the energy
 CUT_FADE = {"cut": 0.02, "resolve": 0.6}  # seconds in which the sound ends, by settings.ending
-LEAST_FADE = 2.0  # seconds of fade=auto where the picture does not fade by itself
+LEAST_FADE = 2.0  # seconds; the shortest fade of fade=auto
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Played:
 
     performance: Performance
     parts: tuple[Part, ...]
-    tempo: float  # beats a minute
+    tempo: float  # BPM
     cuts: np.ndarray  # seconds of each cut
-    room: float  # 0..1, the share of the sound that goes into the player's room
-    left_out: tuple[str, ...] = ()  # instruments that were asked for and have nothing to play
+    room: float  # 0..1, the reverb send level
+    left_out: tuple[str, ...] = ()  # instruments that were asked for but have nothing to play
 
     @property
     def notes(self) -> Notes:
-        """All notes as they were composed, with the velocities that they are played with."""
+        """All notes as composed, with the velocities of the performance."""
         return self.performance.notes
 
     @cached_property
@@ -64,7 +64,7 @@ class Played:
         return self._file((part,))
 
     def names(self) -> list[str]:
-        """Of the stems, such as "flute-lead", in the order of the parts."""
+        """The names of the stems, such as "flute-lead", in the order of the parts."""
         return ["-".join(part.voice.name.lower().replace("(", " ").replace(")", " ").split()) for part in self.parts]
 
     def _file(self, parts: Sequence[Part]) -> bytes:
@@ -78,17 +78,17 @@ class Sound:
     """The sound of a piece, as long as its video."""
 
     mix: np.ndarray  # (n, 2)
-    stems: dict[str, np.ndarray]  # name of the part -> (n, 2); their sum is the mix
+    stems: dict[str, np.ndarray]  # name of the part -> (n, 2); they add up to the mix
 
 
 @lru_cache(maxsize=1)
 def mood_plane() -> Moods:
-    """Places of mood words; loads its language model when it is asked for a word that is not in its table."""
+    """The points of mood words; its language model is loaded for the first word that is not in its table."""
     return Moods(MiniLMEmbedder().embed)
 
 
 def mood_curve(settings: SampleSettings, moods: Moods) -> MoodCurve | None:
-    """The moods asked for over the course of the film, or None. InputError for text that is not a mood."""
+    """The requested moods over the course of the video, or None. Raises InputError for text that is not a mood."""
     if settings.moods is not None:
         return read_moods(settings.moods, moods)
     if settings.mood is None and settings.valence is None and settings.arousal is None:
@@ -103,7 +103,7 @@ def mood_curve(settings: SampleSettings, moods: Moods) -> MoodCurve | None:
 
 
 def voices_of(settings: SampleSettings) -> tuple[Voice, ...]:
-    """Who plays; `program` is one instrument for everything. InputError where nobody is known by that name."""
+    """The voices that play; `program` is one instrument for everything. Raises InputError for an unknown name."""
     program = program_named(settings.program)
     if program and settings.instruments != "piano":
         raise InputError(f"instruments={settings.instruments} and program={settings.program} both choose; give one")
@@ -113,9 +113,9 @@ def voices_of(settings: SampleSettings) -> tuple[Voice, ...]:
 
 
 def fitting_palette(mood: Mood | None) -> str:
-    """A palette whose tone suits a mood: bright for glad moods, dark for sad ones, more players the livelier.
+    """A palette that suits a mood: bright for happy moods, dark for sad ones, with more instruments for excited ones.
 
-    Glad and very excited moods (epic, heroic, triumph) have the orchestra, too.
+    Very excited moods (epic, heroic, triumph) get the orchestra even if they are happy.
     """
     if mood is None or abs(mood.valence) + abs(mood.arousal) < 0.3:
         return "piano"
@@ -127,10 +127,10 @@ def fitting_palette(mood: Mood | None) -> str:
 
 
 def cue_of(shown: BeatFeatures | None, cuts: np.ndarray, tempo: float, arousal: np.ndarray | None = None) -> Cue:
-    """What the picture asks of the player: loud where much moves, soft in the dark, struck on the cuts (seconds).
+    """What the picture asks for: loud with much motion, soft in the dark, accents on the cuts (seconds).
 
-    All parts swell with the motion alone. `arousal` (T,) -1..1 is added to both. Image embeddings say nothing of motion
-    and light.
+    The swell of all parts follows motion alone. `arousal` (T,) -1..1 is added to both. Image embeddings do not contain
+    motion and light.
     """
     seen = {} if shown is None else curves(shown)
     energy = swell = np.zeros(0)
@@ -155,9 +155,9 @@ def cue_for(
 
 
 def play(notes: Notes, settings: SampleSettings, tempo: float, shots: np.ndarray, cue: Cue, take: int = 0) -> Played:
-    """Play notes that have their velocities (performer.shaped). The same settings and take play the same.
+    """Perform and arrange notes that have their velocities (performer.shaped); reproducible for settings and take.
 
-    InputError for an unknown instrument and for more instruments than parts.
+    Raises InputError for an unknown instrument and for more instruments than parts.
     """
     lead = lead_of(notes)
     seed = (settings.seed, take) if take else (settings.seed,)
@@ -170,7 +170,7 @@ def play(notes: Notes, settings: SampleSettings, tempo: float, shots: np.ndarray
 
 
 def manner_of(settings: SampleSettings) -> Manner:
-    """How freely the settings ask to be played."""
+    """The manner of playing that the settings ask for."""
     return Manner(settings.dynamics, settings.humanize)
 
 
@@ -181,10 +181,10 @@ def sounding(
     fade: float | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Sound:
-    """The sound, `seconds` long, at the loudness asked for, and with `stems` that of each part alone.
+    """The sound, `seconds` long, at the requested loudness; with settings.stems also that of each part.
 
-    `fade` is how long the picture takes to fade to black, if it does: with fade=auto the music goes with it.
-    advance(1) is called after each part that has been rendered. InputError for a soundfont that cannot be used.
+    `fade` is how long the picture takes to fade to black, if it does; with fade=auto the music fades with it.
+    advance(1) is called after each rendering. Raises InputError for a soundfont that cannot be used.
     """
     font = find_soundfont(settings.soundfont)
     samples, ending = round(seconds * RENDER_RATE), round(fade_seconds(settings, fade) * RENDER_RATE)
@@ -200,7 +200,7 @@ def sounding(
 
 
 def fade_seconds(settings: SampleSettings, picture: float | None) -> float:
-    """How long the sound fades at the end; `picture`: seconds in which the picture fades to black, None for none."""
+    """Seconds in which the sound fades out; `picture`: those in which the picture fades to black, None for none."""
     if settings.ending != "fade":
         return CUT_FADE[settings.ending]
     if settings.fade == "auto":
@@ -209,7 +209,7 @@ def fade_seconds(settings: SampleSettings, picture: float | None) -> float:
 
 
 def rights(settings: SampleSettings) -> dict[str, str]:
-    """Under which licences everything stands that went into the music, and whose it is."""
+    """The licences of everything that went into the music, and who owns the result."""
     font: Path = find_soundfont(settings.soundfont)
     return {
         "code": "MIT (diffbgm)",

@@ -13,17 +13,17 @@ from diffbgm.video.features import BeatFeatures
 from diffbgm.video.steer import average, pace
 
 SEED = 3_000_017  # separates the seed of the groove from that of the notes
-POWER = 0.5  # of the shares of bars: a low temperature makes rare onsets rarer, so they are asked for more often
+POWER = 0.5  # exponent of the shares of bars: a low temperature makes rare onsets rarer, so more are asked for
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """What a piece is told of its groove."""
+    """How the network is conditioned on a groove."""
 
     planned: bool
 
     def begun(self, features: BeatFeatures, seed: tuple[int, ...]) -> np.ndarray:
-        """The theme (N, 16) of what is composed first: a groove of a song with as much motion; zeros without a plan."""
+        """The theme (N, 16) of what is composed first: the groove of a song of similar motion; zeros without a plan."""
         theme = np.zeros((len(features.valid), THEME_WIDTH), np.float32)
         if self.planned:
             motion = average(pace(features), features)
@@ -32,7 +32,7 @@ class Rhythm:
         return self.heard(theme)
 
     def heard(self, theme: np.ndarray) -> np.ndarray:
-        """The theme (N, 16) to ask for so that this one is heard: with a plan, rare onsets are asked for more often."""
+        """The theme (N, 16) to ask for so that this one results: with a plan, rare onsets are asked for more often."""
         told = theme.copy()
         if self.planned:
             share = (told[:, GROOVE] + 1) / 2

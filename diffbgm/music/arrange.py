@@ -1,4 +1,4 @@
-"""A performed piece divided among the voices of a palette: tune, accompaniment, bass and a pad of held chords.
+"""Divide a performed piece among the voices of a palette: lead, accompaniment, bass and a pad of held chords.
 
 Shape legend: N notes.
 """
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from diffbgm.music.harmony import sounding_steps
 from diffbgm.music.instruments import ALL, Voice
 from diffbgm.music.midi_score import Track
 from diffbgm.music.notes import PITCHES, STEPS_PER_BAR, Notes
@@ -14,21 +15,21 @@ from diffbgm.music.performer import Performance
 
 BASS_TOP = 54  # the highest pitch that a bass takes over from the accompaniment
 PAD_SPAN = STEPS_PER_BAR // 2  # steps of one chord of the pad
-PAD_CENTRE = 62  # pitch that the pad's chords lie around
+PAD_CENTRE = 62  # middle of the pitches of the pad's chords
 PAD_TONES = 3
-PAD_SOFTER = 14  # velocity under the mean of the piece
-PEDALLED = (0, 1, 2, 3, 4, 5, 11, 46)  # programs whose notes a pedal lets ring: pianos, vibraphone, harp
+PAD_SOFTER = 14  # how far the pad's velocity is below the mean of the piece
+PEDALLED = (0, 1, 2, 3, 4, 5, 11, 46)  # programs that respond to the sustain pedal: pianos, vibraphone, harp
 
 
 @dataclass(frozen=True)
 class Part:
-    """One voice with what it plays."""
+    """A voice and what it plays."""
 
     voice: Voice
     performance: Performance
 
     def track(self) -> Track:
-        """As a track of a MIDI file."""
+        """The part as a track of a MIDI file."""
         voice, played = self.voice, self.performance
         pedal = played.pedal if voice.program in PEDALLED else np.zeros((0, 2), np.int64)
         return Track(
@@ -39,11 +40,11 @@ class Part:
 
 
 def arrange(performance: Performance, lead: np.ndarray, voices: tuple[Voice, ...]) -> list[Part]:
-    """What each voice plays, in their order; voices for which the piece has nothing are left out.
+    """The parts of the voices, in the order of `voices`; a voice for which the piece has no notes is left out.
 
-    `lead` (N,) bool is the tune. A bass takes the lowest notes of the accompaniment's chords, where there is one; a pad
-    plays the piece's harmony in half bars. Notes outside a voice's range are moved by octaves into it. A piece without
-    notes gives every voice an empty part.
+    `lead` (N,) bool marks the notes of the lead. A bass, if there is one, takes the lowest notes of the accompaniment;
+    a pad plays the harmony of each half bar. Notes outside a voice's range are moved into it by octaves. In a piece
+    without notes every voice has an empty part.
     """
     if performance.notes.track.any():  # a piece that was composed in two parts keeps them as two tracks
         voices = tuple(part for voice in voices for part in _apart(voice))
@@ -64,19 +65,19 @@ def arrange(performance: Performance, lead: np.ndarray, voices: tuple[Voice, ...
 
 
 def _apart(voice: Voice) -> tuple[Voice, ...]:
-    """A voice that plays everything, as one for the tune and one for the accompaniment."""
+    """A voice that plays everything, split into one for the lead and one for the accompaniment."""
     return (replace(voice, role="lead"), replace(voice, role="accompaniment")) if voice.role == ALL else (voice,)
 
 
 def in_range(notes: Notes, low: int, high: int) -> Notes:
-    """The notes with pitches outside low..high (at least an octave) moved by as few octaves as bring them inside."""
+    """The notes, with pitches outside low..high (at least an octave) moved inside by as few octaves as possible."""
     below, above = np.maximum(low - notes.pitch, 0), np.maximum(notes.pitch - high, 0)
     pitch = notes.pitch + 12 * -(-below // 12) - 12 * -(-above // 12)
     return Notes(notes.onset, pitch, notes.duration, notes.velocity, notes.track)
 
 
 def _bass(notes: Notes, lead: np.ndarray) -> np.ndarray:
-    """Which notes (N,) bool are the lowest of their onset, not in the tune and low enough for a bass."""
+    """Which notes (N,) bool are the lowest of the accompaniment at their onset and low enough for a bass."""
     lowest = np.full(notes.end + 1, PITCHES)
     np.minimum.at(lowest, notes.onset[~lead], notes.pitch[~lead])
     return ~lead & (notes.pitch == lowest[notes.onset]) & (notes.pitch <= BASS_TOP)
@@ -87,8 +88,8 @@ def _pad(performance: Performance) -> Performance:
     notes = performance.notes
     spans = -(-notes.end // PAD_SPAN)
     chords: list[tuple[int, int, tuple[int, ...]]] = []  # begin, end, pitches
-    for span in range(spans):
-        tones = _voicing(_weights(notes, span * PAD_SPAN, (span + 1) * PAD_SPAN))
+    for span, weights in enumerate(sounding_steps(notes, spans, PAD_SPAN)):
+        tones = _voicing(weights)
         begin, end = span * PAD_SPAN, min((span + 1) * PAD_SPAN, notes.end)
         if chords and chords[-1][2] == tones and chords[-1][1] == begin:
             chords[-1] = (chords[-1][0], end, tones)
@@ -100,14 +101,8 @@ def _pad(performance: Performance) -> Performance:
     return Performance(held, np.zeros(len(rows)), performance.pedal, performance.swell)
 
 
-def _weights(notes: Notes, begin: int, end: int) -> np.ndarray:
-    """Steps for which each pitch class sounds in [begin, end), (12,)."""
-    sounding = np.minimum(notes.onset + notes.duration, end) - np.maximum(notes.onset, begin)
-    return np.bincount(notes.pitch % 12, np.maximum(sounding, 0), 12)
-
-
 def _voicing(weights: np.ndarray) -> tuple[int, ...]:
-    """The strongest pitch classes, each as its pitch nearest to the middle; none where nothing sounds."""
+    """The pitch classes (12,) with the most weight, each at its pitch nearest to `PAD_CENTRE`; none for silence."""
     strongest = np.argsort(-weights, kind="stable")[:PAD_TONES]
     kept = strongest[weights[strongest] > 0]
     return tuple(sorted(int(PAD_CENTRE - 6 + (tone - PAD_CENTRE + 6) % 12) for tone in kept))

@@ -19,13 +19,13 @@ from diffbgm.music.loudness import BLOCK, between_samples, integrated_loudness
 from diffbgm.music.midi import sounds_in
 from diffbgm.music.soundfont import small_soundfont
 
-RENDER_RATE = 48000  # Hz, what midirenderer gives
-LOOKAHEAD = 0.005  # seconds in which the limiter turns down before a peak and up after it
+RENDER_RATE = 48000  # Hz
+LOOKAHEAD = 0.005  # seconds in which the limiter reduces the gain before a peak and restores it afterwards
 PEAK_BLOCK, PEAK_EDGE = 48000, 64  # samples oversampled at a time, and the margin on either side
-PEAK_MARGIN = 0.997  # the share of the ceiling that the limiter aims for, so that one pass is nearly always enough
+PEAK_MARGIN = 0.997  # the limiter aims for this share of the ceiling, so that one pass is nearly always enough
 TRIES = 6  # passes of the limiter, and of correcting the gain after it
-LOUDNESS_ERROR = 0.05  # LU that the loudness may be off
-MOST_LIMITED = 12.0  # dB above plain gain that sound with high peaks may be driven into the limiter
+LOUDNESS_ERROR = 0.05  # LU; tolerance of the loudness
+MOST_LIMITED = 12.0  # dB of gain beyond the plain one with which sound may be driven into the limiter
 
 
 def default_soundfont() -> Path:
@@ -44,8 +44,8 @@ def render(
 ) -> np.ndarray:
     """The sound (n, 2) of a MIDI file from time 0 until its last note has died away; written to `wav_path` if given.
 
-    The level is the soundfont's own: see `normalise_loudness`. Raises InputError where the MIDI file or the soundfont
-    (an .sf2 or .sf3 file) is missing or damaged.
+    The level depends on the soundfont; `normalise_loudness` adjusts it. Raises InputError if the MIDI file or the
+    soundfont (an .sf2 or .sf3 file) is missing or damaged.
     """
     if not Path(midi_path).is_file():
         raise InputError(f"there is no MIDI file {midi_path}; check the name")
@@ -62,10 +62,10 @@ def render_bytes(
     programs: Iterable[int] | None = None,
     name: str | Path = "the music",
 ) -> np.ndarray:
-    """The sound (n, 2) at 48 kHz of a MIDI file in memory, as `render`.
+    """The sound (n, 2) at 48 kHz of a MIDI file in memory; see `render`.
 
-    `programs`: the General MIDI programs it uses, so that no more of the soundfont is read; None: those that the file
-    names, drums and other banks included. `name` stands for the MIDI file in messages.
+    `programs`: the General MIDI programs that are read from the soundfont; None: those that the file uses, including
+    drums and other banks. `name` is what messages call the MIDI file.
     """
     soundfont = default_soundfont() if soundfont is None else Path(soundfont)
     font = small_soundfont(soundfont, sounds_in(midi) if programs is None else programs)
@@ -88,13 +88,13 @@ def resample(audio: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     common = gcd(rate, new_rate)
     if rate == new_rate or len(audio) == 0:
         return audio
-    from scipy.signal import resample_poly  # a second to import, and hardly ever needed
+    from scipy.signal import resample_poly  # takes a second to import, and is rarely needed
 
     return resample_poly(audio, new_rate // common, rate // common, axis=0).astype(np.float32)
 
 
 def write_wav(path: str | Path, audio: np.ndarray, rate: int) -> None:
-    """Write sound (n, 2) as a 16-bit PCM WAV file; values outside -1..1 are clipped. Raises InputError if it cannot."""
+    """Write sound (n, 2) as a 16-bit PCM WAV file, clipped to -1..1. Raises InputError if it cannot be written."""
     pcm = np.rint(np.clip(audio, -1, 1) * 32767).astype("<i2")
     with atomic(path) as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(pcm.shape[1])
@@ -117,10 +117,10 @@ def loudness(audio: np.ndarray, rate: int) -> float:
 
 
 def normalise_loudness(audio: np.ndarray, rate: int, lufs: float = -16.0, peak_db: float = -1.0) -> np.ndarray:
-    """Sound (n, 2) brought to `lufs`, its true peaks held under `peak_db` dBTP by a limiter. Silence stays unchanged.
+    """Sound (n, 2) at a loudness of `lufs`, with true peaks below `peak_db` dBTP. Silence is returned unchanged.
 
-    Limiting lowers the loudness, so the gain is corrected after it until loudness is within 0.05 LU, or until
-    `MOST_LIMITED` dB have been added.
+    The limiter lowers the loudness, so the gain is increased until the loudness is within 0.05 LU, but by no more than
+    `MOST_LIMITED` dB.
     """
     return _normalised(audio, rate, lufs, peak_db)[0]
 
@@ -128,13 +128,13 @@ def normalise_loudness(audio: np.ndarray, rate: int, lufs: float = -16.0, peak_d
 def normalise_together(
     sounds: Sequence[np.ndarray], rate: int, lufs: float = -16.0, peak_db: float = -1.0
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The sum of sounds (n, 2) as `normalise_loudness` brings it to its level, and each sound with the same gain."""
+    """The sum of sounds (n, 2) after `normalise_loudness`, and each sound with the gain of the sum."""
     mix, gain = _normalised(np.asarray(np.sum(sounds, axis=0, dtype=np.float32)), rate, lufs, peak_db)
     return mix, [sound * gain for sound in sounds]
 
 
 def _normalised(audio: np.ndarray, rate: int, lufs: float, peak_db: float) -> tuple[np.ndarray, np.ndarray]:
-    """The sound at its level, and the gain (n, 1) or (1, 1) that brought it there."""
+    """The sound at its target level, and the gain (n, 1) or (1, 1) that was applied."""
     measured = loudness(audio, rate)
     if not np.isfinite(measured):
         return audio, np.ones((1, 1), np.float32)
@@ -154,16 +154,16 @@ def _normalised(audio: np.ndarray, rate: int, lufs: float, peak_db: float) -> tu
 
 
 def limit(audio: np.ndarray, rate: int, peak_db: float = -1.0) -> np.ndarray:
-    """Sound (n, 2) with true peaks under `peak_db` dBTP: turned down smoothly around them, unchanged elsewhere."""
+    """Sound (n, 2) with true peaks below `peak_db` dBTP: the gain is reduced around the peaks only."""
     curve = _limiting(audio, rate, peak_db)
     return audio if curve is None else audio * curve
 
 
 def _limiting(audio: np.ndarray, rate: int, peak_db: float) -> np.ndarray | None:
-    """The gain (n, 1) that keeps true peaks under `peak_db` dBTP; None where none is needed."""
+    """The gain (n, 1) that keeps true peaks below `peak_db` dBTP; None if none is needed."""
     ceiling = 10 ** (peak_db / 20)
     curve = None
-    for _ in range(TRIES):  # a moving gain shifts the peaks between samples a little: a second pass takes the rest
+    for _ in range(TRIES):  # a changing gain shifts the peaks between samples a little, so a second pass may be needed
         limited = audio if curve is None else audio * curve
         peak = true_peaks(limited, ceiling)
         if peak.max(initial=0) <= ceiling:
@@ -171,7 +171,7 @@ def _limiting(audio: np.ndarray, rate: int, peak_db: float) -> np.ndarray | None
         gain = (ceiling * PEAK_MARGIN / np.maximum(peak, ceiling * PEAK_MARGIN)).astype(np.float32)
         gain[peak <= ceiling] = 1
         width = 2 * max(1, int(LOOKAHEAD * rate)) + 1
-        # Every value the mean sees is the minimum of a window that holds this sample: the mean is low enough for it.
+        # Each value in the mean is the minimum of a window that contains this sample, so the mean is low enough.
         gain = _moving_mean(_moving_minimum(gain, width), width)[:, None]
         curve = gain if curve is None else curve * gain
     return curve
@@ -205,9 +205,9 @@ def true_peak_db(audio: np.ndarray) -> float:
 
 
 def true_peaks(audio: np.ndarray, interest: float) -> np.ndarray:
-    """The level (n,) that sound (n, 2) reaches at and just after each sample, between samples too.
+    """The highest level (n,) of sound (n, 2) at each sample and before the next one.
 
-    Blocks whose samples stay a factor of two under `interest` are not oversampled: their samples stand for them.
+    Blocks whose samples are all below half of `interest` are not oversampled; the levels of their samples are returned.
     """
     peaks = np.maximum(audio.max(axis=1, initial=0), -audio.min(axis=1, initial=0)).astype(np.float32)
     for start in range(0, len(audio), PEAK_BLOCK):
@@ -221,7 +221,7 @@ def true_peaks(audio: np.ndarray, interest: float) -> np.ndarray:
 
 
 def fit_length(audio: np.ndarray, samples: int, fade: int = 0) -> np.ndarray:
-    """Exactly `samples` of the sound (n, 2): cut, or silence added. The last `fade` samples fall to 0 (cosine)."""
+    """The sound (n, 2) cut or padded with silence to `samples`; its last `fade` samples fade to 0 by a cosine."""
     fitted = np.zeros((samples, audio.shape[1]), np.float32)
     kept = min(samples, len(audio))
     fitted[:kept] = audio[:kept]

@@ -1,4 +1,4 @@
-"""The names of the chords in a finished piece, for people to read: the triad that fits each half bar best.
+"""The names of the chords in a finished piece, for display: the triad that fits each half bar best.
 
 Shape legend: N notes, S spans, 24 triads (12 major, then 12 minor, C = 0).
 """
@@ -24,10 +24,10 @@ class NamedChord:
 
 
 def chord_names(notes: Notes, span_beats: int = 2) -> list[NamedChord]:
-    """The best-fitting triad of every `span_beats` beats, equal neighbours joined; an empty list for an empty piece.
+    """The best-fitting triad of every `span_beats` beats, with equal neighbours joined; [] for an empty piece.
 
-    A span's sounding time per pitch class, with the lowest pitch counted once more, is compared with the 24 triads by
-    their cosine; a span that fits none of them well is called `NO_CHORD`.
+    The sounding time of each pitch class in a span, with extra weight for the lowest pitch, is compared with the 24
+    triads by cosine similarity; a span that fits none of them well is `NO_CHORD`.
     """
     if not len(notes):
         return []

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 
-FEWEST_BEATS = 4  # that a correlation needs
+FEWEST_BEATS = 4  # for a correlation
 
 
 def note_density(notes: Notes, beats: int) -> NDArray[np.float64]:
@@ -33,7 +33,7 @@ def standardised(values: NDArray[np.floating]) -> NDArray[np.float64]:
 def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> float | None:
     """Spearman's rank correlation of two numbers per beat, (T,) each, in [-1, 1].
 
-    None for fewer than four beats and where either is constant.
+    None for fewer than four beats, and if either is constant.
     """
     if len(first) < FEWEST_BEATS or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None

@@ -4,6 +4,7 @@ import numpy as np
 
 from diffbgm.music.key import estimate_key
 from diffbgm.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT, Notes
+from diffbgm.music.parts import ACCOMPANIMENT, LEAD
 
 _CHORD_VELOCITY = 72
 
@@ -17,7 +18,7 @@ def resolve(notes: Notes, end: int) -> Notes:
     """End on the tonic: from the last bar line at least two beats before `end`, one held tonic triad.
 
     The chord is in root position, its bass doubled in octaves, its top note the chord tone nearest to the last
-    melody note. A piece shorter than two beats is only cut.
+    melody note. In a piece of two parts only that top note is the lead's. A piece shorter than two beats is only cut.
     """
     start = (end - 2 * STEPS_PER_BEAT) // STEPS_PER_BAR * STEPS_PER_BAR
     if start <= 0 or not len(notes):
@@ -34,11 +35,12 @@ def resolve(notes: Notes, end: int) -> Notes:
     bass = 36 + key.tonic
     pitch = np.array(sorted({bass, bass + 12, top, *below}))
     count = len(pitch)
+    below_lead = ACCOMPANIMENT if body.track.any() else LEAD  # a piece of one track keeps it
     chord = Notes(
         np.full(count, start),
         pitch,
         np.full(count, end - start),
         np.full(count, _CHORD_VELOCITY),
-        np.zeros(count, np.int64),
+        np.where(pitch == top, LEAD, below_lead),
     )
     return Notes.concatenate([body, chord]).sorted()

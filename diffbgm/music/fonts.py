@@ -1,4 +1,4 @@
-"""Which soundfont is used (by name, by file, or the best one installed), and the licence of each."""
+"""Find a soundfont by name, by file, or as the best one installed, and state its licence."""
 
 import difflib
 import os
@@ -18,7 +18,7 @@ FETCH = "diffbgm fetch soundfont"
 class Font:
     """A soundfont that is known by name."""
 
-    files: tuple[str, ...]  # names under which it lies in a folder, the best first
+    files: tuple[str, ...]  # the names that its file may have, best first
     licence: str
     source: str
 
@@ -37,14 +37,14 @@ FONTS = {
     "builtin": Font(
         ("TimGM6mb.sf2",),
         "GPL-2 (TimGM6mb, (c) Tim Brechbill, as it comes inside pretty_midi)",
-        "pretty_midi, which brings it along",
+        "pretty_midi, which contains it",
     ),
 }
 SYSTEM_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
 
 
 def soundfont_folder() -> Path:
-    """Where fetched soundfonts lie: `diffbgm/soundfonts` in the user's cache folder."""
+    """The folder of fetched soundfonts: `diffbgm/soundfonts` in the user's cache folder."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "diffbgm" / "soundfonts"
 
@@ -52,7 +52,7 @@ def soundfont_folder() -> Path:
 def find_soundfont(wish: str | Path | None) -> Path:
     """The file of a soundfont: "musescore", "fluid", "builtin", or a path; None or "auto": the best one installed.
 
-    Raises InputError where it is not there, with what to do.
+    Raises InputError, which says what to do, if it is missing.
     """
     if wish is None or wish == "auto":
         return next(_places("musescore"), default_soundfont())
@@ -75,7 +75,7 @@ def find_soundfont(wish: str | Path | None) -> Path:
 
 
 def licence_of(font: Path) -> str:
-    """The licence of a soundfont file, as far as its name tells."""
+    """The licence of a soundfont, which is recognised by its file name."""
     for known in FONTS.values():
         if font.name in known.files:
             return known.licence
@@ -83,7 +83,7 @@ def licence_of(font: Path) -> str:
 
 
 def unpack(font: Path) -> Path:
-    """MuseScore_General.sf2 beside a fetched .sf3: decoded once, so that no piece has to wait for it."""
+    """Decode a fetched .sf3 to MuseScore_General.sf2 beside it, so that no piece has to wait for that."""
     target = font.with_name(FONTS["musescore"].files[0])
     if not target.exists():
         with atomic(target) as temporary:

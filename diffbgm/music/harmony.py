@@ -1,4 +1,4 @@
-"""Chords: their symbols, the pitch classes that each asks for, and whether the notes have them.
+"""Chords: their symbols, the pitch classes that each asks for, and whether they are heard in the notes.
 
 Shape legend: N beats of a piece, M bars, 12 pitch classes (C = 0).
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffbgm.errors import InputError
-from diffbgm.music.key import Key
+from diffbgm.music.key import Key, pitch_class
 from diffbgm.music.notes import BEATS_PER_BAR, STEPS_PER_BAR, Notes
 
 QUALITIES = {  # semitones above the root, in the order root, third (or what replaces it), fifth, further tones
@@ -37,21 +37,13 @@ _ALIASES = {
     "minmaj7": "mmaj7", "o7": "dim7", "°7": "dim7", "ø": "m7b5", "ø7": "m7b5", "hdim7": "m7b5", "sus4(b7)": "7sus4",
 }  # fmt: skip
 TONES = (1.0, 0.7, 0.7, 0.5)  # durations of root, third, fifth and further tones, relative to the longest
-_OWN = (
-    "dim",
-    "aug",
-    "sus2",
-    "sus4",
-    "dim7",
-    "m7b5",
-)  # qualities that are not a major or minor triad with further tones
-_LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_OWN = frozenset("dim aug sus2 sus4 dim7 m7b5".split())  # not a major or minor triad with further tones
 _SYMBOL = re.compile(r"([A-G])([#b]?):?([^/\s]*)(?:/([A-G])([#b]?))?")
 
 
 @dataclass(frozen=True)
 class Chord:
-    """A root, a quality of `QUALITIES` and, where another tone than the root is lowest, that tone."""
+    """A root, a quality of `QUALITIES` and, if another tone than the root is lowest, that tone."""
 
     root: int  # pitch class
     quality: str = ""
@@ -65,8 +57,8 @@ class Chord:
         if match is None or quality not in QUALITIES:
             kinds = ", ".join(f"C{name}" for name in QUALITIES)
             raise InputError(f"{text!r} is not a chord that can be read; write a root and one of these kinds: {kinds}")
-        bass = None if match[4] is None else _pitch_class(match[4], match[5])
-        return cls(_pitch_class(match[1], match[2]), quality, bass)
+        bass = None if match[4] is None else pitch_class(match[4], match[5])
+        return cls(pitch_class(match[1], match[2]), quality, bass)
 
     def __str__(self) -> str:
         return _name(self.root) + self.quality + ("" if self.bass is None else f"/{_name(self.bass)}")
@@ -83,7 +75,7 @@ class Chord:
 
     @property
     def harmony(self) -> np.ndarray:
-        """What it asks of a beat, (12,) float32: the share of each pitch class in a theme (music/theme.py)."""
+        """What it asks a beat for, (12,) float32: the share of each pitch class in a theme (music/theme.py)."""
         asked = np.zeros(12, np.float32)
         asked[list(self.classes)] = TONES[: len(self.classes)]
         if self.bass is not None:
@@ -92,7 +84,10 @@ class Chord:
 
 
 def parse_chords(text: str) -> list[Chord]:
-    """The chords of "C G Am F" (spaces, commas or bars between them). InputError names the one that cannot be read."""
+    """The chords of text such as "C G Am F", separated by spaces, commas or bar lines.
+
+    Raises InputError, which names the chord, if one cannot be read.
+    """
     names = [name for name in re.split(r"[\s,|]+", text) if name]
     if not names:
         raise InputError("chords names no chord; write one for each bar, such as chords='C G Am F'")
@@ -100,27 +95,27 @@ def parse_chords(text: str) -> list[Chord]:
 
 
 def over_bars(chords: Sequence[Chord], bars: int) -> list[Chord]:
-    """A chord for each of M bars: those given, repeated. InputError if more are given than there are bars."""
+    """A chord for each of M bars: `chords`, repeated. Raises InputError for more chords than bars."""
     if len(chords) > bars:
         raise InputError(f"{len(chords)} chords are more than the {bars} bars of the piece; give {bars} or fewer")
     return [chords[bar % len(chords)] for bar in range(bars)]
 
 
 def harmony_plane(chords: Sequence[Chord], beats: int, each: int) -> np.ndarray:
-    """What chords of `each` beats ask of every beat of a piece, (N, 12) float32; the last one lasts to the end."""
+    """What chords of `each` beats ask every beat of a piece for, (N, 12) float32; the last one lasts to the end."""
     index = np.minimum(np.arange(beats) // each, len(chords) - 1)
     return np.stack([chord.harmony for chord in chords])[index]
 
 
 def share_heard(notes: Notes, chords: Sequence[Chord], each: int = STEPS_PER_BAR) -> float | None:
-    """Share of the spans that sound in which the triad asked is the one heard; None where none sounds.
+    """Share of the spans with notes in which the triad that was asked for is heard; None if there are no notes.
 
-    `chords` (M,), one for every `each` steps. Heard is the major or minor triad whose tones together sound longest. A
-    diminished, augmented or suspended chord is compared by its own tones.
+    `chords` (M,), one for every `each` steps. The triad heard is the major or minor one whose tones together sound
+    longest. Diminished, augmented and suspended chords are compared by their own tones.
     """
     triads = [Chord(root, quality) for quality in ("", "m") for root in range(12)]
     right = []
-    for weights, chord in zip(_weights(notes, len(chords), each), chords, strict=True):
+    for weights, chord in zip(sounding_steps(notes, len(chords), each), chords, strict=True):
         if weights.any():
             asked = chord if chord.quality in _OWN else chord.triad
             candidates = triads if asked in triads else [*triads, asked]
@@ -129,8 +124,8 @@ def share_heard(notes: Notes, chords: Sequence[Chord], each: int = STEPS_PER_BAR
     return float(np.mean(right)) if right else None
 
 
-def _weights(notes: Notes, spans: int, each: int) -> np.ndarray:
-    """Sounding steps of each pitch class in each span of `each` steps, (spans, 12)."""
+def sounding_steps(notes: Notes, spans: int, each: int) -> np.ndarray:
+    """For how many steps each pitch class sounds in each span of `each` steps, (spans, 12)."""
     age = np.arange(notes.duration.sum()) - np.repeat(notes.duration.cumsum() - notes.duration, notes.duration)
     span = (np.repeat(notes.onset, notes.duration) + age) // each
     cell = span * 12 + np.repeat(notes.pitch % 12, notes.duration)
@@ -138,12 +133,8 @@ def _weights(notes: Notes, spans: int, each: int) -> np.ndarray:
 
 
 def bars_of(beats: int) -> int:
-    """Bars of a piece of N beats, a partial one counted as a whole."""
+    """Bars of a piece of N beats, counting an incomplete one."""
     return -(-beats // BEATS_PER_BAR)
-
-
-def _pitch_class(letter: str, accidental: str) -> int:
-    return (_LETTERS[letter] + {"#": 1, "b": -1, "": 0}[accidental]) % 12
 
 
 def _name(pitch_class: int) -> str:

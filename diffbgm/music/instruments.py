@@ -1,7 +1,7 @@
 """Instruments by name, and the palettes that divide a piece among one to four of them.
 
 A palette is a name of `PALETTES` ("strings"), one General MIDI instrument ("violin", 40), which then plays everything,
-or two to four of them joined by a plus ("flute+piano"): tune, accompaniment, the bass under it, a pad of held chords.
+or two to four of them joined by a plus ("flute+piano"), which play lead, accompaniment, bass and a pad of held chords.
 """
 
 import difflib
@@ -27,7 +27,7 @@ class Voice:
 
     @property
     def name(self) -> str:
-        """Such as "Flute (lead)"; the instrument alone where it plays everything."""
+        """Such as "Flute (lead)"; without the role for a voice that plays everything."""
         return GM_NAMES[self.program] + ("" if self.role == ALL else f" ({self.role})")
 
     @property
@@ -145,9 +145,9 @@ _VOLUMES = {"lead": 100, "accompaniment": 92, "bass": 96, "pad": 76}
 
 
 def program_named(name: str | int) -> int:
-    """The General MIDI program (0..127) that a number or a name means; "violin", "Acoustic Grand Piano", "40".
+    """The General MIDI program (0..127) of a number or a name: "violin", "Acoustic Grand Piano", "40".
 
-    A part of a name is enough where it means one instrument. InputError with the nearest names for anything else.
+    Part of a name is enough if only one instrument has it. Raises InputError with the nearest names for anything else.
     """
     text = str(name).strip()
     if re.fullmatch(r"-?\d+", text):
@@ -165,7 +165,7 @@ def program_named(name: str | int) -> int:
 
 
 def palette(text: str | int) -> tuple[Voice, ...]:
-    """The voices that `instruments=` asks for. InputError for an unknown name or for more than four instruments."""
+    """The voices that `instruments=` asks for. Raises InputError for an unknown name and for more than four of them."""
     words = [word.strip() for word in str(text).split("+")]
     if len(words) > len(ROLES):
         raise InputError(
@@ -178,15 +178,15 @@ def palette(text: str | int) -> tuple[Voice, ...]:
         try:
             return (Voice(program_named(words[0]), ALL),)
         except InputError as error:
-            names = ", ".join(PALETTES)
-            raise InputError(f"{error}, or a palette: {names}") from error
+            joint = " Otherwise give" if str(error).endswith("?") else ", or"
+            raise InputError(f"{error}{joint} a palette: {', '.join(PALETTES)}") from error
     return tuple(
         Voice(program_named(word), role, _PANS[role], _VOLUMES[role]) for word, role in zip(words, ROLES, strict=False)
     )
 
 
 def _plain(name: str) -> str:
-    """Lower case, words apart by single spaces, no brackets."""
+    """In lower case, with single spaces between words and nothing but letters and digits."""
     return " ".join(re.sub(r"[^a-z0-9]+", " ", name.lower()).split())
 
 

@@ -31,13 +31,17 @@ class Key:
 
     @classmethod
     def parse(cls, text: str) -> "Key":
-        """Read "C", "F# minor", "Bbm", "Eb:maj" or "a minor"; anything else is an InputError."""
+        """Read "C", "F# minor", "Bbm", "Eb:maj" or "a minor". Raises InputError for anything else."""
         match = re.fullmatch(r"([A-Ga-g])([#b]?)[\s:]*(major|maj|minor|min|m)?", text.strip())
         if match is None:
             raise InputError(f"unknown key {text!r}: write a tonic and a mode, such as 'C major', 'F# minor' or 'Bbm'")
         letter, accidental, mode = match.groups()
-        tonic = (_LETTERS[letter.upper()] + {"#": 1, "b": -1, "": 0}[accidental]) % 12
-        return cls(tonic, mode in ("minor", "min", "m"))
+        return cls(pitch_class(letter, accidental), mode in ("minor", "min", "m"))
+
+
+def pitch_class(letter: str, accidental: str) -> int:
+    """The pitch class (C = 0) of a letter with "#", "b" or "" after it."""
+    return (_LETTERS[letter.upper()] + {"#": 1, "b": -1, "": 0}[accidental]) % 12
 
 
 def pitch_class_weights(notes: Notes) -> np.ndarray:
@@ -48,7 +52,7 @@ def pitch_class_weights(notes: Notes) -> np.ndarray:
 def key_correlations(weights: np.ndarray) -> np.ndarray:
     """Pearson correlation of pitch-class weights (..., 12) with the 24 rotated key profiles, (..., 24).
 
-    Zeros where the weights do not vary (silence, or all classes alike).
+    Zeros if the weights do not vary (silence, or all classes equal).
     Source: Krumhansl, "Cognitive Foundations of Musical Pitch" (1990), chapter 4.
     """
     profiles = np.stack([np.roll(profile, k) for profile in (MAJOR_PROFILE, MINOR_PROFILE) for k in range(12)])
@@ -66,9 +70,9 @@ def estimate_key(notes: Notes) -> Key:
 
 
 def into_key(notes: Notes, target: Key) -> tuple[Notes, int]:
-    """Transpose a piece into `target` by the shortest way; returns the piece and the semitones moved (-6..+5).
+    """Transpose a piece into `target` by the smallest interval; returns the piece and the semitones (-6..+5).
 
-    Where the piece's mode differs from the target's, it goes to the relative key, which shares the target's scale.
+    A piece in the other mode is transposed to the relative key, which has the same scale as the target.
     """
     key = estimate_key(notes)
     relative = 0 if key.minor == target.minor else (3 if target.minor else -3)

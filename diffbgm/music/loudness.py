@@ -1,7 +1,7 @@
-"""Loudness as ITU-R BS.1770-4 measures it, and levels between samples, in numpy alone to start a second sooner.
+"""Loudness as defined by ITU-R BS.1770-4, and levels between samples.
 
-(`scipy.signal`, which other implementations use, takes longer to import than a short piece takes to render. The tests
-compare both functions with it.)
+Only numpy is used: importing `scipy.signal`, on which other implementations rely, takes longer than rendering a short
+piece. The tests compare both functions with it.
 
 Shape legend: n samples, j gating blocks, k hops. Sound is float32 (n, 2), stereo, full scale at 1.
 """
@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK, HOPS = 0.4, 4  # seconds of a gating block, and hops in it: blocks overlap by three quarters
-ABSOLUTE_GATE, RELATIVE_GATE = -70.0, -10.0  # LUFS; LU under the loudness of what passes the absolute gate
-OFFSET = -0.691  # dB, so that a full-scale sine of 997 Hz on one side measures -3.01
+ABSOLUTE_GATE, RELATIVE_GATE = -70.0, -10.0  # LUFS; LU relative to the loudness of what passes the absolute gate
+OFFSET = -0.691  # dB, so that a full-scale sine of 997 Hz in one channel measures -3.01
 # The two filters of the K-weighting as biquads (Bristow-Johnson, "Cookbook formulae for audio EQ"): gain in dB, Q, Hz
 SHELF, HIGH_PASS = (4.0, 0.5**0.5, 1500.0), (0.0, 0.5, 38.0)
 CHUNK = 1 << 18  # samples filtered at a time
 OVERSAMPLING = 4  # of true peaks
-TAPS = 10  # samples on each side that a value between samples is computed from
-KAISER = 5.0  # shape of the window over them
+TAPS = 10  # samples on each side from which a value between samples is computed
+KAISER = 5.0  # beta of the Kaiser window over them
 
 
 def integrated_loudness(audio: np.ndarray, rate: int) -> float:
-    """Gated loudness (LUFS) of sound (n, 2) of at least one block of 0.4 s; -inf where no block passes the gates."""
+    """Gated loudness (LUFS) of sound (n, 2) of at least one block of 0.4 s; -inf if no block passes the gates."""
     blocks = int(np.round((len(audio) / rate - BLOCK) / (BLOCK / HOPS))) + 1
     bounds = np.minimum((np.arange(blocks + HOPS) * BLOCK / HOPS * rate + 1e-6).astype(np.int64), len(audio))
     power = np.convolve(_hop_energies(audio, rate, bounds), np.ones(HOPS), "valid") / (BLOCK * rate)  # (j,)
@@ -58,7 +58,7 @@ def between_samples(audio: np.ndarray) -> NDArray[np.float32]:
 
 @lru_cache
 def _phases() -> NDArray[np.float32]:
-    """For each of four places from a sample to the next, the weights (4, 21) of the samples around it."""
+    """The weights (4, 21) of the samples around each of four positions from one sample to the next."""
     length = 2 * TAPS * OVERSAMPLING + 1
     place = np.arange(length) - TAPS * OVERSAMPLING
     kernel = np.sinc(place / OVERSAMPLING) * np.kaiser(length, KAISER)
@@ -67,9 +67,9 @@ def _phases() -> NDArray[np.float32]:
 
 
 def _hop_energies(audio: np.ndarray, rate: int, bounds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """K-weighted energy (k,) of both sides between neighbouring bounds (k + 1,), filtered chunk by chunk.
+    """K-weighted energy (k,) of both channels between neighbouring bounds (k + 1,), filtered chunk by chunk.
 
-    Each chunk is filtered together with the second before it, in which earlier sound has decayed by 1000 dB.
+    Each chunk is filtered together with the second before it; the response to earlier sound has decayed by 1000 dB.
     """
     energies = np.zeros(len(bounds) - 1)
     size = 1 << int(np.ceil(np.log2(CHUNK + 2 * rate)))
@@ -85,7 +85,7 @@ def _hop_energies(audio: np.ndarray, rate: int, bounds: NDArray[np.int64]) -> ND
 
 @lru_cache
 def _response(size: int, rate: int) -> NDArray[np.complex128]:
-    """The K-weighting at the frequencies of an `rfft` of `size` samples."""
+    """The K-weighting's response at the frequencies of an `rfft` of `size` samples."""
     z = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)
     response = np.ones_like(z)
     for numerator, denominator in (_shelf(*SHELF, rate), _high_pass(*HIGH_PASS[1:], rate)):
@@ -94,7 +94,7 @@ def _response(size: int, rate: int) -> NDArray[np.complex128]:
 
 
 def _shelf(gain: float, q: float, hertz: float, rate: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Numerator and denominator of the high shelf, (3,) each, by rising powers of 1/z."""
+    """Numerator and denominator of the high shelf, (3,) each, in ascending powers of 1/z."""
     a, w = 10 ** (gain / 40), 2 * np.pi * hertz / rate
     cosine, slope = np.cos(w), np.sin(w) / q * np.sqrt(a)
     rise, fall = a + 1 + (a - 1) * cosine, a + 1 - (a - 1) * cosine
@@ -103,7 +103,7 @@ def _shelf(gain: float, q: float, hertz: float, rate: int) -> tuple[NDArray[np.f
 
 
 def _high_pass(q: float, hertz: float, rate: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The same of the high-pass filter."""
+    """The same for the high-pass filter."""
     w = 2 * np.pi * hertz / rate
     cosine, alpha = np.cos(w), np.sin(w) / (2 * q)
     return np.array([1 + cosine, -2 - 2 * cosine, 1 + cosine]) / 2, np.array([1 + alpha, -2 * cosine, 1 - alpha])

@@ -17,19 +17,17 @@ from diffbgm.errors import InputError
 from diffbgm.files import atomic, regular
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 
-RESOLUTION = 480  # ticks a beat in the files we write
-DRUMS = 9  # the channel that General MIDI keeps for drums
-BANK = 0  # the controller that chooses one of several sets of programs
-DRUM_BANK = 128  # where soundfonts keep their drum kits
+RESOLUTION = 480  # ticks per beat in the files that are written
+DRUMS = 9  # General MIDI's channel for drums
+BANK = 0  # the controller that selects a bank of programs
+DRUM_BANK = 128  # the bank of drum kits in a soundfont
 GM_NAMES = tuple(pretty_midi.INSTRUMENT_MAP)  # the 128 programs of General MIDI
-SLOWEST, FASTEST = (
-    4.0,
-    1000.0,
-)  # beats a minute that a MIDI file can hold (24 bits of microseconds) and a player can follow
-LARGEST = 4 << 20  # bytes of a MIDI file: a song has some ten thousand
+# BPM: the slowest that a MIDI file can hold (24 bits of microseconds), and the fastest that a player can follow
+SLOWEST, FASTEST = 4.0, 1000.0
+LARGEST = 4 << 20  # bytes of a MIDI file; a song has about ten thousand
 MOST_BEATS, MOST_SECONDS = 50_000, 4 * 3600  # of a piece; arrays are as long as these
 MOST_CHANGES = 4096  # of tempo, and of meter
-SHORTEST_BAR, LONGEST_BAR = 0.25, 64.0  # quarter notes; a meter outside is damage and is passed over
+SHORTEST_BAR, LONGEST_BAR = 0.25, 64.0  # quarter notes; other meters are damage and are ignored
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Score:
     beat_times: np.ndarray  # (n,) seconds, increasing
     downbeats: np.ndarray  # (k,) index into beat_times of each bar line that falls on a beat
     meters: np.ndarray  # (k,) beats in the bar that starts there, e.g. 4.0; 3.5 for 7/8
-    tempo: float  # beats a minute, from the median beat
+    tempo: float  # BPM, from the median beat
     track_names: tuple[str, ...]
 
 
@@ -98,7 +96,7 @@ def read_midi(
 def write_midi(notes: Notes, path: str | Path, tempo: float = 120.0, program: int = 0) -> None:
     """Write notes as a MIDI file in 4/4: a MIDI track for each track of the notes, all with one General MIDI `program`.
 
-    The same notes give the same bytes, in whatever order they come. Where notes of one pitch and track overlap, the
+    The same notes give the same bytes in any order. Where notes of one pitch and track overlap, the
     newer onset ends the older note. Raises InputError for a tempo or a program out of range, and where the file cannot
     be written.
     """
@@ -124,10 +122,10 @@ def write_midi(notes: Notes, path: str | Path, tempo: float = 120.0, program: in
 
 
 def sounds_in(midi: bytes) -> set[int] | None:
-    """What may sound in a MIDI file: 128 times the bank plus the program, so 0..127 for General MIDI's instruments.
+    """The sounds that a MIDI file may use: 128 times the bank plus the program, so 0..127 for General MIDI.
 
-    Drum kits are in bank 128. Each channel with notes counts with all programs and banks that it is ever given, and
-    with the first ones, which it has before. None where the file cannot be read.
+    Drum kits are in bank 128. A channel with notes counts with the default program and bank and with all that it is
+    ever given. None if the file cannot be read.
     """
     playing: set[int] = set()
     programs: dict[int, set[int]] = {}
@@ -170,7 +168,7 @@ def _parse(path: Path) -> pretty_midi.PrettyMIDI:
 
 
 def _tempo_map(midi: pretty_midi.PrettyMIDI, path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Knots of the line that takes seconds to quarter notes: (times, positions)."""
+    """Knots of the piecewise-linear map from seconds to quarter notes: (times, positions)."""
     times, tempi = midi.get_tempo_changes()
     if not (np.isfinite(tempi).all() and (tempi > 0).all()):
         raise InputError(f"{path} has a tempo of zero or infinity; export it again or remove it")
@@ -181,14 +179,14 @@ def _tempo_map(midi: pretty_midi.PrettyMIDI, path: str | Path) -> tuple[np.ndarr
 
 
 def _interpolate(x: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-    """Piecewise-linear through (xs, ys), extrapolated by the outer pieces."""
+    """Piecewise-linear interpolation through (xs, ys), extrapolated with the outer pieces."""
     piece = np.clip(np.searchsorted(xs, x, side="right") - 1, 0, len(xs) - 2)
     slope = np.diff(ys) / np.diff(xs)
     return ys[piece] + (x - xs[piece]) * slope[piece]
 
 
 def _nearest_step(beat: np.ndarray) -> np.ndarray:
-    """Beats to the nearest sixteenth; halves go up, and rounding noise does not decide them."""
+    """Beats to the nearest sixteenth; halves are rounded up, whatever the rounding noise."""
     return np.floor(beat * STEPS_PER_BEAT + 0.5 + 1e-6).astype(np.int64)
 
 

@@ -16,9 +16,9 @@ from diffbgm.music.midi import DRUMS, FASTEST, RESOLUTION, SLOWEST
 from diffbgm.music.notes import PITCHES, STEPS_PER_BEAT, Notes, cut_overlaps
 
 TICKS = RESOLUTION // STEPS_PER_BEAT  # of a step
-CATCH = TICKS // 3  # ticks after a chord that the pedal comes down: late enough not to hold the chord before
+CATCH = TICKS // 3  # ticks between a chord and its pedal, so that the previous chord is not held
 VOLUME, PAN, EXPRESSION, PEDAL, REVERB = 7, 10, 11, 64, 91  # controllers
-EXPRESSION_REST, EXPRESSION_SPAN = 100, 27  # controller 11 at energy 0, and what energy 1 adds
+EXPRESSION_REST, EXPRESSION_SPAN = 100, 27  # value of controller 11 for a swell of 0, and what a swell of 1 adds
 Event = tuple[int, int, int, mido.Message]  # tick, order at that tick, pitch, message
 
 
@@ -53,8 +53,8 @@ def midi_bytes(
 ) -> bytes:
     """A MIDI file of type 1 in 4/4: a track with tempo, key and markers, then one for each instrument.
 
-    `reverb` 0..1 is the share sent to the player's room (controller 91); None leaves it to the player. The same tracks
-    give the same bytes, in whatever order their notes come. Raises InputError for a tempo that no file can hold and for
+    `reverb` 0..1 is the reverb send level (controller 91); None leaves it to the player. The same tracks give the same
+    bytes, whatever the order of their notes. Raises InputError for a tempo that no file can hold and for
     more tracks than MIDI has channels.
     """
     if not SLOWEST <= tempo <= FASTEST:
@@ -83,7 +83,7 @@ def _conductor(tempo: float, key: Key | None, markers: Iterable[Marker]) -> mido
         events.append((0, 2, 0, mido.MetaMessage("key_signature", key=name)))
     for number, marker in enumerate(sorted(markers, key=lambda marker: marker.seconds)):
         tick = max(0, round(marker.seconds * tempo / 60 * RESOLUTION))
-        text = marker.text.encode("latin-1", "replace").decode("latin-1")  # what the format holds
+        text = marker.text.encode("latin-1", "replace").decode("latin-1")  # the encoding of MIDI files
         events.append((tick, 3, number, mido.MetaMessage("marker", text=text)))
     return _timed("Score", events)
 
@@ -108,7 +108,7 @@ def _track(track: Track, channel: int, tempo: float, reverb: float | None) -> mi
 
 
 def _spans(track: Track, tempo: float) -> list[tuple[int, int, int, int]]:
-    """(start, end) in ticks, pitch and velocity of each note that the track can hold."""
+    """(start, end, pitch, velocity) of each note, in ticks, with overlaps of equal pitches removed."""
     notes = track.notes
     loudest = np.argsort(-notes.velocity, kind="stable")
     kept, duration = cut_overlaps(notes.pitch[loudest], notes.onset[loudest], notes.duration[loudest])
@@ -128,7 +128,7 @@ def _control(channel: int, number: int, value: int) -> mido.Message:
 
 
 def _timed(name: str, events: list[Event]) -> mido.MidiTrack:
-    """Events with the ticks since the one before, after the track's name."""
+    """A track with a name and the events in order, each with the ticks since the previous one."""
     track = mido.MidiTrack([mido.MetaMessage("track_name", name=name)])
     before = 0
     for tick, _, _, message in sorted(events, key=lambda event: event[:3]):

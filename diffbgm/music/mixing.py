@@ -6,8 +6,8 @@ Shape legend: n samples, h hops of 10 ms. Sound is float32 (n, 2).
     keep      both at the same loudness, the music 3 dB lower, summed
     duck      as keep, but the music is lowered by 12 dB while somebody speaks, by 4 dB while the original is loud
               without speech, and is at its full level elsewhere
-The result is as loud as the music that is given, and its peaks are limited. SciPy is imported where sounds are mixed:
-its filters take a second to import, and most videos are given music alone.
+The result is as loud as the music alone, and its peaks are limited. SciPy is imported only when sounds are mixed: its
+filters take a second to import, and most videos get the music alone.
 """
 
 import numpy as np
@@ -15,23 +15,23 @@ import numpy as np
 from diffbgm.music.audio import limit, loudness, normalise_loudness
 
 MIXES = ("replace", "duck", "keep")
-BOOST_DB = 12.0  # the most the original is turned up or down to meet the music
-KEEP_DB = 3.0  # music under the original in `keep`
-DUCK_DB = 12.0  # music under speech in `duck`
-LOUD_DUCK_DB = 4.0  # music under loud places without speech
-LOUD_DB = 15.0  # under the music's loudness: the level of the original at which ducking begins
-LOUD_SPAN_DB = 10.0  # above that level ducking is full
+BOOST_DB = 12.0  # largest change of the original's level towards that of the music
+KEEP_DB = 3.0  # by which the music is lowered in `keep`
+DUCK_DB = 12.0  # by which the music is lowered under speech in `duck`
+LOUD_DUCK_DB = 4.0  # the same where the original is loud without speech
+LOUD_DB = 15.0  # below the music's loudness: the level of the original from which the music is ducked
+LOUD_SPAN_DB = 10.0  # further dB over which ducking becomes complete
 HOP, HOLD, GLIDE = 0.01, 0.5, 0.25  # seconds: level measured per hop, held (half of it ahead), glided between
-VOICE_RATE = 8000  # Hz that speech is looked for at
-VOICE_LOW = 300.0  # Hz; the telephone's band, 300 to 3400, holds what makes speech understood
+VOICE_RATE = 8000  # Hz; sample rate at which speech is detected
+VOICE_LOW = 300.0  # Hz; the telephone band, 300 to 3400 Hz, suffices to understand speech
 SYLLABLE, SENTENCE = 0.06, 0.4  # seconds: envelopes smoothed over these differ by 2 to 8 syllables a second
-VOICE_WINDOW = 1.2  # seconds that the swing of the envelope is measured over
-SWING, SWING_SPAN = 0.38, 0.2  # swing of the envelope from which it may be speech, and how much more makes it certain
+VOICE_WINDOW = 1.2  # seconds over which the modulation of the envelope is measured
+SWING, SWING_SPAN = 0.38, 0.2  # modulation from which it may be speech, and how much more makes it certain
 SHARE, SHARE_SPAN = 0.25, 0.2  # share of all power that lies in the voice's band, likewise
 
 
 def blend(original: np.ndarray, music: np.ndarray, rate: int, mix: str) -> np.ndarray:
-    """The original sound and the music (n, 2) together, mixed by `keep` or `duck`, as loud as the music alone.
+    """The original sound and the music (n, 2), mixed by `keep` or `duck` and as loud as the music alone.
 
     The array `original` is overwritten to save memory.
     """
@@ -47,10 +47,10 @@ def blend(original: np.ndarray, music: np.ndarray, rate: int, mix: str) -> np.nd
 
 
 def duck_gain(original: np.ndarray, rate: int, reference: float, by: str = "speech") -> np.ndarray:
-    """The gain (n,) of music under `original` (n, 2): 1 where it is soft, -12 dB in speech near `reference` dBFS.
+    """The gain (n,) of music under `original` (n, 2): 1 where that is soft, -12 dB under speech near `reference` dBFS.
 
-    Loud places without speech lower the music by 4 dB; with `by="loudness"` they count as speech does. The level of
-    each hop is held for half a second around it, so that gaps between words do not count, then smoothed.
+    Where the original is loud without speech, the music is lowered by 4 dB, or by 12 dB with `by="loudness"`. The level
+    of each hop is held for half a second around it, to bridge the gaps between words, and then smoothed.
     """
     from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
@@ -68,11 +68,11 @@ def duck_gain(original: np.ndarray, rate: int, reference: float, by: str = "spee
 
 
 def speech_presence(sound: np.ndarray, rate: int) -> np.ndarray:
-    """How much each hop of a sound (n, 2) is like speech, (h,) in [0, 1].
+    """How much each hop of a sound (n, 2) resembles speech, (h,) in [0, 1].
 
-    Speech swings: the level of the voice's band rises and falls with each syllable, two to eight times a second, deeper
-    than that of music or noise (Houtgast & Steeneken 1985; as a feature: Scheirer & Slaney 1997), and most of its power
-    lies in that band.
+    In speech the level of the voice band is modulated by the syllables, two to eight times a second, and more deeply
+    than in music or noise (Houtgast & Steeneken 1985; as a feature: Scheirer & Slaney 1997), and most of the power lies
+    in that band.
     """
     from scipy.ndimage import maximum_filter1d, uniform_filter1d
     from scipy.signal import butter, resample_poly, sosfilt
@@ -95,7 +95,7 @@ def speech_presence(sound: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _power(sound: np.ndarray, hop: int) -> np.ndarray:
-    """Mean power of each hop of a sound (n, 2), both channels summed as in BS.1770, (h,)."""
+    """Mean power of each hop of a sound (n, 2), summed over both channels as in BS.1770, (h,)."""
     hops = -(-len(sound) // hop)
     power = np.zeros(hops * hop, np.float32)
     power[: len(sound)] = np.einsum("nc,nc->n", sound, sound)

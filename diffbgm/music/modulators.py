@@ -1,4 +1,4 @@
-"""SoundFont modulators of velocity and key turned into plain generators, for a renderer that knows no modulators.
+"""Turn SoundFont modulators of velocity and key into plain generators, for a renderer without modulators.
 
 A soundfont may open its filters with the velocity and the key of a note. Without its modulators, the middle layer of
 such a piano is heard through a closed filter, some 20 dB too soft. Each zone is therefore split into bands of velocity
@@ -15,10 +15,10 @@ import numpy as np
 FILTER, ENVELOPE_TO_FILTER = 8, 11  # generators that are changed: cutoff, and the modulation envelope added to it
 KEYS, VELOCITIES = 43, 44  # generators with the range of a zone
 VELOCITY, KEY = 2, 3  # sources of a modulator
-VELOCITY_BAND, KEY_BAND = 4, 6  # of velocity and key that share a value
+VELOCITY_BAND, KEY_BAND = 4, 6  # numbers of velocities and keys that share a value
 SWITCH = 3  # the shape of a source that is 0 or 1
 FULL = (0, 127)
-Generators = dict[int, int]  # oper -> amount, signed but for ranges
+Generators = dict[int, int]  # oper -> amount, signed except for ranges
 Modulators = dict[tuple[int, int], int]  # (source, target) -> amount
 
 

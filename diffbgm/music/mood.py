@@ -1,11 +1,11 @@
-"""Moods: words and numbers to a place in the plane of valence (sad .. happy) and arousal (calm .. excited), both -1..1.
+"""Moods: words and numbers as points in the plane of valence (sad to happy) and arousal (calm to excited), both -1..1.
 
-A word in the table below has the place given there; any other text is placed by sentence embeddings, at the mean of
-the table's words weighted by how near they are in meaning. The circumplex of Russell (1980), "A circumplex model of
-affect", gives its 28 words as angles; we placed the other words, of films and music.
+A word in the table below has the point given there. Any other text gets the mean of the table's points, weighted by
+similarity of meaning (sentence embeddings). Russell (1980), "A circumplex model of affect", gives 28 of the words as
+angles; the points of the others, which are common for films and music, are ours.
 
-What the place means for music follows Gabrielsson & Lindstrom (2010), "The role of structure in the musical expression
-of emotions": arousal on tempo, density and loudness, valence on mode and register.
+What a point means for music follows Gabrielsson & Lindstrom (2010), "The role of structure in the musical expression
+of emotions": arousal acts on tempo, density and loudness, valence on mode and register.
 
 Shape legend: N notes, T beats, K moments of a moods.csv, D width of an embedding.
 """
@@ -23,7 +23,7 @@ import numpy as np
 
 from diffbgm.errors import InputError
 from diffbgm.files import regular
-from diffbgm.music.key import Key, estimate_key
+from diffbgm.music.key import estimate_key
 from diffbgm.music.notes import Notes
 
 Embed = Callable[[Sequence[str]], np.ndarray]  # texts to unit vectors (n, D)
@@ -47,23 +47,29 @@ _OURS = {  # valence, arousal
     "melancholic": (-0.5, -0.5), "nostalgic": (-0.1, -0.4), "bittersweet": (-0.1, -0.3), "solemn": (-0.2, -0.5),
     "dreamlike": (0.3, -0.6), "peaceful": (0.6, -0.7), "gentle": (0.5, -0.6), "cosy": (0.6, -0.5),
     "elegant": (0.4, -0.2), "meditation": (0.4, -0.8), "slow": (0.0, -0.7), "lazy": (0.0, -0.8), "neutral": (0.0, 0.0),
+    # Embeddings place these with their opposites, or nowhere.
+    "cold": (-0.4, -0.3), "icy": (-0.4, -0.3), "light": (0.5, 0.0), "cool": (0.4, 0.0), "carefree": (0.7, 0.2),
+    "breezy": (0.6, 0.2), "jolly": (0.8, 0.5), "whimsical": (0.5, 0.3), "funky": (0.5, 0.6),
+    "euphoric": (0.8, 0.7), "grand": (0.5, 0.5), "ethereal": (0.3, -0.6), "pensive": (-0.2, -0.4),
+    "wistful": (-0.2, -0.4), "sentimental": (0.1, -0.3), "stormy": (-0.4, 0.7), "urgent": (-0.2, 0.7),
+    "confident": (0.6, 0.3), "rural": (0.4, -0.3), "restful": (0.5, -0.7),
 }  # fmt: skip
 WORDS: dict[str, tuple[float, float]] = {
     **{word: (math.cos(math.radians(angle)), math.sin(math.radians(angle))) for word, angle in _RUSSELL.items()},
     **_OURS,
 }
-NEARNESS = 0.06  # cosine: how much nearer a word must be to count e times as much
-FOREIGN = 0.3  # a text that is less like every word of the table than this is not a mood
-DECIDED = 0.25  # valence beyond which the mode is set, either way
-TEMPO_OCTAVES = 0.35  # the tempo asked for moves by this many octaves at full arousal
+NEARNESS = 0.06  # increase in cosine similarity that multiplies the weight of a word by e
+FOREIGN = 0.36  # a text whose cosine similarity to every word of the table is below this is not a mood
+DECIDED = 0.25  # absolute valence from which the mode is set
+TEMPO_OCTAVES = 0.35  # octaves by which the tempo range moves at full arousal
 MOST_BYTES, MOST_MOMENTS, LONGEST_CELL = 1 << 20, 10_000, 200  # of a moods.csv
-LAST_SECOND = 1e7  # that a moods.csv may name
-GLIDE_SECONDS = 2.0  # in which one mood of a moods.csv changes into the next
+LAST_SECOND = 1e7  # largest time in a moods.csv
+GLIDE_SECONDS = 2.0  # duration of the change from one mood of a moods.csv to the next
 
 
 @dataclass(frozen=True)
 class Mood:
-    """A place in the plane. Raises InputError outside -1..1."""
+    """A point in the plane. Raises InputError outside -1..1."""
 
     valence: float = 0.0
     arousal: float = 0.0
@@ -76,18 +82,18 @@ class Mood:
 
     @property
     def mode(self) -> str | None:
-        """Major or minor where the valence asks for one."""
+        """Major or minor; None if the valence is too small to decide."""
         return None if abs(self.valence) < DECIDED else "major" if self.valence > 0 else "minor"
 
     def tempi(self, low: float, high: float, slowest: float = 40.0, fastest: float = 240.0) -> tuple[float, float]:
-        """A range of tempi (BPM) moved up or down with the arousal."""
+        """A range of tempi (BPM), raised or lowered by the arousal."""
         factor = 2 ** (TEMPO_OCTAVES * self.arousal)
         return float(np.clip(low * factor, slowest, fastest)), float(np.clip(high * factor, slowest, fastest))
 
 
 @dataclass(frozen=True)
 class MoodCurve:
-    """Moods along a film."""
+    """Moods over the course of a video."""
 
     seconds: np.ndarray  # (K,) rising
     valence: np.ndarray  # (K,)
@@ -109,20 +115,20 @@ class MoodCurve:
 
     @property
     def mean(self) -> Mood:
-        """The plain mean of its moods."""
+        """The unweighted mean of all moods."""
         return Mood(float(self.valence.mean()), float(self.arousal.mean()))
 
 
 class Moods:
-    """Places of words in the plane. `embed` gives sentence embeddings of unit length, and is called when needed."""
+    """The points of words. `embed` returns sentence embeddings of unit length; it is called for unknown words only."""
 
     def __init__(self, embed: Embed) -> None:
         self.embed = embed
 
     def of(self, text: str) -> Mood:
-        """The place of words such as "calm, hopeful": the mean of their places.
+        """The point of words such as "calm, hopeful": the mean of their points.
 
-        Raises InputError where a part of it is not a mood, with the nearest words of the table.
+        Raises InputError, which names the nearest words of the table, if a part of the text is not a mood.
         """
         parts = [part for part in re.split(r"\s*(?:,|;|\+|&|\band\b)\s*", text.strip().lower()) if part]
         if not parts:
@@ -152,29 +158,32 @@ class Moods:
 
 
 def read_moods(path: str | Path, table: Moods) -> MoodCurve:
-    """Moods along a film from a CSV file with the columns time (seconds) and mood, or time, valence and arousal.
+    """The moods of a CSV file with the columns time (seconds) and mood, or time, valence and arousal.
 
-    Raises InputError, which names the line, where the file is missing or too large, a cell is empty or not a number, a
-    mood is unknown, or times do not rise.
+    Raises InputError if the file is missing or too large and, naming the line, if a cell is empty or not a number, a
+    mood is unknown, or the times do not increase.
     """
     try:
         with open(regular(path, MOST_BYTES), encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
+            reader = csv.DictReader(file, skipinitialspace=True)
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise InputError(f"{path} cannot be read ({reason}); give a CSV file with the columns time and mood") from error
-    names = {name.strip().lower(): name for name in (rows[0] if rows else {}) if name}
+    names = {name.strip().lower(): name for name in (rows[0][1] if rows else {}) if name}
     if not ({"time", "mood"} <= set(names) or {"time", "valence", "arousal"} <= set(names)):
         raise InputError(f"{path} has no moods; give the columns time and mood (or time, valence and arousal)")
     if len(rows) > MOST_MOMENTS:
         raise InputError(f"{path} has {len(rows)} moods; give at most {MOST_MOMENTS}")
     moments: list[tuple[float, Mood]] = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         time, mood = _moment(
             f"{path}, line {line}", {key: (row[name] or "").strip() for key, name in names.items()}, table
         )
         if moments and time <= moments[-1][0]:
-            raise InputError(f"{path}, line {line}: the time {time:g} does not rise; sort the lines by time")
+            raise InputError(
+                f"{path}, line {line}: the time {time:g} is not later than the one before; sort the lines by time"
+            )
         moments.append((time, mood))
     seconds, moods = zip(*moments, strict=True)
     return MoodCurve(np.array(seconds), np.array([m.valence for m in moods]), np.array([m.arousal for m in moods]))
@@ -200,19 +209,15 @@ def _moment(where: str, cells: dict[str, str], table: Moods) -> tuple[float, Moo
 
 
 def into_mode(notes: Notes, mode: str | None) -> Notes:
-    """The piece in the parallel major or minor key where it is not in that mode yet; None: as it is.
+    """The piece in the parallel major or minor key if its mode is another than `mode`; unchanged for None.
 
-    Third, sixth and seventh degree move by a semitone. The leading note stays in minor, as in the harmonic scale.
+    Third, sixth and seventh degree move by a semitone. In minor the leading note is kept, as in the harmonic scale.
     """
     key = estimate_key(notes)
     if mode is None or not len(notes) or key.minor == (mode == "minor"):
         return notes
     lowered = {4: 3, 9: 8}
     moved = lowered if mode == "minor" else {flat: sharp for sharp, flat in lowered.items()} | {10: 11}
-    return _degrees(notes, key, moved)
-
-
-def _degrees(notes: Notes, key: Key, moved: dict[int, int]) -> Notes:
     shift = np.array([moved.get(degree, degree) - degree for degree in range(12)])
     pitch = np.clip(notes.pitch + shift[(notes.pitch - key.tonic) % 12], 0, 127)
     return Notes(notes.onset, pitch, notes.duration, notes.velocity, notes.track)

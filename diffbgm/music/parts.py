@@ -1,4 +1,4 @@
-"""Lead and accompaniment: which notes carry the tune, and the four planes in which a network can hold both.
+"""Lead and accompaniment: how they are told apart, and the four planes in which a network represents both.
 
 Shape legend: N notes, B rolls, S steps, P pitches. Planes 0 and 1 are onset and sustain of the lead, 2 and 3 those of
 the accompaniment; a roll of two planes holds both parts merged.
@@ -19,7 +19,7 @@ _LEAD_WORDS = ("melody", "bridge", "lead", "vocal", "voice", "solo")
 
 
 def parts_of(notes: Notes, names: Sequence[str]) -> np.ndarray | None:
-    """The part (N,) of each note by the name of its track. None where the names do not tell lead from accompaniment."""
+    """The part (N,) of each note by the name of its track; None if the names do not tell lead from accompaniment."""
     leads = np.array([any(word in name.lower() for word in _LEAD_WORDS) for name in names], bool)
     if not leads.any() or leads.all():
         return None
@@ -27,9 +27,9 @@ def parts_of(notes: Notes, names: Sequence[str]) -> np.ndarray | None:
 
 
 def by_highest_line(notes: Notes) -> np.ndarray:
-    """The part (N,) of each note: the highest of those that start together leads, unless a higher one still sounds.
+    """The part (N,) of each note: the highest that start together are the lead, unless a higher note still sounds.
 
-    A note more than an octave below the last one of the lead is the accompaniment's, even where it sounds alone.
+    A note more than an octave below the last one of the lead belongs to the accompaniment even if it sounds alone.
     """
     part = np.full(len(notes), ACCOMPANIMENT)
     order = np.lexsort((-notes.pitch, notes.onset))
@@ -46,14 +46,14 @@ def by_highest_line(notes: Notes) -> np.ndarray:
 
 
 def lead_of(notes: Notes) -> np.ndarray:
-    """Which notes (N,) bool lead: those of the lead's track where the piece has both parts, else the highest line."""
+    """Which notes (N,) bool are the lead: by their track if the piece has both parts, else the highest line."""
     if set(np.unique(notes.track)) == {LEAD, ACCOMPANIMENT}:
         return notes.track == LEAD
     return by_highest_line(notes) == LEAD
 
 
 def in_parts(notes: Notes, names: Sequence[str]) -> Notes:
-    """The notes with lead or accompaniment as their track: by the names of their tracks, else by the highest line."""
+    """The notes with their part as their track: by the names of the tracks, else by the highest line."""
     parts = parts_of(notes, names)
     return replace(notes, track=by_highest_line(notes) if parts is None else parts)
 
@@ -79,7 +79,7 @@ def merged(rolls: np.ndarray) -> np.ndarray:
 def decode_parts(roll: np.ndarray, threshold: float = 0.5, velocity: int = 80) -> Notes:
     """The notes of a roll of two or four planes; those of four planes have LEAD or ACCOMPANIMENT as their track.
 
-    What both parts start together on one pitch is the lead's alone; the lead is never changed by the other part.
+    A note that both parts start together on one pitch belongs to the lead; the accompaniment never changes the lead.
     """
     if len(roll) == 2:
         return decode(roll, threshold, velocity)
@@ -87,3 +87,8 @@ def decode_parts(roll: np.ndarray, threshold: float = 0.5, velocity: int = 80) -
     doubled = np.isin(other.onset * PITCHES + other.pitch, lead.onset * PITCHES + lead.pitch)
     other = replace(other, track=np.full(len(other), ACCOMPANIMENT)).select(~doubled)
     return Notes.concatenate([replace(lead, track=np.full(len(lead), LEAD)), other]).sorted()
+
+
+def reference_planes(roll: np.ndarray, asked: float) -> np.ndarray:
+    """The hint (C + 1, S, P) to resemble a passage (C, S, P); `asked` in [0, 1] says how closely."""
+    return np.concatenate([roll, np.full((1, *roll.shape[1:]), asked, np.float32)]).astype(np.float32)

@@ -1,9 +1,10 @@
-"""Playing a piece: how loud and how exactly in time each note is, and when the pedal is down.
+"""How a piece is played: the loudness and timing of each note, and the sustain pedal.
 
-    performance = perform(notes, Manner(dynamics=0.7, humanize=0.5), Cue(energy, accents), seed=(0,), tempo=120)
+    manner, cue = Manner(dynamics=0.7, humanize=0.5), Cue(energy, accents)
+    performance = timed(shaped(notes, manner, cue), manner, cue, seed=(0,), tempo=120)
 
-Loudness is the velocity network's (velocity.py) plus what the picture asks for, in velocities and in a slow swell of
-all parts; with dynamics=0 and humanize=0 the notes come back as they are. The same seed gives the same performance.
+Loudness comes from the velocity network (velocity.py) and from the picture, which changes velocities and makes all
+parts swell slowly. With dynamics=0 and humanize=0 the notes are unchanged. The same seed gives the same performance.
 
 Shape legend: N notes, T beats, K accents, P pedals.
 """
@@ -18,14 +19,15 @@ from diffbgm.music.parts import lead_of
 from diffbgm.music.velocity import velocity_scores
 
 SOFTEST, LOUDEST = 24, 122  # the range of a performance's velocities
-SCORE, ENERGY, ACCENT = 12.0, 24.0, 20.0  # velocity at dynamics=1: a deviation of the network, full energy, a cut
-ENERGY_BEATS, SWELL_BEATS = 2.0, 4.0  # standard deviations that the picture's energy and its swell are smoothed by
-SPREAD = 0.016  # seconds at humanize=1 from the lowest to the highest note of a chord at most
-SCATTER = 0.005  # seconds, standard deviation of single notes at humanize=1
-LEAD_AHEAD = 0.008  # seconds at humanize=1 that the tune comes before the other notes (Goebl 2001)
-GRID_SHARE = 0.3  # the most of a sixteenth that a note is moved by, so that files read back on the same grid
+# Changes of velocity at dynamics=1: one standard deviation of the network's score, full energy, a cut
+SCORE, ENERGY, ACCENT = 12.0, 24.0, 20.0
+ENERGY_BEATS, SWELL_BEATS = 2.0, 4.0  # standard deviations of the Gaussians that smooth energy and swell
+SPREAD = 0.016  # seconds; the largest spread of a chord at humanize=1
+SCATTER = 0.005  # seconds; standard deviation of single notes at humanize=1
+LEAD_AHEAD = 0.008  # seconds by which the lead precedes the other notes at humanize=1 (Goebl 2001)
+GRID_SHARE = 0.3  # largest shift as a share of a sixteenth, so that files are read back on the same grid
 PEDAL_SPAN = STEPS_PER_BAR // 2  # steps whose harmony decides whether the pedal changes
-MUDDY = 5  # more pitch classes than this under one pedal are not held together
+MUDDY = 5  # most pitch classes that are held together by the pedal
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,13 @@ class Manner:
 
 @dataclass(frozen=True)
 class Cue:
-    """What the picture asks of the player."""
+    """What the picture asks the performer for."""
 
     energy: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (T,) -1 soft .. 1 loud, for each beat
-    accents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (K,) steps that are struck
-    swell: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (T,) -1 .. 1: how all parts swell together
+    accents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (K,) steps that are accented
+    swell: np.ndarray = field(
+        default_factory=lambda: np.zeros(0)
+    )  # (T,) -1 .. 1: slow changes of the loudness of all parts
 
 
 @dataclass(frozen=True)
@@ -56,27 +60,20 @@ class Performance:
     """A piece as it is played."""
 
     notes: Notes  # on the grid, with the velocities that are played
-    delay: np.ndarray  # (N,) seconds after (or before) the grid that each note starts
+    delay: np.ndarray  # (N,) seconds by which each note starts after the grid (negative: before it)
     pedal: np.ndarray  # (P, 2) steps: down, up
-    swell: np.ndarray  # (T,) -1..1, smoothed, times dynamics: the loudness of all parts; empty without dynamics
+    swell: np.ndarray  # (T,) -1..1: changes of the loudness of all parts, smoothed and scaled; empty without dynamics
 
     def select(self, mask: np.ndarray) -> "Performance":
-        """The notes that a mask or an index array picks, under the same pedal and swell."""
+        """The notes that a mask or an index array selects, with the same pedal and swell."""
         return Performance(self.notes.select(mask), self.delay[mask], self.pedal, self.swell)
 
 
-def perform(
-    notes: Notes, manner: Manner, cue: Cue, seed: tuple[int, ...], tempo: float, lead: np.ndarray | None = None
-) -> Performance:
-    """Play a piece whose step 0 is a bar line: its loudness `shaped`, then `timed`. `tempo` is in BPM."""
-    return timed(shaped(notes, manner, cue, lead), manner, cue, seed, tempo, lead)
-
-
 def shaped(notes: Notes, manner: Manner, cue: Cue, lead: np.ndarray | None = None) -> Notes:
-    """The notes with the velocities that they are played with; `lead` (N,) bool is the tune, by default `lead_of`.
+    """The notes (step 0 is a bar line) with new velocities; `lead` (N,) bool marks the lead, by default `lead_of`.
 
-    Each velocity is the note's own plus, at full dynamics, 12 for each standard deviation of the network's score, up
-    to 24 for the picture's energy (smoothed over two beats) and 20 on a cut.
+    At dynamics=1 a velocity is changed by 12 for each standard deviation of the network's score, by up to 24 for the
+    picture's energy (smoothed over two beats), and by 20 on a cut.
     """
     tune = lead_of(notes) if lead is None else lead
     energy = smooth(cue.energy, ENERGY_BEATS) * manner.dynamics
@@ -87,7 +84,7 @@ def shaped(notes: Notes, manner: Manner, cue: Cue, lead: np.ndarray | None = Non
 def timed(
     notes: Notes, manner: Manner, cue: Cue, seed: tuple[int, ...], tempo: float, lead: np.ndarray | None = None
 ) -> Performance:
-    """Notes that have their velocities, with a player's timing, pedal and swell. `tempo` is in BPM."""
+    """The notes after `shaped`, with human timing, pedal and swell. `tempo` is in BPM."""
     tune = lead_of(notes) if lead is None else lead
     swell = smooth(cue.swell, SWELL_BEATS) * manner.dynamics if manner.dynamics else np.zeros(0)
     delay = _delays(notes, tune, manner.humanize, seed, tempo)
@@ -95,7 +92,7 @@ def timed(
 
 
 def smooth(values: np.ndarray, deviation: float) -> np.ndarray:
-    """Values (T,) smoothed by a Gaussian of that standard deviation in beats, the ends repeated."""
+    """Values (T,) smoothed by a Gaussian with this standard deviation in beats; the end values are repeated."""
     if not len(values):
         return np.zeros(0)
     reach = int(np.ceil(3 * deviation))
@@ -114,7 +111,7 @@ def _velocities(notes: Notes, lead: np.ndarray, dynamics: float, energy: np.ndar
 
 
 def struck(notes: Notes, accents: np.ndarray) -> np.ndarray:
-    """Which notes (N,) bool take the accents: those on the onset nearest to each, a sixteenth away at most."""
+    """Which notes (N,) bool are accented: those at the onset nearest to an accent, at most a sixteenth away."""
     taken = np.zeros(len(notes), bool)
     onsets = np.unique(notes.onset)
     for accent in np.asarray(accents).tolist():
@@ -126,10 +123,10 @@ def struck(notes: Notes, accents: np.ndarray) -> np.ndarray:
 
 
 def _delays(notes: Notes, lead: np.ndarray, humanize: float, seed: tuple[int, ...], tempo: float) -> np.ndarray:
-    """Seconds that each note comes late (N,): chords from the bottom up, the tune ahead, and a little chance."""
+    """The delay of each note (N,) in seconds: chords are spread upwards, the lead is early, and some is random."""
     if humanize == 0 or not len(notes):
         return np.zeros(len(notes))
-    order = np.lexsort((notes.pitch, notes.onset))  # chance must not depend on the order in which notes come
+    order = np.lexsort((notes.pitch, notes.onset))  # so that random delays do not depend on the order of the notes
     rng = np.random.default_rng([*seed, 0x504C4159])
     _, chord, size = np.unique(notes.onset[order], return_inverse=True, return_counts=True)
     first = np.concatenate([[0], np.cumsum(size)[:-1]])
@@ -143,10 +140,10 @@ def _delays(notes: Notes, lead: np.ndarray, humanize: float, seed: tuple[int, ..
 
 
 def pedals(notes: Notes) -> np.ndarray:
-    """When the sustain pedal is down, (P, 2) steps, as the harmony asks for.
+    """When the sustain pedal is down, (P, 2) steps: it changes with the harmony.
 
-    Each half bar is held as one; the pedal stays down over two of them in a bar where they share bass and harmony. A
-    half bar with more than five pitch classes is played without.
+    It is pressed for each half bar, and for a whole bar whose halves share bass and harmony. A half bar with more than
+    five pitch classes is played without pedal.
     """
     spans = -(-notes.end // PEDAL_SPAN)
     classes = np.zeros((spans, 12), bool)

@@ -1,9 +1,9 @@
-"""A plan of a piece's rhythm before its notes: in how many bars a note starts at each sixteenth.
+"""Plan the rhythm of a piece before its notes: in how many bars a note starts at each sixteenth.
 
     groove = grooves().draw(motion=0.4, rng=np.random.default_rng(0))
 
 Drawn from the grooves of POP909's training segments whose motion (notes per beat, as the video's motion asks for them)
-is nearest to the wanted one. `scripts/fit_grooves.py` collects them; grooves.npz holds them.
+is closest to the one asked for. `scripts/fit_grooves.py` collects them; grooves.npz holds them.
 
 Shape legend: G segments of 8 bars, 16 sixteenths of a bar.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from diffbgm.music.notes import BARS_PER_SEGMENT, BEATS_PER_BAR, STEPS_PER_BEAT
 
-NEAREST = 1 / 40  # of the segments, those whose motion is nearest, are drawn from
+NEAREST = 1 / 40  # share of the segments, those with the closest motion, from which one is drawn
 MODEL = Path(__file__).with_name("grooves.npz")
 
 
@@ -29,7 +29,7 @@ class Grooves:
 
     @classmethod
     def load(cls, path: Path = MODEL) -> "Grooves":
-        """The collection that comes with the package."""
+        """The collection that ships with the package."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(*(arrays[field.name] for field in fields(cls)))
 
@@ -44,5 +44,5 @@ class Grooves:
 
 @lru_cache(1)
 def grooves() -> Grooves:
-    """The collection that comes with the package, read once."""
+    """The collection that ships with the package, read once."""
     return Grooves.load()

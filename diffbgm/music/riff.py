@@ -1,6 +1,6 @@
-"""The chunks of a SoundFont file and its nine tables, read with checks and written.
+"""Read and write the chunks of a SoundFont file and its nine tables.
 
-The numbers that point from one table into another are checked on reading, so that soundfont.py can follow them.
+References from one table into another are checked on reading, so that soundfont.py can follow them.
 
 Source: SoundFont Technical Specification 2.04 (Creative, 2006), sections 3 to 5 and 7.
 """
@@ -39,7 +39,7 @@ TABLES = {
     "igen": GENERATOR,
     "shdr": SAMPLE_HEADER,
 }
-REFERENCES = (  # a column whose numbers never fall, and the table that they point into
+REFERENCES = (  # a column of non-decreasing numbers, and the table that they refer to
     ("phdr", "bag", "pbag"),
     ("inst", "bag", "ibag"),
     ("pbag", "gen", "pgen"),
@@ -53,7 +53,7 @@ Table = np.ndarray  # records of one of the dtypes above
 def read_tables(path: Path) -> tuple[dict[str, Table], np.ndarray]:
     """The nine tables of a soundfont by their chunk names, and its sample bytes (mapped, not read).
 
-    Raises ValueError for a file that is not a soundfont or is damaged, and OSError where it cannot be read.
+    Raises ValueError for a file that is not a soundfont or is damaged, and OSError if it cannot be read.
     """
     if os.path.getsize(path) < 12:
         raise ValueError("the file is too short")
@@ -78,7 +78,7 @@ def read_tables(path: Path) -> tuple[dict[str, Table], np.ndarray]:
 
 
 def chunks_in(data: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
-    """(name, body) of each RIFF chunk in a row; a body that runs over the end is damage."""
+    """(name, body) of each RIFF chunk. Raises ValueError for a body that extends beyond the end."""
     at = 0
     while at + 8 <= len(data):
         name, size = struct.unpack("<4sI", data[at : at + 8].tobytes())

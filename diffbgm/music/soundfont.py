@@ -1,10 +1,10 @@
-"""SoundFont files (.sf2, and .sf3 with its Ogg Vorbis samples) cut down to the instruments that a piece needs.
+"""Reduce SoundFont files (.sf2, and .sf3 with its Ogg Vorbis samples) to the instruments that a piece needs.
 
-The renderer reads a whole .sf2 for every file it renders and knows no .sf3. A piece needs a few instruments of the 128,
-so the file is mapped into memory, their presets, instruments and samples are copied into a small .sf2, and compressed
-samples are decoded on the way. Modulators, which the renderer does not know, become plain zones (modulators.py); a
-font without them sounds the same to the last bit (tests/test_soundfont.py). Anything that points outside the file is
-refused or mended, because the renderer would read memory that is not its own.
+The renderer reads the whole .sf2 for every piece and does not support .sf3. A piece needs a few of the 128 instruments,
+so the file is mapped into memory, and their presets, instruments and samples are copied into a small .sf2, in which
+compressed samples are decoded. Modulators, which the renderer does not support, become plain zones (modulators.py); a
+font without modulators gives the same sound bit for bit (tests/test_soundfont.py). References out of the file are
+refused or repaired, because the renderer would follow them into other memory.
 
 Source: SoundFont Technical Specification 2.04 (Creative, 2006), section 7; .sf3 as MuseScore writes it: sample type bit
 0x10, start and end in bytes, loop points from the start of the sample.
@@ -37,8 +37,8 @@ from diffbgm.music.riff import (
 INSTRUMENT, SAMPLE = 41, 53  # the last generator of a zone: what it plays
 COMPRESSED = 0x10  # bit of a sample's type in .sf3
 SILENCE = 46  # samples of silence that the specification wants after each sample
-MOST_BYTES = 1 << 30  # of decoded samples that are held in memory
-MOST_RECORDS = 65_535  # of a table that another can number
+MOST_BYTES = 1 << 30  # of decoded samples
+MOST_RECORDS = 65_535  # of a table, as references have 16 bits
 FASTEST_RATE = 400_000  # Hz; a sample with a higher rate is damage
 EDGES = ("start", "end", "loop_start", "loop_end")
 OFFSETS = {  # generators that move an edge of a sample, and by how many values for each unit
@@ -54,10 +54,10 @@ OFFSETS = {  # generators that move an edge of a sample, and by how many values 
 
 
 def small_soundfont(path: str | Path, programs: Iterable[int] | None = None) -> bytes:
-    """An .sf2 file with some programs of a .sf2 or .sf3 file; None: with everything, modulators included.
+    """An .sf2 file with some programs of an .sf2 or .sf3 file; with None, everything including modulators.
 
-    Programs are those of General MIDI (0..127); 128 is added for each further bank, as in `midi.sounds_in`. Where the
-    file lacks one of them, its first preset is kept, which renderers then play instead. The result is kept in memory
+    Programs are those of General MIDI (0..127) plus 128 for each further bank, as in `midi.sounds_in`. If the file
+    lacks one of them, its first preset is copied too, which renderers then play instead. The result is cached in memory
     for the next piece with the same programs. Raises InputError for a file that is missing, damaged or too large.
     """
     path = Path(path)
@@ -99,7 +99,7 @@ class _Subset:
         if not len(chosen):
             raise ValueError("it holds no instruments")
         self.presets = chosen
-        self.parted = programs is not None  # a copy of the whole file keeps its modulators
+        self.parted = programs is not None  # in a copy of the whole file the modulators stay
         self.instruments = self._referred(chosen, "phdr", "pbag", "pgen", INSTRUMENT)
         used = self._referred(self.instruments, "inst", "ibag", "igen", SAMPLE)
         if not len(used):
@@ -126,7 +126,7 @@ class _Subset:
             chunk("LIST", b"pdta" + pdta),
         ]
         whole = sum(memoryview(piece).nbytes for piece in pieces)
-        return b"".join([head("RIFF", whole), *pieces])  # joined once: the samples may take 100 MB
+        return b"".join([head("RIFF", whole), *pieces])  # joined once, as the samples may take 100 MB
 
     def _all_zones(self) -> bytes:
         presets = self._zones(self.presets, "p", PRESET, INSTRUMENT, self.instruments)
@@ -254,7 +254,7 @@ class _Subset:
 
 
 def _vorbis(data: bytes) -> np.ndarray:
-    """Decode one channel of Ogg Vorbis to int16 (n,). Hours of silence take a few kilobytes, so it may be refused."""
+    """Decode one channel of Ogg Vorbis to int16 (n,). As a few kilobytes may hold hours, ValueError if too long."""
     pieces, size = [np.zeros(0, "<i2")], 0
     with av.open(io.BytesIO(data), "r", format="ogg") as container:
         for frame in container.decode(audio=0):
@@ -266,6 +266,6 @@ def _vorbis(data: bytes) -> np.ndarray:
 
 
 def _check_size(size: int) -> None:
-    """ValueError for more bytes of samples than are held in memory."""
+    """Raise ValueError for more than `MOST_BYTES` of samples."""
     if size > MOST_BYTES:
         raise ValueError(f"its instruments take more than {MOST_BYTES >> 20} MB")

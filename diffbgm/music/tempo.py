@@ -7,10 +7,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TempoChoice:
-    """A tempo and how well the marks sit on its beats."""
+    """A tempo, and how well the marks coincide with its beats."""
 
     bpm: float
-    score: float | None  # mean cos(2 pi mark / beat): 1 all on beats, -1 all half-way; None without marks
+    score: float | None  # mean cos(2 pi mark / beat): 1 all on beats, -1 all halfway between them; None without marks
 
 
 def beat_score(marks: np.ndarray, bpm: float) -> float:

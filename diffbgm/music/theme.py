@@ -1,6 +1,6 @@
-"""Themes: what the bars of a passage have in common, as a vector for every beat that a network can be told.
+"""Themes: what the bars of a passage have in common, as a vector per beat on which a network can be conditioned.
 
-    harmony   12 numbers in [0, 1]: how long each pitch class sounds, as a share of the one that sounds longest
+    harmony   12 numbers in [0, 1]: how long each pitch class sounds, relative to the one that sounds longest
     groove    4 numbers in [-1, 1], one for each sixteenth: 1 where a note starts in all bars, -1 where in none
 
 Zeros mean that neither is known or asked for.
@@ -15,13 +15,13 @@ from diffbgm.music.pianoroll import ONSET
 
 PITCH_CLASSES = 12
 THEME_WIDTH = PITCH_CLASSES + STEPS_PER_BEAT
-HARMONY, GROOVE = slice(0, PITCH_CLASSES), slice(PITCH_CLASSES, THEME_WIDTH)  # where they stand in the vector
+HARMONY, GROOVE = slice(0, PITCH_CLASSES), slice(PITCH_CLASSES, THEME_WIDTH)  # their places in the vector
 
 
 def harmony_of(roll: np.ndarray, span: int) -> np.ndarray:
     """Harmony (..., T, 12) float32 of rolls (..., 2, S, P) of 0 and 1, S = 4 T, taken over every `span` beats.
 
-    All beats of a span have the same (the last may be shorter); zeros where nothing sounds.
+    All beats of a span have the same harmony (the last span may be shorter); zeros for silence.
     """
     beats = roll.shape[-2] // STEPS_PER_BEAT
     starts = np.arange(0, beats, span) * STEPS_PER_BEAT
@@ -33,7 +33,7 @@ def harmony_of(roll: np.ndarray, span: int) -> np.ndarray:
 
 
 def groove_of(roll: np.ndarray) -> np.ndarray:
-    """Groove (..., T, 4) float32 of rolls (..., 2, S, P) of 0 and 1: whole bars, all of which get the same."""
+    """Groove (..., T, 4) float32 of rolls (..., 2, S, P) of 0 and 1, the same for all bars."""
     steps = roll.shape[-2]
     bars = steps // STEPS_PER_BAR
     assert steps == bars * STEPS_PER_BAR, f"{steps} steps are not whole bars"

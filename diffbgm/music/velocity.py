@@ -1,9 +1,9 @@
-"""How loud each note of a finished piece is played: a small convolution over its notes, learned from POP909's pianists.
+"""The relative loudness of each note of a finished piece: a small convolutional network fitted to POP909's velocities.
 
-A note's features say where it lies in its chord, its bar, its phrase and its surroundings; two convolutions over the
-notes in order of time see the neighbours, and the result is a velocity in standard deviations of its piece: level and
-range are set by the performer (performer.py). `rule_scores` is the hand-written player that the network is measured
-against. scripts/fit_velocity.py trains and measures both; the weights (velocity.npz) ship with the package.
+The features of a note describe its place in its chord, bar, phrase and surroundings. Two convolutions along the notes,
+in order of time, give a velocity in standard deviations of the piece; performer.py sets level and range. The baseline
+`rule_scores` uses hand-written rules. scripts/fit_velocity.py fits the network and evaluates both; the weights
+(velocity.npz) ship with the package.
 
 Shape legend: N notes, F features, W hidden channels, K notes that a convolution spans.
 """
@@ -18,12 +18,12 @@ from diffbgm.music.parts import lead_of
 
 WEIGHTS = Path(__file__).with_name("velocity.npz")
 PHRASE_BARS = 8
-LOUDEST, SOFTEST = 3.0, -3.0  # standard deviations that the network's answer is clipped to
+LOUDEST, SOFTEST = 3.0, -3.0  # standard deviations to which the network's output is clipped
 DILATIONS = (1, 4)  # notes between the taps of the first and the second convolution
 
 
 def note_features(notes: Notes, lead: np.ndarray) -> np.ndarray:
-    """Features (N, F) float32 of notes sorted by onset and pitch, of which step 0 is a bar line; `lead` (N,) bool."""
+    """Features (N, F) float32 of notes sorted by onset and pitch; step 0 is a bar line, `lead` (N,) bool."""
     if not len(notes):
         return np.zeros((0, FEATURES), np.float32)
     onset, pitch = notes.onset.astype(np.float64), notes.pitch.astype(np.float64)
@@ -37,9 +37,9 @@ def note_features(notes: Notes, lead: np.ndarray) -> np.ndarray:
     sounding = np.searchsorted(onset, onset, side="right") - np.searchsorted(np.sort(onset + duration), onset, "right")
     columns = [
         (pitch - 60) / 12,
-        (pitch - _around(onset, pitch, STEPS_PER_BAR)) / 12,
+        (pitch - _mean_within(onset, pitch, STEPS_PER_BAR)) / 12,
         (pitch - pitch.mean()) / 12,
-        (_around(onset, pitch, 4 * STEPS_PER_BAR) - pitch.mean()) / 12,
+        (_mean_within(onset, pitch, 4 * STEPS_PER_BAR) - pitch.mean()) / 12,
         np.log2(duration) / 2,
         rank / np.maximum(size[chord] - 1, 1),
         rank == 0,
@@ -71,23 +71,19 @@ FEATURES = 33
 
 
 def _counts(onset: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """First and one after the last note that starts within half of `width` steps of each note; onsets are sorted."""
+    """The first note, and the one after the last, that starts within half of `width` steps of each note."""
     return np.searchsorted(onset, onset - width / 2), np.searchsorted(onset, onset + width / 2, side="right")
 
 
 def _mean_within(onset: np.ndarray, values: np.ndarray, width: float) -> np.ndarray:
+    """Mean value of the notes that start within half of `width` steps of each note."""
     low, high = _counts(onset, width)
     total = np.concatenate([[0.0], np.cumsum(values)])
     return (total[high] - total[low]) / (high - low)
 
 
-def _around(onset: np.ndarray, pitch: np.ndarray, width: float) -> np.ndarray:
-    """Mean pitch within half of `width` steps of each note."""
-    return _mean_within(onset, pitch, width)
-
-
 def _density(onset: np.ndarray, width: float) -> np.ndarray:
-    """Notes around each note, in octaves against the mean of the piece."""
+    """Notes around each note: log2 of their number relative to the mean of the piece."""
     low, high = _counts(onset, width)
     count = (high - low).astype(np.float64)
     return np.log2(count / count.mean())
@@ -95,22 +91,22 @@ def _density(onset: np.ndarray, width: float) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def weights() -> dict[str, np.ndarray]:
-    """The trained network: mean and scale (F,), kernels (W, C, K) and biases of its layers."""
+    """The weights: mean and scale (F,) of the features, kernels (W, C, K) and biases."""
     with np.load(WEIGHTS) as file:
         return {name: file[name].astype(np.float32) for name in file.files}
 
 
 def velocity_scores(notes: Notes, lead: np.ndarray | None = None) -> np.ndarray:
-    """How loud each note is played, (N,) in standard deviations of the piece, mean 0, by the trained network.
+    """The network's loudness of each note, (N,), with mean 0 and standard deviation 1 over the piece.
 
-    Notes may come in any order; step 0 is a bar line. `lead` (N,) bool: the tune; None: `lead_of`.
+    Notes may be in any order; step 0 is a bar line. `lead` (N,) bool marks the lead; None: `lead_of`.
     """
     order, ordered, tune = _in_order(notes, lead)
     return _put_back(network_scores(note_features(ordered, tune), weights()), order)
 
 
 def rule_scores(notes: Notes, lead: np.ndarray | None = None) -> np.ndarray:
-    """The same by rules: the tune over the accompaniment, metrical accents, high notes louder, phrases that arch.
+    """The same by rules: lead over accompaniment, metrical accents, higher notes louder, phrase arches.
 
     Accents by metrical weight (bar, half bar, beat, eighth) as in Lerdahl & Jackendoff (1983); loudness that rises with
     pitch and a phrase arch as in Friberg, Bresin & Sundberg (2006), "Overview of the KTH rule system".
@@ -140,14 +136,14 @@ def _convolve(values: np.ndarray, kernel: np.ndarray, dilation: int) -> np.ndarr
 
 
 def _in_order(notes: Notes, lead: np.ndarray | None) -> tuple[np.ndarray, Notes, np.ndarray]:
-    """The order by onset and pitch, the notes in it and which of them carry the tune."""
+    """The order by onset and pitch, the notes in that order, and which of them are the lead."""
     order = np.lexsort((notes.pitch, notes.onset))
     tune = lead_of(notes) if lead is None else lead
     return order, notes.select(order), tune[order]
 
 
 def _put_back(scores: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Scores of sorted notes in the notes' own order, with mean 0 and standard deviation 1 where they differ."""
+    """Scores of sorted notes in the original order, standardised unless they are all equal."""
     back = np.empty(len(scores))
     back[order] = scores - scores.mean() if len(scores) else scores
     spread = back.std() if len(back) else 0.0
