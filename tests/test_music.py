@@ -176,6 +176,9 @@ def test_metrics_in_memory_are_those_of_the_file(music, tmp_path):
     several = diffbgm.evaluate([music, tmp_path / "a.mid"], metrics=["notes_per_beat"])
     assert several["notes_per_beat"]["mean"] == pytest.approx(found["notes_per_beat"])
     assert several["notes_per_beat"]["n"] == 2
+    pair = [replace(music, following=value) for value in (0.2, 0.6)]
+    following = diffbgm.evaluate(pair, metrics=["following"])["following"]
+    assert (following["mean"], following["n"], len(following["ci95"])) == (pytest.approx(0.4), 2, 2)
     with pytest.raises(InputError, match="did you mean 'pche'"):
         diffbgm.evaluate(music, metrics=["pchee"])
 

@@ -117,6 +117,8 @@ def test_instruments_without_notes_are_named(duo, caplog):
         "which would have nothing to play"
     ]
     assert duo.report()["instruments_left_out"] == []
+    twice = replace(alone, settings=replace(settings, instruments="flute+harp+flute"))
+    assert twice.report()["instruments_left_out"] == ["Orchestral Harp (accompaniment)", "Flute (bass)"]
 
 
 def test_stems_sum_to_the_mix(duo):

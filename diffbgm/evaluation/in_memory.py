@@ -8,7 +8,7 @@ from typing import Any
 
 from diffbgm.errors import InputError
 from diffbgm.evaluation.measure import GROUPS, OF_A_SONG, SLOW, Row, measure_song
-from diffbgm.evaluation.report import Summary, summarise
+from diffbgm.evaluation.report import Summary, mean_of, summarise
 from diffbgm.evaluation.songs import SongFile
 from diffbgm.generation.music import Music
 from diffbgm.music.midi import write_midi
@@ -38,9 +38,9 @@ def evaluate(
     if not several:
         return rows[0].values
     found = summarise(rows, seed)
-    following = [value for row in rows if (value := row.values.get(FOLLOWING)) is not None]
-    if FOLLOWING in names and following:
-        found[FOLLOWING] = {"mean": sum(following) / len(following), "ci95": None, "n": len(following)}
+    following = mean_of((row.values.get(FOLLOWING) for row in rows), seed)
+    if FOLLOWING in names and following["n"]:
+        found[FOLLOWING] = following
     return {name: summary for name, summary in found.items() if name in names}
 
 

@@ -164,8 +164,8 @@ def play(notes: Notes, settings: SampleSettings, tempo: float, shots: np.ndarray
     played = timed(notes, manner_of(settings), cue, seed, tempo, lead)
     voices = voices_of(settings)
     parts = tuple(arrange(played, lead, voices))
-    playing = {part.voice.program for part in parts}
-    left_out = tuple(voice.name for voice in voices if voice.program not in playing)
+    playing = {(part.voice.program, role) for part in parts for role in (part.voice.role, ALL)}
+    left_out = tuple(voice.name for voice in voices if (voice.program, voice.role) not in playing)
     return Played(played, parts, tempo, np.asarray(shots)[1:, 0], settings.room, left_out)
 
 
