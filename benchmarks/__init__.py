@@ -1,1 +1,1 @@
-"""How fast the parts are, and what samplers and seams cost: `python -m benchmarks NAME [options]` from the checkout."""
+"""How fast the parts are, what samplers and seams cost, and what controls do: `python -m benchmarks NAME [options]`."""

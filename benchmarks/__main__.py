@@ -1,4 +1,6 @@
-"""Run one benchmark: `python -m benchmarks roll|data|model|features|evaluation|sample|seams|samplers|threads [...]`.
+"""Run one benchmark: `python -m benchmarks NAME [...]` with one of these names.
+
+    roll|data|model|features|evaluation|sample|seams|samplers|controls|threads
 
 Each prints a table (means with 95 % intervals where something is timed), then one JSON line. `NAME --help` lists the
 options of one.
@@ -7,7 +9,7 @@ options of one.
 import sys
 from importlib import import_module
 
-NAMES = ("roll", "data", "model", "features", "evaluation", "sample", "seams", "samplers", "threads")
+NAMES = ("roll", "data", "model", "features", "evaluation", "sample", "seams", "samplers", "controls", "threads")
 
 
 def main(words: list[str]) -> int:

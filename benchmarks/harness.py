@@ -64,6 +64,8 @@ def cell(value: Any) -> str:
     """A cell of a table: a mean with its interval, or anything else as it is."""
     if not isinstance(value, Mapping):
         return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    if value["mean"] is None:
+        return "–"
     low, high = value["ci95"] or (value["mean"], value["mean"])
     return f"{value['mean']:,.4g} [{low:,.4g}, {high:,.4g}]"
 

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from omegaconf import OmegaConf
-from scipy.stats import spearmanr
 from torch import nn
 
 from diffbgm.datasets.pop909 import Pop909
 from diffbgm.errors import InputError
 from diffbgm.evaluation.report import Summary, mean_of, mean_text
 from diffbgm.files import atomic
+from diffbgm.music.density import spearman
 from diffbgm.music.notes import STEPS_PER_BEAT, Notes
 from diffbgm.music.parts import LEAD, by_highest_line
 from diffbgm.music.velocity import DILATIONS, FEATURES, WEIGHTS, network_scores, note_features, rule_scores
@@ -135,8 +135,7 @@ def train(songs: Sequence[Performed], epochs: int, seed: int) -> dict[str, np.nd
 
 def correlation(songs: Sequence[Performed], player: Callable[[Performed], np.ndarray]) -> Summary:
     """Mean Spearman correlation over songs of what was played with a player's scores; flat playing has 0."""
-    pairs = [(player(song), song.target) for song in songs]
-    return mean_of(spearmanr(*pair).statistic if np.ptp(pair[0]) > 0 else 0.0 for pair in pairs)
+    return mean_of(spearman(player(song), song.target) or 0.0 for song in songs)
 
 
 def main() -> int:

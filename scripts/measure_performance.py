@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from scipy.stats import spearmanr
 
 from diffbgm import Pipeline
 from diffbgm.evaluation.report import mean_of, mean_text
 from diffbgm.generation.music import Music
 from diffbgm.generation.playing import cue_for, manner_of
 from diffbgm.music.audio import RENDER_RATE, normalise_loudness, render_bytes, resample
+from diffbgm.music.density import spearman
 from diffbgm.music.fonts import find_soundfont
 from diffbgm.music.loudness import short_term_loudness
 from diffbgm.music.midi_score import Track, midi_bytes
@@ -80,11 +80,11 @@ def follows(music: Music) -> tuple[float, float] | None:
     level = np.maximum(level, -60.0)
     ends = np.minimum((spans / beat).astype(int), len(motion) - 1)
     moved = np.array([motion[a : b + 1].mean() for a, b in ends])
-    if np.ptp(level) == 0 or np.ptp(moved) == 0:
+    own = spearman(level, moved)
+    if own is None:
         return None
     shifts = np.random.default_rng(0).integers(len(moved) // 4, 3 * len(moved) // 4 + 1, TURNS)
-    turned = [spearmanr(level, np.roll(moved, shift)).statistic for shift in shifts]
-    return float(spearmanr(level, moved).statistic), float(np.mean(turned))
+    return own, float(np.mean([spearman(level, np.roll(moved, shift)) for shift in shifts]))
 
 
 def soundfonts(cfg: DictConfig) -> list[dict[str, Any]]:

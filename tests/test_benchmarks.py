@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from make_video import ramp, write_video
+from tiny_checkpoint import save_tiny_checkpoint
 
 from benchmarks.__main__ import NAMES, main
 from benchmarks.harness import cell, rate, seconds, show
@@ -34,6 +36,7 @@ def test_a_table_and_a_json_line(capsys):
     assert lines[:4] == ["| name | value |", "|---|---|", "| a | 1,234 |", "| b | 2 [2, 2] |"]
     assert json.loads(lines[4])["seed"] == 3
     assert cell(0.12345) == "0.1235"
+    assert cell(mean_of([])) == "–"
 
 
 @pytest.mark.parametrize("name", ["roll", "seams"])
@@ -43,6 +46,30 @@ def test_quick_ones_end_with_a_json_line(name, capsys, monkeypatch):
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["bench"] == name
     assert found["rows"]
+
+
+@pytest.mark.slow
+def test_controls_are_measured(tmp_path, capsys, monkeypatch):
+    save_tiny_checkpoint(tmp_path / "tiny.safetensors", hints=True)
+    write_video(tmp_path / "clip.mp4", ramp(24), fps=4)
+    monkeypatch.setattr("sys.argv", ["benchmarks"])
+    words = [f"videos={tmp_path}", f"checkpoint={tmp_path / 'tiny.safetensors'}", f"cache={tmp_path}", "device=cpu"]
+    asked = ["--seeds", "1", "--controls", "dynamics,chords,melody,variations,seed"]
+    assert main(["controls", *asked, *words, "sampler.steps=1"]) == 0
+    table, line = capsys.readouterr().out.rsplit("|\n", 1)
+    assert "| seed | another | share of equal notes | – | 0 " in table, "one seed has no pairs"
+    known = {(row["control"], row["asked"], row["measured"]): row["got"] for row in json.loads(line)["rows"]}
+    assert known["dynamics", "0.0", "range of velocity"] == {"mean": 0, "ci95": None, "n": 1}
+    assert known["melody", "12 notes", "other notes per beat"]["mean"] > 0
+    first, mean = (known["variations", "4", f"following, {which}"] for which in ("first take", "all takes"))
+    assert first["n"] == 0 or first["mean"] >= mean["mean"]
+    assert {row[1] for row in known if row[0] == "chords"} == {"C F G", "Dm Bb A", "E A B7", "none"}
+
+
+def test_an_unknown_control_is_named(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["benchmarks"])
+    assert main(["controls", "--controls", "key,mood"]) == 1
+    assert "there is no control mood" in capsys.readouterr().err
 
 
 def test_an_unknown_name_is_answered_with_the_list(capsys):

@@ -1,48 +1,25 @@
 """`python evaluate.py`: its files, its messages about bad input, and its exit codes."""
 
 import csv
-import json
-import os
 import shutil
-import signal
 
 import numpy as np
 import pretty_midi
 import pytest
+from evaluate_run import FAST, command, metrics, piece, two_pieces
 
 from diffbgm.app.cli import run
 from diffbgm.app.evaluate import evaluate
 from diffbgm.errors import InputError
-from diffbgm.evaluation import measure
 from diffbgm.evaluation.suite import Options, evaluate_run
 from diffbgm.music.midi import write_midi
-from diffbgm.music.notes import Notes
 from diffbgm.video.features import VideoFeatures
 from diffbgm.video.streams import MEASURES
-
-FAST = "metrics=[exact,rhythm,texture,musdr]"
-
-
-def piece(bars: int, seed: int = 0) -> Notes:
-    """Six random notes per bar."""
-    rng = np.random.default_rng(seed)
-    onset = np.concatenate([16 * bar + np.sort(rng.permutation(16)[:6]) for bar in range(bars)])
-    return Notes(onset, rng.integers(48, 84, len(onset)), onset * 0 + 2, onset * 0 + 80, onset * 0)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for seed, name in enumerate(("one", "two")):
-        write_midi(piece(16, seed), tmp_path / "generated" / f"{name}.mid")
-    return tmp_path
-
-
-def command(folder, *arguments: str) -> int:
-    return run(evaluate, "evaluate", [f"generated={folder}/generated", f"out={folder}/out", "workers=1", *arguments])
-
-
-def metrics(folder) -> dict:
-    return json.loads((folder / "out" / "metrics.json").read_text())
+    return two_pieces(tmp_path)
 
 
 def test_a_run_leaves_numbers_and_tables(folder, capsys):
@@ -152,79 +129,6 @@ def test_a_file_that_only_music21_fails_on_keeps_its_other_numbers(folder, capsy
     assert found["pche"]["n"] == 2
     assert (found["gps_paper"]["mean"], found["gps_paper"]["n"]) == (None, 0)
     assert "music21" in found["gps_paper"]["reason"]
-
-
-def test_slow_numbers_are_computed_once_for_a_file(folder, monkeypatch):
-    given = ("metrics=[paper]", f"numbers={folder}/numbers")
-    assert command(folder, *given) == 0
-    first = metrics(folder)["metrics"]
-    monkeypatch.setattr("diffbgm.evaluation.measure.import_score", None)  # would fail if it were called
-    assert command(folder, *given) == 0
-    assert metrics(folder)["metrics"] == first
-    for place in (folder / "numbers").rglob("*.json"):
-        place.write_text("{ damaged")
-    monkeypatch.undo()
-    assert command(folder, *given) == 0
-    assert metrics(folder)["metrics"] == first
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_evaluation_has_its_finished_songs_on_disk_and_goes_on(folder, monkeypatch, number):
-    """A process of its own is killed while it measures the third song."""
-    for seed, name in ((2, "three"), (3, "zero")):
-        write_midi(piece(16, seed), folder / "generated" / f"{name}.mid")
-    given = ("metrics=[exact,paper]", f"numbers={folder}/numbers")
-    seen, inner = [], measure.measure_song
-
-    def killed(song, *rest):
-        seen.append(song.name)
-        if len(seen) == 3:
-            os.kill(os.getpid(), number)
-        return inner(song, *rest)
-
-    if (child := os.fork()) == 0:
-        measure.measure_song = killed
-        os._exit(command(folder, *given))
-    status = os.waitpid(child, 0)[1]
-    if number == signal.SIGTERM:
-        assert os.waitstatus_to_exitcode(status) == 128 + number
-    else:
-        assert os.WTERMSIG(status) == number
-    with open(folder / "out" / "songs.csv", newline="") as file:
-        before = list(csv.DictReader(file))
-    assert [line["song"] for line in before] == ["one", "three"]
-    assert not (folder / "out" / "metrics.json").exists()
-    imported, real = [], measure.import_score
-    monkeypatch.setattr(measure, "import_score", lambda path: imported.append(path.stem) or real(path))
-    assert command(folder, *given) == 0
-    assert imported == ["two", "zero"]
-    with open(folder / "out" / "songs.csv", newline="") as file:
-        after = list(csv.DictReader(file))
-    assert after[:2] == before
-    assert len(after) == metrics(folder)["songs"] == 4
-
-
-@pytest.mark.slow
-def test_shards_keep_what_is_slow_and_a_run_over_all_reports(folder, monkeypatch, capsys):
-    write_midi(piece(6, 2), folder / "generated" / "three.mid")
-    write_midi(piece(6, 7), folder / "real" / "one.mid")
-    given = ("metrics=[exact,paper,retrieval]", f"reference={folder}/real", f"numbers={folder}/numbers")
-    assert command(folder, *given) == 1  # songs without partners
-    whole = {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
-    shutil.rmtree(folder / "out")
-    shutil.rmtree(folder / "numbers")
-    assert [command(folder, *given, "shards=3", f"shard={shard}") for shard in range(3)] == [0, 0, 0]
-    assert not (folder / "out").exists()
-    assert capsys.readouterr().out.count("songs of shard") == 3
-    computed = []
-    for slow in ("diffbgm.evaluation.measure.import_score", "diffbgm.evaluation.search.song_rows"):
-        monkeypatch.setattr(slow, lambda *given: computed.append(given))
-    assert command(folder, *given) == 1
-    assert computed == []
-    assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == whole
-    assert command(folder, *given, "shards=3", "shard=3") == 1
-    assert command(folder, *given, "numbers=null", "shards=3", "shard=0") == 1
-    assert "give numbers=FOLDER" in capsys.readouterr().err
 
 
 def test_music_that_is_not_in_4_4_is_named(folder):

@@ -1,21 +1,15 @@
-"""Small files that expand to a lot of data, silent damage, and two processes that write to one place."""
+"""Small files that expand to a lot of data, and silent damage."""
 
 import csv
-import fcntl
 import io
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import mido
 import numpy as np
 import pytest
 import torch
 
-from diffbgm import files
 from diffbgm.datasets import cache as data_cache
 from diffbgm.datasets.cache import ARRAYS, Cache
 from diffbgm.errors import InputError
@@ -23,10 +17,8 @@ from diffbgm.evaluation import measure
 from diffbgm.evaluation.measure import measure_song
 from diffbgm.evaluation.report import _write_csv
 from diffbgm.evaluation.songs import SongFile
-from diffbgm.files import alive, atomic, json_bytes, mark, staged, sweep, writable_folder, write_json
 from diffbgm.music.midi import read_midi
 from diffbgm.training import state as states
-from diffbgm.training.lock import only_one
 from diffbgm.training.optimize import build_optimizer
 from diffbgm.video import decode
 
@@ -166,202 +158,3 @@ def test_a_byte_of_the_data_cache(tmp_path: Path, name: str) -> None:
     flip(tmp_path / "data" / f"{name}.npy", 0.9)
     with pytest.raises(InputError, match="not a complete data cache"):
         Cache.open(tmp_path / "data")
-
-
-def test_one_training_in_a_folder(tmp_path: Path) -> None:
-    with only_one(tmp_path / "run"):
-        assert (tmp_path / "run" / ".lock").read_text() == f"{os.getpid()}\n"
-        with pytest.raises(InputError, match=f"process {os.getpid()} is training in"), only_one(tmp_path / "run"):
-            pass
-    with only_one(tmp_path / "run"):
-        pass
-    assert list((tmp_path / "run").iterdir()) == []
-    (tmp_path / "run" / ".lock").write_text("1\n")  # of a process that was killed: the system has let go of it
-    with only_one(tmp_path / "run"):
-        pass
-
-
-@pytest.mark.parametrize("again", [False, True], ids=["removed", "replaced"])
-def test_a_lock_file_that_its_holder_removes_while_another_opens_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
-) -> None:
-    """The holder ends between the open and the flock of another process, which then locks a deleted file."""
-    path, flock = tmp_path / ".lock", fcntl.flock
-    path.write_text("1\n")
-
-    def ended_before(handle: int, operation: int) -> None:
-        monkeypatch.setattr(fcntl, "flock", flock)
-        path.unlink()
-        if again:
-            path.write_text("2\n")
-        flock(handle, operation)
-
-    monkeypatch.setattr(fcntl, "flock", ended_before)
-    with only_one(tmp_path):
-        assert path.read_text() == f"{os.getpid()}\n"
-        with pytest.raises(InputError, match="is training in"), only_one(tmp_path):
-            pass
-    assert not path.exists()
-
-
-def dead() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
-def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
-    gone = mark().replace(f"-{os.getpid()}-", f"-{dead()}-")
-    elsewhere = "000000" + gone[6:]
-    old = "111111" + gone[6:]
-    for left in (gone, mark(), elsewhere, old):
-        (tmp_path / f".making.{left}").mkdir()
-        (tmp_path / f".making.{left}" / "staged.wav").write_text("x")
-        (tmp_path / f".log.{left}.jsonl").write_text("x")
-    for path in (tmp_path / f".making.{old}", tmp_path / f".log.{old}.jsonl"):
-        os.utime(path, (0, 0))
-    (tmp_path / ".mine").write_text("the user's")
-    (tmp_path / ".making.12").mkdir()
-    writable_folder(tmp_path)
-    kept = {".mine", ".making.12"} | {f".making.{m}" for m in (mark(), elsewhere)} | {f".log.{elsewhere}.jsonl"}
-    found = {path.name for path in tmp_path.iterdir()}
-    assert not [name for name in found if gone in name and not name.startswith((".making.000000", ".log.000000"))]
-    assert not [name for name in found if old in name]
-    assert {name for name in kept if str(os.getpid()) not in name} <= found
-    assert len([name for name in found if f"-{os.getpid()}-" in name]) == 2
-    assert alive(os.getpid())
-
-
-OLD, NEW = {"json": "old json", "mid": "old mid", "wav": "old wav"}, {"json": "new", "mid": "new", "png": "new"}
-
-
-def fill(out: Path, content: dict[str, str]) -> None:
-    for ending, text in content.items():
-        (out / f"a.{ending}").write_text(text)
-
-
-def shown(out: Path) -> dict[str, str]:
-    return {path.name.removeprefix("a."): path.read_text() for path in out.iterdir()}
-
-
-@pytest.mark.parametrize("moves", range(7))
-@pytest.mark.parametrize("there", [OLD, {}], ids=["over", "new"])
-def test_a_move_that_fails_leaves_the_folder_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int, there: dict[str, str]
-) -> None:
-    fill(tmp_path, there)
-    real, count = os.replace, 0
-
-    def replace(source: Any, target: Any) -> None:
-        nonlocal count
-        count += 1
-        if count == moves + 1:
-            raise OSError(28, "No space left on device")
-        real(source, target)
-
-    monkeypatch.setattr(os, "replace", replace)
-    total = len(NEW) + len(there)
-    if moves >= total:
-        with staged(tmp_path, "a", there) as staging:
-            for ending, text in NEW.items():
-                (staging / ending).write_text(text)
-        assert shown(tmp_path) == NEW
-        return
-    with (
-        pytest.raises(InputError, match="No space left on device; choose a folder"),
-        staged(tmp_path, "a", there) as staging,
-    ):
-        for ending, text in NEW.items():
-            (staging / ending).write_text(text)
-    assert shown(tmp_path) == there
-
-
-@pytest.mark.parametrize("moves", range(7))
-@pytest.mark.parametrize("there", [OLD, {}], ids=["over", "new"])
-def test_a_move_that_is_killed_is_undone_by_the_next_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int, there: dict[str, str]
-) -> None:
-    """Killed between two moves: neither the roll-back nor the tidying up takes place."""
-    fill(tmp_path, there)
-    gone = mark().replace(f"-{os.getpid()}-", f"-{dead()}-")
-    real, count = os.replace, 0
-
-    class Killed(BaseException):
-        pass
-
-    def replace(source: Any, target: Any) -> None:
-        nonlocal count
-        if count >= moves:
-            raise Killed
-        count += 1
-        real(source, target)
-
-    monkeypatch.setattr(files, "mark", lambda: gone)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", replace)
-        patch.setattr(files, "_move_back", lambda *_: None)
-        patch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
-        total = len(NEW) + len(there)
-        try:
-            with staged(tmp_path, "a", there) as staging:
-                for ending, text in NEW.items():
-                    (staging / ending).write_text(text)
-        except Killed:
-            assert moves < total
-    sweep(tmp_path)
-    assert shown(tmp_path) == (there if moves < total else NEW)
-
-
-ERRORS = [(28, "No space left on device"), (122, "Disk quota exceeded"), (13, "Permission denied")]
-ERRORS += [(30, "Read-only file system"), (5, "Input/output error"), (36, "File name too long"), (27, "File too large")]
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error[1])
-@pytest.mark.parametrize("call", ["touch", "write_bytes", "chmod", "mkdir", "replace", "inside"])
-def test_whatever_the_system_says_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: tuple[int, str]
-) -> None:
-    (tmp_path / "a.json").write_text("old")
-
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(*error)
-
-    if call == "replace":
-        monkeypatch.setattr(os, "replace", fail)
-    elif call != "inside":
-        monkeypatch.setattr(Path, call, fail)
-    with pytest.raises(InputError, match=f"{error[1]}; choose a folder") as caught:
-        if call == "inside":
-            with atomic(tmp_path / "a.json"):
-                fail()
-        else:
-            write_json(tmp_path / "a.json", {"new": 1})
-    monkeypatch.undo()
-    assert "\n" not in str(caught.value)
-    assert (tmp_path / "a.json").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_json_of_any_name() -> None:
-    assert json_bytes({"ä": 1}).decode() == '{\n "ä": 1\n}'
-    assert json.loads(json_bytes({"\udcff": "ä"})) == {"\udcff": "ä"}
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
-@pytest.mark.parametrize("size", ["16k", "64k", "200k"])
-def test_a_disk_that_is_really_full(tmp_path: Path, size: str) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], capture_output=True
-    ).returncode:
-        pytest.skip("this container may not mount")
-    try:
-        with pytest.raises(InputError, match="No space left on device"), staged(disk, "a") as staging:
-            (staging / "mid").write_bytes(b"x" * 1000)
-            (staging / "wav").write_bytes(b"x" * 300_000)
-        with pytest.raises(InputError, match="No space left on device"), atomic(disk / "a") as temporary:
-            temporary.write_bytes(b"x" * 300_000)
-        assert list(disk.iterdir()) == []
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)

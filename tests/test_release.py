@@ -14,7 +14,6 @@ from torch import Tensor
 
 from diffbgm.app.main import main
 from diffbgm.datasets.batch import Condition
-from diffbgm.diffusion.guidance import guided
 from diffbgm.diffusion.samplers import build_sampler, default_sampler
 from diffbgm.diffusion.schedule import sqrt_linear
 from diffbgm.errors import InputError
@@ -166,42 +165,6 @@ def sampled(checkpoint: Checkpoint, path: Path) -> Path:
     assert torch.isfinite(progress.rolls[0]).all()
     write_midi(composer.notes(progress.rolls[0]), path)
     return path
-
-
-def test_the_releases_sampler_is_its_formulas_at_every_step() -> None:
-    """999 steps with the same noise, beside the posterior of Ho et al. 2020 (eq. 6, 7 and 15) written out."""
-    torch.manual_seed(0)
-    layer = torch.nn.Conv2d(3, 2, 3, padding=1).double()
-    schedule, sampler = sqrt_linear(), default_sampler("release")
-    assert sampler.timesteps(schedule) == list(range(998, -1, -1))
-
-    def network(x: Tensor, t: Tensor) -> Tensor:
-        """Bounded, of x, t and a condition, which is -1 in the second half of a guided batch."""
-        told = torch.ones(len(x), 1, *x.shape[2:], dtype=x.dtype)
-        told[len(x) // 2 :] = -1 if len(x) > 1 else 1
-        return torch.tanh(layer(torch.cat([x, told], 1))) * (1 + t.double()[:, None, None, None] / 1000)
-
-    def noises() -> Callable[[], Tensor]:
-        generator = torch.Generator().manual_seed(1)
-        return lambda: torch.randn(1, 2, 8, 8, generator=generator, dtype=torch.float64)
-
-    beta, bar = schedule.beta, schedule.alpha_bar
-    before = torch.cat([torch.ones(1, dtype=torch.float64), bar[:-1]])
-    theirs, noise = noises(), noises()
-    x = (1 - bar[999]).sqrt() * theirs()
-    worst = 0.0
-    with torch.no_grad():
-        walk = sampler(guided(network, 5.0), noise(), schedule, noise)
-        for t, state in zip(range(998, -1, -1), walk, strict=True):
-            with_it, without = network(torch.cat([x, x]), torch.tensor([t, t])).chunk(2)
-            eps = without + 5 * (with_it - without)
-            x0 = x / bar[t].sqrt() - (1 / bar[t] - 1).sqrt() * eps
-            mean = beta[t] * before[t].sqrt() / (1 - bar[t]) * x0
-            mean = mean + (1 - before[t]) * (1 - beta[t]).sqrt() / (1 - bar[t]) * x
-            variance = beta[t] * (1 - before[t]) / (1 - bar[t])
-            x = mean + variance.sqrt() * theirs() if t else mean
-            worst = max(worst, float((x - state.x).abs().max()), float((x0 - state.x0).abs().max() / x0.abs().max()))
-    assert worst < 1e-5
 
 
 @pytest.fixture
