@@ -53,6 +53,17 @@ def test_one_video_never_ends_the_run(tmp_path: Path, quick: list[str], fault: B
     assert isinstance(fault, InputError | MemoryError | OSError) or "--debug" in failure["error"]
 
 
+def test_every_error_names_its_video_once(tmp_path: Path, quick: list[str], capsys) -> None:
+    """A form that is too long for one of many videos must say for which."""
+    videos = folder(tmp_path / "v", "a.mp4", "b.mp4")
+    faults = {"a": InputError("form=ABC has 3 letters"), "b": InputError(f"{videos}/b.mp4 has no picture")}
+    go(videos, tmp_path / "out", Pipeline(dict(faults)))
+    assert capsys.readouterr().err.splitlines() == [
+        "error: a.mp4: form=ABC has 3 letters",
+        f"error: {videos}/b.mp4 has no picture",
+    ]
+
+
 def test_files_are_made_while_the_next_video_is_composed(tmp_path: Path, quick: list[str], monkeypatch) -> None:
     """Writing waits for the next video's composing to begin; a fault in it is that video's alone."""
     videos = folder(tmp_path / "v", "a.mp4", "b.mp4", "c.mp4", "d.mp4")

@@ -255,10 +255,10 @@ class FolderRun:
             sentence = str(error)
         except BaseException as error:  # a panic in a Rust library is not an Exception
             sentence = unexpected(error, str(source.path))
-        sentence = _shown(sentence)
-        self.failed.append({"video": _shown(source.path.name), "error": sentence, "name": source.name})
+        sentence, video = _shown(sentence), _shown(source.path.name)
+        self.failed.append({"video": video, "error": sentence, "name": source.name})
         self.progress.reach(len(self.done) + len(self.failed))
-        tqdm.write(f"error: {sentence}", file=sys.stderr)
+        tqdm.write(f"error: {sentence if video in sentence else f'{video}: {sentence}'}", file=sys.stderr)
 
 
 def build_pipeline(cfg: DictConfig) -> tuple[Pipeline, SampleSettings]:

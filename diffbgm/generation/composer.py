@@ -152,7 +152,8 @@ class Composer:
         own = self.sections_of(request.features)
         if self._asked_form not in (None, FREE, AUTO) and len(self.form) > len(own):
             raise InputError(
-                f"form={self.form} has {len(self.form)} letters, but the piece has {len(own)} sections of eight bars; "
+                f"form={self.form} has {len(self.form)} letters, but the piece has {len(own)} "
+                f"section{'s' if len(own) > 1 else ''} of eight bars; "
                 f"give {len(own)} at most, or form={FREE}"
             )
         return own if beats > BEATS_PER_SEGMENT and not all(map(request.holds, own)) else []
