@@ -97,9 +97,8 @@ def _importance(pitch: np.ndarray, bass: bool) -> np.ndarray:
     classes = pitch % OCTAVE
     outer = np.zeros(len(pitch), bool)
     outer[0], outer[-1] = True, bass
-    doubled = [not outer[k] and classes[k] in [*classes[:k], *classes[outer]] for k in range(len(pitch))]
-    order = np.lexsort((np.arange(len(pitch)), doubled, ~outer))
-    return np.argsort(order)
+    doubled = np.array([not outer[k] and classes[k] in [*classes[:k], *classes[outer]] for k in range(len(pitch))])
+    return np.argsort(np.lexsort((np.arange(len(pitch)), doubled, ~outer)))
 
 
 def decode_parts(roll: np.ndarray, threshold: float = 0.5, velocity: int = 80) -> Notes:
