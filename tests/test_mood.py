@@ -91,6 +91,9 @@ def test_a_piece_goes_into_the_other_mode_and_back() -> None:
     minor = into_mode(C_MAJOR, "minor")
     assert str(estimate_key(minor)) == "C minor"
     assert str(estimate_key(into_mode(minor, "major"))) == "C major"
+    odd = notes_of([(4 * i, p, 4, 80, 0) for i, p in enumerate([69, 61, 61, 70, 62, 60, 69, 63, 71, 60, 61, 63])])
+    assert str(estimate_key(odd)) == "C# minor"
+    assert not estimate_key(into_mode(odd, "major")).minor, "raised from C# alone it is still heard in minor"
     assert into_mode(C_MAJOR, "major") is C_MAJOR
     assert into_mode(C_MAJOR, None) is C_MAJOR
 

@@ -15,7 +15,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from diffbgm.errors import InputError
 from diffbgm.files import regular
-from diffbgm.music.key import estimate_key
+from diffbgm.music.key import estimate_key, key_correlations, pitch_class_weights
 from diffbgm.music.notes import Notes
 
 Embed = Callable[[Sequence[str]], np.ndarray]  # texts to unit vectors (n, D)
@@ -211,7 +211,8 @@ def _moment(where: str, cells: dict[str, str], table: Moods) -> tuple[float, Moo
 def into_mode(notes: Notes, mode: str | None) -> Notes:
     """The piece in the parallel major or minor key if its mode is another than `mode`; unchanged for None.
 
-    Third, sixth and seventh degree move by a semitone. In minor the leading note is kept, as in the harmonic scale.
+    Third, sixth and seventh degree move by a semitone. In minor the leading note is kept, as in the harmonic scale. Where
+    the result would still be heard in the old mode (in the relative key), the next likely tonic is taken.
     """
     key = estimate_key(notes)
     if mode is None or not len(notes) or key.minor == (mode == "minor"):
@@ -219,5 +220,10 @@ def into_mode(notes: Notes, mode: str | None) -> Notes:
     lowered = {4: 3, 9: 8}
     moved = lowered if mode == "minor" else {flat: sharp for sharp, flat in lowered.items()} | {10: 11}
     shift = np.array([moved.get(degree, degree) - degree for degree in range(12)])
-    pitch = np.clip(notes.pitch + shift[(notes.pitch - key.tonic) % 12], 0, 127)
-    return Notes(notes.onset, pitch, notes.duration, notes.velocity, notes.track)
+    likely = key_correlations(pitch_class_weights(notes))[12 * key.minor :][:12]
+    found = []
+    for tonic in np.argsort(-likely):
+        found.append(replace(notes, pitch=np.clip(notes.pitch + shift[(notes.pitch - tonic) % 12], 0, 127)))
+        if estimate_key(found[-1]).minor != key.minor:
+            return found[-1]
+    return found[0]
