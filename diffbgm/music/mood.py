@@ -211,8 +211,8 @@ def _moment(where: str, cells: dict[str, str], table: Moods) -> tuple[float, Moo
 def into_mode(notes: Notes, mode: str | None) -> Notes:
     """The piece in the parallel major or minor key if its mode is another than `mode`; unchanged for None.
 
-    Third, sixth and seventh degree move by a semitone. In minor the leading note is kept, as in the harmonic scale. Where
-    the result would still be heard in the old mode (in the relative key), the next likely tonic is taken.
+    Third, sixth and seventh degree move by a semitone. In minor the leading note is kept, as in the harmonic scale.
+    Where the result would still be heard in the old mode (in the relative key), the next likely tonic is taken.
     """
     key = estimate_key(notes)
     if mode is None or not len(notes) or key.minor == (mode == "minor"):
