@@ -108,7 +108,7 @@ def test_moods_along_a_film_hold_and_glide(tmp_path: Path) -> None:
     steady = MoodCurve.constant(Mood(0.2, -0.4)).at(np.arange(3))
     np.testing.assert_allclose(steady, [[0.2] * 3, [-0.4] * 3])
     (tmp_path / "numbers.csv").write_text("valence,arousal,time\n-1,0.5,3\n", encoding="utf-8")
-    assert read_moods(tmp_path / "numbers.csv", SPELLING).mean == Mood(-1, 0.5)
+    assert read_moods(tmp_path / "numbers.csv", SPELLING).mean() == Mood(-1, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -146,3 +146,11 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.csv").write_bytes(b"time,mood\n0,\xff\xfe\n")
     with pytest.raises(InputError, match=r"odd\.csv cannot be read"):
         read_moods(tmp_path / "odd.csv", SPELLING)
+
+
+def test_the_mean_of_a_film_goes_by_the_time_that_each_mood_holds() -> None:
+    curve = MoodCurve(np.array([2.0, 10.0, 40.0]), np.array([1.0, -1.0, 0.5]), np.array([0.0, 1.0, 0.0]))
+    assert curve.mean(20.0) == Mood(0.0, 0.5), "the first holds from the start, the last begins after the end"
+    assert curve.mean(40.0).arousal == pytest.approx(0.75)
+    assert curve.mean().arousal == pytest.approx(1 / 3)
+    assert MoodCurve.constant(Mood(0.3, -0.2)).mean(5.0) == Mood(0.3, -0.2)

@@ -181,7 +181,7 @@ class Music:
     def mood(self) -> dict[str, Any]:
         """The requested mood, and how the piece expresses it: notes per beat, mean velocity and pitch, mode."""
         notes, beats = self.notes, max(self.duration * self.tempo / 60, 1e-9)
-        mean = None if self.moods is None else self.moods.mean
+        mean = None if self.moods is None else self.moods.mean(self.duration)
         return {
             "valence": None if mean is None else mean.valence,
             "arousal": None if mean is None else mean.arousal,

@@ -164,7 +164,7 @@ class Pipeline:
             raise InputError("there is no video to make music for; give a path, features, or several of them")
         moods = mood_curve(settings, mood_plane())
         if settings.instruments == "auto":
-            settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean))
+            settings = replace(settings, instruments=fitting_palette(None if moods is None else moods.mean()))
         composer = self.composer.asked(settings, sampler)
         settings = settings if settings.tempo is not None else replace(settings, tempo=composer.tempo or "auto")
         key = check_wishes(settings)

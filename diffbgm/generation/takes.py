@@ -38,7 +38,7 @@ def tempo_of(features: VideoFeatures, settings: SampleSettings, moods: MoodCurve
     if settings.tempo is None or settings.tempo == "auto":
         if moods is None:
             return choose_tempo(cuts, *settings.tempo_range)
-        low, high = moods.mean.tempi(*settings.tempo_range)
+        low, high = moods.mean(features.duration).tempi(*settings.tempo_range)
         return choose_tempo(cuts, low, high, preferred=(low * high) ** 0.5)
     bpm = float(settings.tempo)
     return TempoChoice(bpm, beat_score(cuts, bpm) if len(cuts) else None)
@@ -128,7 +128,7 @@ def finished(take: Variation, key: Key | None, common: Mapping[str, Any]) -> Mus
     notes = (resolve if common["settings"].ending == "resolve" else cut_at)(take.notes, end)
     moods: MoodCurve | None = common["moods"]
     if key is None and take.harmony is None and moods is not None:
-        notes = into_mode(notes, moods.mean.mode)
+        notes = into_mode(notes, moods.mean(common["duration"]).mode)
     notes, moved = (notes, 0) if key is None else into_key(notes, key)
     settings = common["settings"]
     cue = cue_for(settings, common["tempo"], common["shots"], common["shown"], moods)

@@ -113,10 +113,13 @@ class MoodCurve:
         valence, arousal = (np.repeat(values, 2)[1:-1] for values in (self.valence, self.arousal))
         return np.interp(seconds, knots, valence), np.interp(seconds, knots, arousal)
 
-    @property
-    def mean(self) -> Mood:
-        """The unweighted mean of all moods."""
-        return Mood(float(self.valence.mean()), float(self.arousal.mean()))
+    def mean(self, duration: float | None = None) -> Mood:
+        """The mean mood of a film of `duration` seconds, by the time that each mood holds; None: all count alike."""
+        weights = np.ones(len(self.seconds))
+        if duration is not None:
+            starts = np.minimum([0.0, *self.seconds[1:]], duration)
+            weights = np.diff([*starts, duration])
+        return Mood(*(float(np.average(values, weights=weights)) for values in (self.valence, self.arousal)))
 
 
 class Moods:
