@@ -149,6 +149,7 @@ ELSEWHERE = {  # what has no configuration to compose, and what stands in for it
     "doctor": "test_readme_commands.py runs it",
     "fetch": "needs the network; test_fetch.py runs it on a registry of its own",
     "import": "needs the release's weights; test_release.py imports some of its kind",
+    "draw_loss": "test_draw_loss.py draws the loss of a run",
     "measure_following": "needs the unseen videos, which `diffbgm fetch unseen` gets",
     "-m": "modules: pytest itself, and the benchmarks, which test_benchmarks.py runs",
 }

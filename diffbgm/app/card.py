@@ -182,7 +182,9 @@ def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     return found
 
 
-def _text(value: float | str | Sequence[float]) -> str:
+def _text(value: float | str | Sequence[float] | None) -> str:
+    if value is None:
+        return "any"
     if isinstance(value, Sequence):
         return value if isinstance(value, str) else " and ".join(f"{part:g}" for part in value)
     return f"{value:g}"
