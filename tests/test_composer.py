@@ -72,6 +72,12 @@ def cells(roll: torch.Tensor) -> np.ndarray:
     return (roll.numpy() > 0.5).astype(np.float32)
 
 
+def test_a_network_without_parts_refuses_voices() -> None:
+    with pytest.raises(InputError, match="voices= needs a network with lead and accompaniment"):
+        composer("free").asked(ComposeSettings(voices=(2, 4)))
+    assert composer("free", planes=4).asked(ComposeSettings(voices=(2, 4))).settings.voices == (2, 4)
+
+
 @pytest.mark.parametrize("longform", ["joint", "outpaint", "independent"])
 def test_a_piece_is_asked_for_the_themes_of_its_sketches(longform, monkeypatch):
     machine = composer("ABA", longform)

@@ -119,6 +119,8 @@ class Composer:
                 f"reprise={settings.reprise:g} needs a network with reference_condition, which this is not; "
                 "leave it out"
             )
+        if settings.voices is not None and self.network.planes != 4:
+            raise InputError("voices= needs a network with lead and accompaniment, which this is not; leave it out")
         self.rhythm = Rhythm(self.settings.rhythm == PLAN)
         self.sampler = sampler
         self.schedule = sqrt_linear(**vars(config.schedule))

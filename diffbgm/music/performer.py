@@ -50,9 +50,7 @@ class Cue:
 
     energy: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (T,) -1 soft .. 1 loud, for each beat
     accents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (K,) steps that are accented
-    swell: np.ndarray = field(
-        default_factory=lambda: np.zeros(0)
-    )  # (T,) -1 .. 1: slow changes of the loudness of all parts
+    swell: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (T,) -1 .. 1: slow changes of all parts
 
 
 @dataclass(frozen=True)
