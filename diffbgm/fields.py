@@ -140,6 +140,8 @@ def _value(hint: Any, value: Any, limits: Limits, name: str) -> Any:
     """`value` converted to the type `hint`. Raises InputError if it does not fit the type or the limits."""
     for option in _options(hint):
         if dataclasses.is_dataclass(option) and (option is hint or value is not None):
+            if isinstance(value, typing.cast(type, option)):
+                return value
             return check(typing.cast(type, option), value, name)
         if option is Any or (typing.get_origin(option) is Mapping and isinstance(value, Mapping)):
             return plain(value, name)

@@ -12,7 +12,7 @@ A stopped run resumes with the songs that are missing in `out`.
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -182,9 +182,11 @@ def losses(composer: Composer, batch: Batch, seed: int) -> dict[str, float]:
     return found
 
 
-def _text(value: float | str | Sequence[float] | None) -> str:
+def _text(value: float | str | Sequence[float] | Mapping[str, float] | None) -> str:
     if value is None:
         return "any"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {weight:g}" for name, weight in value.items() if weight) or "none"
     if isinstance(value, Sequence):
         return value if isinstance(value, str) else " and ".join(f"{part:g}" for part in value)
     return f"{value:g}"

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     for setting in described(SamplingConfig):
-        if setting.name in SAMPLING:
+        if setting.name.split(".")[0] in SAMPLING:
             several = {"pivots": float, "voices": int}.get(setting.name)
             kind: dict[str, Any] = {"type": several, "nargs": "+"} if several else {"type": setting.hint}
             parser.add_argument(f"--{setting.name}", help=setting.limits.help, **kind)
@@ -29,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     checkpoint = open_checkpoint(options.source)
     config = checkpoint.config.plain()
-    config["sampling"] |= {name: value for name in SAMPLING if (value := getattr(options, name)) is not None}
+    for setting in described(SamplingConfig):
+        if (value := getattr(options, setting.name, None)) is not None:
+            *group, name = setting.name.split(".")
+            (config["sampling"][group[0]] if group else config["sampling"])[name] = value
     if options.note:
         config["training"]["note"] = options.note
     halves = {key: value.half() for key, value in checkpoint.network.state_dict().items()}

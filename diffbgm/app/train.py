@@ -64,7 +64,8 @@ def _train(config: DictConfig, settings: TrainerSettings, accelerator: Accelerat
     network = build_network(about["model"])
     if config.init is not None:
         about["training"]["init"] = begin(network, config.init, out, about)
-    schedule, how = sqrt_linear(**config.schedule).to(accelerator.device), config.sampling
+    schedule = sqrt_linear(**config.schedule).to(accelerator.device)
+    how = checkpoint_config(about).sampling
     sampled = sampling_objective(config.objective.name, schedule, how)
     trainer = Trainer(
         settings=settings,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffbgm.diffusion.couplings import UNCOUPLED, Couplings
 from diffbgm.diffusion.schedule import Schedule
 from diffbgm.errors import InputError
 
@@ -78,6 +79,7 @@ class X0PosteriorObjective:
     schedule: Schedule
     temperature: float = 1.0  # only for `eps`; below 1, cells above their pivot get likelier and the others rarer
     pivots: tuple[float, ...] = PIVOTS  # two for both parts, or four, of which a roll of two planes takes the last
+    couplings: Couplings = UNCOUPLED  # only for `eps`
 
     def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
         logits = prediction.float() + self._evidence(x, t)
@@ -86,8 +88,9 @@ class X0PosteriorObjective:
     def eps(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
         pivots = torch.tensor((2 * self.pivots)[-x.shape[-3] :], device=x.device)
         pivot = torch.logit(pivots).reshape(-1, 1, 1)
-        sure = pivot + (prediction.float() - pivot) / self.temperature
-        return self.schedule.eps_from_x0((sure + self._evidence(x, t)).sigmoid(), x.float(), t)
+        logits = pivot + (prediction.float() - pivot) / self.temperature + self._evidence(x, t)
+        coupled = self.couplings(logits) if self.couplings else logits
+        return self.schedule.eps_from_x0(coupled.sigmoid(), x.float(), t)
 
     def _evidence(self, x: Tensor, t: Tensor) -> Tensor:
         """The log-likelihood ratio of each cell's own value."""
@@ -103,25 +106,34 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
 
 
 def build_objective(
-    name: str, schedule: Schedule, temperature: float | None = None, pivots: Sequence[float] | None = None
+    name: str,
+    schedule: Schedule,
+    temperature: float | None = None,
+    pivots: Sequence[float] | None = None,
+    couplings: Couplings | None = None,
 ) -> Objective:
-    """The objective called eps, x0_logits or x0_posterior; `temperature` and `pivots` are for sampling with the last.
+    """The objective called eps, x0_logits or x0_posterior; the other settings are for sampling with the last.
 
-    InputError for another name, a temperature that is not positive, or a temperature that the objective ignores.
+    InputError for another name, a temperature that is not positive, or settings that the objective ignores.
     """
     if name not in OBJECTIVES:
         raise InputError(f"objective is {name!r}; give one of {', '.join(OBJECTIVES)}.")
-    if temperature is None or temperature == 1:
+    temperature = 1.0 if temperature is None else temperature
+    if temperature == 1 and not couplings:
         return OBJECTIVES[name](schedule)
     if not temperature > 0:
         raise InputError(f"temperature is {temperature}; give a number above 0, such as 0.8, or 1 for none.")
     if name != "x0_posterior":
-        raise InputError(
-            f"temperature={temperature:g} needs a network of objective=x0_posterior, not {name}; leave it 1."
+        given, without = (
+            (f"temperature={temperature:g} needs", "leave it 1")
+            if temperature != 1
+            else ("couplings need", "give none")
         )
+        raise InputError(f"{given} a network of objective=x0_posterior, not {name}; {without}.")
     if pivots is not None and len(pivots) not in (2, 4):
         raise InputError(f"pivots are {len(pivots)} numbers; give two, of onsets and sustains, or four, of both parts.")
-    return X0PosteriorObjective(schedule, temperature, PIVOTS if pivots is None else tuple(pivots))
+    usual = PIVOTS if pivots is None else tuple(pivots)
+    return X0PosteriorObjective(schedule, temperature, usual, couplings or UNCOUPLED)
 
 
 def _mean(cells: Tensor) -> Tensor:
@@ -138,7 +150,10 @@ class Sampling(Protocol):
     @property
     def pivots(self) -> Sequence[float] | None: ...
 
+    @property
+    def couplings(self) -> Couplings | None: ...
+
 
 def sampling_objective(name: str, schedule: Schedule, settings: Sampling) -> Objective:
     """The objective `name` with these sampling settings. Raises InputError as `build_objective` does."""
-    return build_objective(name, schedule, settings.temperature, settings.pivots)
+    return build_objective(name, schedule, settings.temperature, settings.pivots, settings.couplings)

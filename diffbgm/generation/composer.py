@@ -121,6 +121,11 @@ class Composer:
             )
         if settings.voices is not None and self.network.planes != 4:
             raise InputError("voices= needs a network with lead and accompaniment, which this is not; leave it out")
+        if settings.couplings.lead and self.network.planes != 4:
+            raise InputError(
+                "couplings of the lead (single_lead, no_repeat, semitones, tones) need a network with lead and "
+                "accompaniment, which this is not; leave them out"
+            )
         self.rhythm = Rhythm(self.settings.rhythm == PLAN)
         self.sampler = sampler
         self.schedule = sqrt_linear(**vars(config.schedule))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+from diffbgm.diffusion.couplings import UNCOUPLED, Couplings
 from diffbgm.errors import InputError
 from diffbgm.fields import check, field
 from diffbgm.music.mixing import MIXES
@@ -33,6 +34,7 @@ class ComposeSettings:
         length=(2, 4),
         help="probabilities of onsets and sustains (or of the lead's and the accompaniment's) that a temperature keeps",
     )
+    couplings: Couplings = UNCOUPLED
     modality: str = field("both", choices=MODALITIES, help="condition on one of the two streams only")
     window: int | str | None = field(
         None, choices=(*WINDOWS, "dynamic"), help="beats per attention window; dynamic: from the shots"
@@ -61,8 +63,9 @@ class ComposeSettings:
 
     def completed(self, usual: Mapping[str, Any]) -> Self:
         """These settings with `usual` values for those that are None; other names in `usual` are ignored."""
+        couplings = self.couplings.completed(usual.get("couplings", UNCOUPLED))
         unsaid = [entry.name for entry in fields(ComposeSettings) if getattr(self, entry.name) is None]
-        return replace(self, **{name: usual[name] for name in unsaid if name in usual})
+        return replace(self, couplings=couplings, **{name: usual[name] for name in unsaid if name in usual})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from diffbgm.diffusion.couplings import UNCOUPLED, Couplings
 from diffbgm.diffusion.objective import OBJECTIVES, PIVOTS
 from diffbgm.diffusion.samplers import SAMPLERS, SPACINGS
 from diffbgm.errors import InputError
@@ -147,6 +148,7 @@ class SamplingConfig:
     pivots: tuple[float, ...] = field(
         PIVOTS, above=0, high=0.999999, length=(2, 4), help="probabilities of onsets and sustains that it leaves alone"
     )
+    couplings: Couplings = UNCOUPLED
     form: str = field("free", length=(1, 64), help="one letter per eight bars, or free")
     harmony: str = field("free", choices=("free", "plan"), help="plan: chords are planned before the notes")
     rhythm: str = field("free", choices=("free", "plan"), help="plan: a groove is chosen before the notes")
