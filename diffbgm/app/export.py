@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for setting in described(SamplingConfig):
         if setting.name.split(".")[0] in SAMPLING:
             several = {"pivots": float, "voices": int}.get(setting.name)
-            kind: dict[str, Any] = {"type": several, "nargs": "+"} if several else {"type": setting.hint}
+            one = float if setting.name.startswith("couplings.") else setting.hint
+            kind: dict[str, Any] = {"type": several, "nargs": "+"} if several else {"type": one}
             parser.add_argument(f"--{setting.name}", help=setting.limits.help, **kind)
     parser.add_argument("--note", help="machine and time, kept in the file's metadata")
     options = parser.parse_args(arguments)

@@ -3,7 +3,7 @@
 The network gives every cell its own probability. Sampling in few steps at a low temperature then decides the cells one
 by one, and what depends on several of them is lost: songs return after four bars, have one melody note at a time and
 keep to a scale. A coupling adds to the logit of a cell a weight times a function of the other cells' probabilities,
-which is one mean-field update of a pairwise model (Koller and Friedman 2009, section 11.5). It costs no call of the
+which is one mean-field update of a pairwise model (Koller and Friedman 2009, section 11.5.1). It costs no call of the
 network.
 
 Shape legend: ... rows, C planes (lead onset, lead sustain, accompaniment onset and sustain; or onset and sustain of
