@@ -54,7 +54,7 @@ from diffbgm.video.steer import looks
 from diffbgm.video.windows import dynamic_windows
 
 LONGFORM = "joint"  # the default
-REPRISE = 0.4  # default of how closely later sections of a letter resemble the first one
+REPRISE = 0.3  # default of how closely later sections of a letter resemble the first one
 
 
 class Composer:
