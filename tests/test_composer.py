@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffbgm.diffusion.couplings import Couplings
 from diffbgm.diffusion.inpainting import Known
 from diffbgm.diffusion.samplers import build_sampler
 from diffbgm.errors import InputError
@@ -236,3 +237,10 @@ def test_the_same_music_whatever_the_number_of_threads() -> None:
         torch.set_num_threads(before)
     assert torch.equal(rolls[0], rolls[1])
     assert len(machine.notes(rolls[0])) > 0
+
+
+def test_couplings_of_a_lead_need_one() -> None:
+    with pytest.raises(InputError, match="couplings of the lead .* need a network with lead and accompaniment"):
+        composer("free").asked(ComposeSettings(couplings=Couplings(single_lead=0.3)))
+    with pytest.raises(InputError, match="couplings need a network of objective=x0_posterior, not x0_logits"):
+        composer("free", planes=4).asked(ComposeSettings(couplings=Couplings(single_lead=0.3)))
