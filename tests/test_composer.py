@@ -240,7 +240,7 @@ def test_the_same_music_whatever_the_number_of_threads() -> None:
 
 
 def test_couplings_of_a_lead_need_one() -> None:
-    with pytest.raises(InputError, match="couplings of the lead .* need a network with lead and accompaniment"):
+    with pytest.raises(InputError, match="couplings of the lead need a network with lead and accompaniment"):
         composer("free").asked(ComposeSettings(couplings=Couplings(single_lead=0.3)))
     with pytest.raises(InputError, match="couplings need a network of objective=x0_posterior, not x0_logits"):
         composer("free", planes=4).asked(ComposeSettings(couplings=Couplings(single_lead=0.3)))

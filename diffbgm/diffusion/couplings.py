@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffbgm.fields import field
+from diffbgm.music.notes import STEPS_PER_BAR
+from diffbgm.music.parts import OCTAVE
 
-FOUR_BARS = 64  # steps
-OCTAVE = 12
-MEMORY = 16  # steps for which the lead's last pitch counts
+FOUR_BARS = 4 * STEPS_PER_BAR
+MEMORY = STEPS_PER_BAR  # steps for which the lead's last pitch counts
 USUAL = 0.25  # probability of a cell four bars away that leaves a cell as it is
 RARE = 0.05  # keeps the penalty of a pitch class that does not occur finite
 

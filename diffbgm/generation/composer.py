@@ -115,17 +115,11 @@ class Composer:
             if getattr(settings, name) == PLAN and not themes:
                 raise InputError(f"{name}={PLAN} needs a network with theme_condition, which this is not; leave it out")
         if settings.reprise is not None and not self.network.reference_condition:
-            raise InputError(
-                f"reprise={settings.reprise:g} needs a network with reference_condition, which this is not; "
-                "leave it out"
-            )
+            raise InputError(f"reprise={settings.reprise:g} needs a network with reference_condition; leave it out")
         if settings.voices is not None and self.network.planes != 4:
             raise InputError("voices= needs a network with lead and accompaniment, which this is not; leave it out")
         if settings.couplings.lead and self.network.planes != 4:
-            raise InputError(
-                "couplings of the lead (single_lead, no_repeat, semitones, tones) need a network with lead and "
-                "accompaniment, which this is not; leave them out"
-            )
+            raise InputError("couplings of the lead need a network with lead and accompaniment; leave them out")
         self.rhythm = Rhythm(self.settings.rhythm == PLAN)
         self.sampler = sampler
         self.schedule = sqrt_linear(**vars(config.schedule))
