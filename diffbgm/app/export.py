@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             (config["sampling"][group[0]] if group else config["sampling"])[name] = value
     if options.note:
         config["training"]["note"] = options.note
-    halves = {key: value.half() for key, value in checkpoint.network.state_dict().items()}
+    halves = {key: value.half() for key, value in checkpoint.weights().items()}
     save_checkpoint(options.target, halves, config)
     print(f"{options.target}: {options.target.stat().st_size / 1e6:.1f} MB, sampling {config['sampling']}")
     return 0

@@ -23,6 +23,10 @@ PIVOTS = (0.2, 0.5)
 numbers are those of the lead and of the accompaniment."""
 
 
+Correction = Callable[[Tensor, Tensor], Tensor]
+"""logits (B, ...), t (B,) -> logits (B, ...), such as discriminator guidance."""
+
+
 class Objective(Protocol):
     """The training loss of a prediction and its conversion to eps, both in float32."""
 
@@ -80,6 +84,7 @@ class X0PosteriorObjective:
     temperature: float = 1.0  # only for `eps`; below 1, cells above their pivot get likelier and the others rarer
     pivots: tuple[float, ...] = PIVOTS  # two for both parts, or four, of which a roll of two planes takes the last
     couplings: Couplings = UNCOUPLED  # only for `eps`
+    corrected: Correction | None = None  # only for `eps`, after the couplings
 
     def loss(self, prediction: Tensor, x0: Tensor, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
         logits = prediction.float() + self._evidence(x, t)
@@ -90,7 +95,8 @@ class X0PosteriorObjective:
         pivot = torch.logit(pivots).reshape(-1, 1, 1)
         logits = pivot + (prediction.float() - pivot) / self.temperature + self._evidence(x, t)
         coupled = self.couplings(logits) if self.couplings else logits
-        return self.schedule.eps_from_x0(coupled.sigmoid(), x.float(), t)
+        final = coupled if self.corrected is None else self.corrected(coupled, t)
+        return self.schedule.eps_from_x0(final.sigmoid(), x.float(), t)
 
     def _evidence(self, x: Tensor, t: Tensor) -> Tensor:
         """The log-likelihood ratio of each cell's own value."""
@@ -111,6 +117,7 @@ def build_objective(
     temperature: float | None = None,
     pivots: Sequence[float] | None = None,
     couplings: Couplings | None = None,
+    corrected: Correction | None = None,
 ) -> Objective:
     """The objective called eps, x0_logits or x0_posterior; the other settings are for sampling with the last.
 
@@ -119,21 +126,19 @@ def build_objective(
     if name not in OBJECTIVES:
         raise InputError(f"objective is {name!r}; give one of {', '.join(OBJECTIVES)}.")
     temperature = 1.0 if temperature is None else temperature
-    if temperature == 1 and not couplings:
+    if temperature == 1 and not couplings and corrected is None:
         return OBJECTIVES[name](schedule)
     if not temperature > 0:
         raise InputError(f"temperature is {temperature}; give a number above 0, such as 0.8, or 1 for none.")
     if name != "x0_posterior":
-        given, without = (
-            (f"temperature={temperature:g} needs", "leave it 1")
-            if temperature != 1
-            else ("couplings need", "give none")
-        )
+        given, without = ("a discriminator needs", "give none") if corrected else ("couplings need", "give none")
+        if temperature != 1:
+            given, without = f"temperature={temperature:g} needs", "leave it 1"
         raise InputError(f"{given} a network of objective=x0_posterior, not {name}; {without}.")
     if pivots is not None and len(pivots) not in (2, 4):
         raise InputError(f"pivots are {len(pivots)} numbers; give two, of onsets and sustains, or four, of both parts.")
     usual = PIVOTS if pivots is None else tuple(pivots)
-    return X0PosteriorObjective(schedule, temperature, usual, couplings or UNCOUPLED)
+    return X0PosteriorObjective(schedule, temperature, usual, couplings or UNCOUPLED, corrected)
 
 
 def _mean(cells: Tensor) -> Tensor:
@@ -154,6 +159,8 @@ class Sampling(Protocol):
     def couplings(self) -> Couplings | None: ...
 
 
-def sampling_objective(name: str, schedule: Schedule, settings: Sampling) -> Objective:
+def sampling_objective(
+    name: str, schedule: Schedule, settings: Sampling, corrected: Correction | None = None
+) -> Objective:
     """The objective `name` with these sampling settings. Raises InputError as `build_objective` does."""
-    return build_objective(name, schedule, settings.temperature, settings.pivots, settings.couplings)
+    return build_objective(name, schedule, settings.temperature, settings.pivots, settings.couplings, corrected)

@@ -41,11 +41,13 @@ from diffbgm.generation.harmony import HarmonyPlan, planned
 from diffbgm.generation.request import Request
 from diffbgm.generation.rhythm import Rhythm
 from diffbgm.generation.settings import PLAN, ComposeSettings
+from diffbgm.generation.supported import check_supported
 from diffbgm.generation.threads import side_by_side
 from diffbgm.generation.told import Told, all_told, cut_condition, in_chords, no_theme
-from diffbgm.models.checkpoint import Checkpoint
+from diffbgm.models.checkpoint import Checkpoint, all_weights
 from diffbgm.models.conditioner import Encoded
 from diffbgm.models.denoiser import Denoiser
+from diffbgm.models.discriminator import correction
 from diffbgm.models.network import DiffBGM
 from diffbgm.music.notes import BEATS_PER_SEGMENT, STEPS_PER_BEAT, STEPS_PER_SEGMENT, Notes
 from diffbgm.music.parts import decode_parts, merged, thinned
@@ -72,6 +74,7 @@ class Composer:
         """`sampler` None is the checkpoint's own; `dtype` is the autocast type, None for float32; `compile` uses
         torch.compile. Raises InputError if the settings do not fit the checkpoint."""
         self.config, self.device, self.dtype = checkpoint.config, device, dtype
+        self.discriminator = None if checkpoint.discriminator is None else checkpoint.discriminator.to(device)
         network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
         self.network: DiffBGM = torch.compile(network) if compile else network  # type: ignore[assignment]
         self._ask(settings, stored_sampler(self.config.sampling.sampler) if sampler is None else sampler)
@@ -87,11 +90,13 @@ class Composer:
         other = copy.copy(self)
         other.device, other.dtype = device, dtype
         other.network = self.network.to(device)
+        if self.discriminator is not None:
+            self.discriminator.to(device)
         return other
 
     def weights(self) -> dict[str, Tensor]:
         """The network's parameters by name, as a checkpoint has them."""
-        return getattr(self.network, "_orig_mod", self.network).state_dict()
+        return all_weights(getattr(self.network, "_orig_mod", self.network).state_dict(), self.discriminator)
 
     def _ask(self, settings: ComposeSettings, sampler: Sampler) -> None:
         """Apply settings, with the checkpoint's defaults for None. Raises InputError if they do not fit."""
@@ -107,24 +112,13 @@ class Composer:
         )
         self._asked_form = settings.form
         check_form(self.form)
-        if self.form != FREE and not themes:
-            raise InputError(
-                f"form={self.form} needs a network with theme_condition, which this is not; give form={FREE}"
-            )
-        for name in ("harmony", "rhythm"):
-            if getattr(settings, name) == PLAN and not themes:
-                raise InputError(f"{name}={PLAN} needs a network with theme_condition, which this is not; leave it out")
-        if settings.reprise is not None and not self.network.reference_condition:
-            raise InputError(f"reprise={settings.reprise:g} needs a network with reference_condition; leave it out")
-        if settings.voices is not None and self.network.planes != 4:
-            raise InputError("voices= needs a network with lead and accompaniment, which this is not; leave it out")
-        if settings.couplings.lead and self.network.planes != 4:
-            raise InputError("couplings of the lead need a network with lead and accompaniment; leave them out")
+        check_supported(settings, self.form, self.network)
         self.rhythm = Rhythm(self.settings.rhythm == PLAN)
         self.sampler = sampler
         self.schedule = sqrt_linear(**vars(config.schedule))
         sampler.timesteps(self.schedule)  # raises InputError early if the schedule lacks a timestep
-        self.objective = sampling_objective(config.objective, self.schedule, self.settings)
+        corrected = correction(self.discriminator, self.settings.discriminator)
+        self.objective = sampling_objective(config.objective, self.schedule, self.settings, corrected)
 
     def compose(self, requests: Sequence[Request]) -> Iterator[Progress]:
         """Generate all pieces together, yielding after each step; the last rolls are the music.
@@ -183,7 +177,7 @@ class Composer:
         If grooves are planned, each letter is sketched in one for the motion of all its sections. Letters after the
         first are sketched in its key (and, without a plan, its groove), all in the piece's chords, if it has any.
         """
-        rhythm, parts = self.rhythm, [self.sections(request) for request in requests]
+        parts = [self.sections(request) for request in requests]
         found: list[dict[str, np.ndarray]] = [{} for _ in requests]
         for chosen in (slice(1), slice(1, None)):
             wanted = [(index, part) for index, own in enumerate(parts) for part in first_sections(own)[chosen]]
@@ -193,8 +187,7 @@ class Composer:
             for index, part in wanted:
                 request, first = requests[index], next(iter(found[index].values()), None)
                 theme = no_theme(BEATS_PER_SEGMENT) if first is None else common_theme(merged(first))
-                among = beats_of(part.letter, parts[index], len(request.features.visual))
-                theme = rhythm.begun(theme, request.features, request.seed, among)
+                theme = self._in_groove(theme, part.letter, request)
                 themes.append(Told(in_chords(theme, request.chords(), part.beat)))
             pieces = [requests[index].section(part) for index, part in wanted]
             for progress in self._together(pieces, self._filled(themes, pieces), "independent"):
@@ -207,12 +200,15 @@ class Composer:
         """The hints for each piece: the themes of its sections with its chords, and passages to resemble."""
         told, rhythm = [], self.rhythm
         for request, rolls in zip(requests, sketches, strict=True):
-            beats, chords = len(request.features.visual), request.chords()
+            beats, chords, kept = len(request.features.visual), request.chords(), request.known is not None
             own = [part for part in self.sections(request) if not request.holds(part)]
             theme, reference = None, None
-            whole = rhythm.planned and not rolls and request.known is None
+            whole = rhythm.planned and not rolls and not kept
             if rolls or whole or chords is not None:
-                themes = {letter: rhythm.heard(theme_of(merged(roll))) for letter, roll in rolls.items()}
+                themes = {}
+                for letter, roll in rolls.items():  # kept music has a groove of its own
+                    plain = theme_of(merged(roll))
+                    themes[letter] = rhythm.heard(plain) if kept else self._in_groove(plain, letter, request)
                 theme = laid_out(own, themes, beats)
                 theme = rhythm.begun(theme, request.features, request.seed) if whole else theme
                 theme = in_chords(theme, chords, 0)
@@ -220,6 +216,11 @@ class Composer:
                 reference = references(own, rolls, beats, self.settings.reprise)
             told.append(Told(theme, reference))
         return self._filled(told, requests)
+
+    def _in_groove(self, theme: np.ndarray, letter: str, request: Request) -> np.ndarray:
+        """A theme of sections with this letter in the groove that is planned for them, if one is."""
+        among = beats_of(letter, self.sections(request), len(request.features.visual))
+        return self.rhythm.begun(theme, request.features, request.seed, among)
 
     def _filled(self, told: Sequence[Told], requests: Sequence[Request]) -> list[Told]:
         return all_told(told, [len(request.features.visual) for request in requests], self.network.planes)

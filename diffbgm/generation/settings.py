@@ -35,6 +35,9 @@ class ComposeSettings:
         help="probabilities of onsets and sustains (or of the lead's and the accompaniment's) that a temperature keeps",
     )
     couplings: Couplings = UNCOUPLED
+    discriminator: float | None = field(
+        None, low=0, high=100, help="weight of discriminator guidance, if the checkpoint has a discriminator"
+    )
     modality: str = field("both", choices=MODALITIES, help="condition on one of the two streams only")
     window: int | str | None = field(
         None, choices=(*WINDOWS, "dynamic"), help="beats per attention window; dynamic: from the shots"

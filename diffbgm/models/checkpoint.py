@@ -19,10 +19,12 @@ from torch.overrides import TorchFunctionMode
 from diffbgm.errors import InputError
 from diffbgm.files import atomic, regular, sha256
 from diffbgm.models.config import FORMAT, CheckpointConfig, checkpoint_config
+from diffbgm.models.discriminator import Discriminator
 from diffbgm.models.network import DiffBGM, build_network
 
 LARGEST = 64 << 30  # bytes of a file, more than any network of this kind needs
 LONGEST_CONFIG = 1 << 20  # characters
+PREFIX = "discriminator."  # of its tensors in a file
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,17 @@ class Checkpoint:
     network: DiffBGM
     config: CheckpointConfig
     sha256: str  # of the file
+    discriminator: Discriminator | None = None
+
+    def weights(self) -> dict[str, Tensor]:
+        """All tensors by name, as the file has them."""
+        return all_weights(self.network.state_dict(), self.discriminator)
+
+
+def all_weights(network: Mapping[str, Tensor], discriminator: Discriminator | None) -> dict[str, Tensor]:
+    """The tensors of a file by name, for those of a network and its discriminator."""
+    own = {} if discriminator is None else discriminator.state_dict()
+    return {**network, **{PREFIX + key: value for key, value in own.items()}}
 
 
 def save_checkpoint(
@@ -107,16 +120,21 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     config = read_config(path)
     try:
-        network = _laid_out(config)
-        _check_shapes(path, network)
+        network, discriminator = _laid_out(config)
+        _check_shapes(path, all_weights(network.state_dict(), discriminator))
         weights = safetensors.torch.load_file(path)
         # Copies, since views of the file are aligned otherwise, which changes the last bits of what is computed.
-        network.load_state_dict({key: value.float().clone() for key, value in weights.items()}, assign=True)
+        floats = {key: value.float().clone() for key, value in weights.items()}
+        own = {key.removeprefix(PREFIX): floats.pop(key) for key in weights if key.startswith(PREFIX)}
+        network.load_state_dict(floats, assign=True)
+        if discriminator is not None:
+            discriminator.load_state_dict(own, assign=True)
+            discriminator.eval().requires_grad_(False)
     except (InputError, KeyError, RuntimeError, OSError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the weights in {path} do not fit its config ({reason}); write it again") from error
     check_finite(path, weights)
-    return Checkpoint(network.eval(), config, sha256(path))
+    return Checkpoint(network.eval(), config, sha256(path), discriminator)
 
 
 def check_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
@@ -138,15 +156,16 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **given)
 
 
-def _laid_out(config: CheckpointConfig) -> DiffBGM:
-    """The network that a config describes, without memory: its parameters have shapes and no values."""
+def _laid_out(config: CheckpointConfig) -> tuple[DiffBGM, Discriminator | None]:
+    """The networks that a config describes, without memory: their parameters have shapes and no values."""
+    planes, width = config.model.unet.in_channels, config.discriminator_width
     with torch.device("meta"), _Uninitialised():
-        return build_network(config.model)
+        return build_network(config.model), Discriminator(planes, width) if width else None
 
 
-def _check_shapes(path: str | Path, network: DiffBGM) -> None:
-    """Raise InputError if the tensors in the file are not those of the network."""
-    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+def _check_shapes(path: str | Path, wanted: Mapping[str, Tensor]) -> None:
+    """Raise InputError if the tensors in the file do not have the names and shapes of those that are wanted."""
+    expected = {key: tuple(value.shape) for key, value in wanted.items()}
     with safetensors.safe_open(str(path), framework="pt") as file:
         found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     wrong = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]

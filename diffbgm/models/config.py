@@ -149,6 +149,7 @@ class SamplingConfig:
         PIVOTS, above=0, high=0.999999, length=(2, 4), help="probabilities of onsets and sustains that it leaves alone"
     )
     couplings: Couplings = UNCOUPLED
+    discriminator: float = field(0.0, low=0, high=100, help="weight of discriminator guidance")
     form: str = field("free", length=(1, 64), help="one letter per eight bars, or free")
     harmony: str = field("free", choices=("free", "plan"), help="plan: chords are planned before the notes")
     rhythm: str = field("free", choices=("free", "plan"), help="plan: a groove is chosen before the notes")
@@ -172,6 +173,7 @@ class CheckpointConfig:
     objective: str = field(choices=tuple(OBJECTIVES))
     schedule: ScheduleConfig = ScheduleConfig()
     window: int | str = field(8, choices=(4, 8, 16, 32, "dynamic"))
+    discriminator_width: int = field(0, low=0, high=1024, help="feature maps of its first layer; 0: there is none")
     sampling: SamplingConfig = SamplingConfig()
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     format: int = field(FORMAT, choices=(FORMAT,))
