@@ -30,7 +30,7 @@ from diffbgm.app.record import ENDINGS  # noqa: E402
 from diffbgm.files import _MARK  # noqa: E402
 
 SCRIPTS = (
-    "dataset_report fit_grooves fit_harmony measure_harmony measure_reprise reproduce".split()
+    "dataset_report fit_discriminator fit_grooves fit_harmony measure_harmony measure_reprise reproduce".split()
 )  # python scripts/NAME.py
 BENCHMARK = "benchmarks"  # python -m benchmarks NAME
 MEMORY = 3 << 30  # bytes that a child may take beyond what it starts with

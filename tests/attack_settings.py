@@ -19,6 +19,7 @@ from diffbgm.generation.settings import ComposeSettings, SampleSettings
 from diffbgm.training.settings import DataSettings, RunSettings, TrainerSettings
 from diffbgm.video.weights import Weights
 from scripts.dataset_report import ReportSettings
+from scripts.fit_discriminator import DiscriminatorSettings
 from scripts.fit_grooves import GrooveSettings
 from scripts.fit_harmony import FitSettings
 from scripts.measure_harmony import HarmonySettings
@@ -57,6 +58,7 @@ def script_tables(data: Mapping[str, str]) -> list[tuple[str, Mapping[str, str],
         ("benchmarks samplers", bench, BenchSettings, ""),
         ("benchmarks samplers", bench, RowSettings, "++samplers.dpm_sde_20"),
         ("dataset_report", {**data, "out": "d"}, ReportSettings, ""),
+        ("fit_discriminator", composes | {"music": "m", "out": "f"}, DiscriminatorSettings, ""),
         ("fit_grooves", {"data.root": "p", "out": "g.npz"}, GrooveSettings, ""),
         ("fit_harmony", {"data.root": "p", "out": "h.npz"}, FitSettings, ""),
         ("measure_harmony", composes, HarmonySettings, ""),

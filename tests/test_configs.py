@@ -29,6 +29,7 @@ SCRIPTS = (
     "sample_songs",
     "reproduce",
     "bench_samplers",
+    "fit_discriminator",
     "fit_grooves",
     "fit_harmony",
     "measure_harmony",

@@ -36,6 +36,7 @@ CONFIGURED = {
     "prepare-bgm909": "prepare_bgm909",
     "index": "index",
     "dataset_report": "dataset_report",
+    "fit_discriminator": "fit_discriminator",
     "fit_grooves": "fit_grooves",
     "fit_harmony": "fit_harmony",
     "card": "card",

@@ -36,6 +36,7 @@ from diffbgm.video.captions import CaptionerSettings, EmbedderSettings
 from diffbgm.video.encoders import ClipSettings, LiteSettings
 from diffbgm.video.shots import AdaptiveSettings, TransNetSettings
 from scripts.dataset_report import ReportSettings
+from scripts.fit_discriminator import DiscriminatorSettings
 from scripts.fit_grooves import GrooveSettings
 from scripts.fit_harmony import FitSettings
 from scripts.measure_harmony import HarmonySettings
@@ -56,7 +57,7 @@ TABLES |= {"lite": LiteSettings, "clip": ClipSettings, "embedder": EmbedderSetti
 TABLES |= {"adaptive": AdaptiveSettings, "transnetv2": TransNetSettings, "app": AppSettings, "root": RootSettings}
 TABLES |= {"split": SplitSettings, "generated": GeneratedSettings, "midi": MidiSettings, "card": CardSettings}
 TABLES |= {"layout": LayoutSettings, "bench": BenchSettings, "row": RowSettings, "report": ReportSettings}
-TABLES |= {"grooves": GrooveSettings}
+TABLES |= {"grooves": GrooveSettings, "discriminator": DiscriminatorSettings}
 TABLES |= {"fit": FitSettings, "harmony": HarmonySettings, "reprise": RepriseSettings, "reproduce": ReproduceSettings}
 EVERY = [(table, setting) for name, table in TABLES.items() for setting in described(table, name)]
 EVERY = [(table, setting) for table, setting in EVERY if setting.name != "sample.program"]  # names are looked up later

@@ -14,6 +14,7 @@ from diffbgm.app.prepare_bgm909 import prepare_bgm909
 from diffbgm.app.songs import sample_songs
 from diffbgm.errors import InputError
 from scripts.dataset_report import dataset_report
+from scripts.fit_discriminator import fit_discriminator
 from scripts.fit_grooves import fit_grooves
 from scripts.fit_harmony import fit_harmony
 from scripts.measure_harmony import measure_harmony
@@ -54,6 +55,14 @@ TABLE: list[tuple[tuple[str, Callable[..., Any], tuple[str, ...]], dict[str, str
         {
             "out=": "out= cannot be used; give text of 1 to 4096 characters",
             "data=generated": "generated has no annotated chords and keys; give data=pop909",
+        },
+    ),
+    (
+        ("fit_discriminator", fit_discriminator, ("music=m", "out=f.safetensors")),
+        {
+            "steps=0": "steps=0 cannot be used; give a whole number from 1 to 1e+07",
+            "width=0": "width=0 cannot be used; give a whole number from 1 to 1024",
+            "times=0": "times=0 cannot be used; give a whole number from 1 to 1000",
         },
     ),
     (
