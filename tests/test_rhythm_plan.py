@@ -82,6 +82,15 @@ def test_a_letter_has_one_groove_for_the_motion_of_all_its_sections(monkeypatch:
         np.testing.assert_array_equal(seen[sketch][0][:, GROOVE], told[:, GROOVE])
 
 
+def test_a_piece_is_told_the_planned_groove_and_not_that_of_its_sketch(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = composer("AB").asked(ComposeSettings(form="AB", rhythm="plan"))
+    seen = watched(machine, monkeypatch)
+    list(machine.compose([request(64)]))
+    sketches, whole = [seen[k][0][:, GROOVE] for k in (0, 1)], seen[2][0]
+    np.testing.assert_array_equal(whole[:, GROOVE], sketches[0])
+    assert whole[:, HARMONY].any()
+
+
 def test_chords_and_groove_are_asked_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = composer("free").asked(ComposeSettings(form="free", rhythm="plan"))
     seen = watched(machine, monkeypatch)
@@ -94,9 +103,9 @@ def test_chords_and_groove_are_asked_for_together(monkeypatch: pytest.MonkeyPatc
 
 def test_rare_onsets_are_asked_for_more_often() -> None:
     theme = np.zeros((2, 16), np.float32)
-    theme[:, GROOVE] = [[-1, -0.5, 0.28, 1], [1, -1, -1, -1]]
+    theme[:, GROOVE] = [[-1, -0.9375, -0.5, 1], [1, -1, -1, -1]]
     told = Rhythm(True).heard(theme)
-    np.testing.assert_allclose(told[:, GROOVE], [[-1, 0, 0.6, 1], [1, -1, -1, -1]], atol=1e-6)
+    np.testing.assert_allclose(told[:, GROOVE], [[-1, -0.5, 2 * 0.25**0.4 - 1, 1], [1, -1, -1, -1]], atol=1e-6)
     assert not told[:, HARMONY].any()
     np.testing.assert_array_equal(Rhythm(False).heard(theme), theme)
     assert not Rhythm(False).begun(no_theme(38), request(38).features, (3,)).any()
