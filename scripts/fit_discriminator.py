@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from diffbgm.app.cli import run
 from diffbgm.app.songs import build_composer, prepared
+from diffbgm.datasets.cache import Cache
 from diffbgm.datasets.pieces import Piece, pieces
 from diffbgm.diffusion.longform import plan
 from diffbgm.diffusion.samplers import sample_number
@@ -87,7 +88,7 @@ def fit_discriminator(cfg: DictConfig) -> int:
     return 0
 
 
-def predicted(composer: Composer, cache, music: Path, times: int, seed: int) -> Predicted:
+def predicted(composer: Composer, cache: Cache, music: Path, times: int, seed: int) -> Predicted:
     """Predictions from all windows of the songs that `music` has a piece for, and of these pieces.
 
     Raises InputError if it has none.

@@ -3,8 +3,8 @@
 Trained to tell the clean rolls that are predicted from noised compositions from those predicted from noised songs, a
 discriminator d approximates the ratio of the two densities, and the gradient of its logit moves a prediction towards
 the songs (Kim et al. 2023, "Refining generative process with discriminator guidance in score-based diffusion models",
-section 3). Here the prediction is a probability p for each cell, so the gradient with respect to p is, to first order, what
-the ratio adds to the cell's logit:
+section 3). Here the prediction is a probability p for each cell, so the gradient with respect to p is, to first order,
+what the ratio adds to the cell's logit:
 
     logit' = logit - weight * d(composed | p, t) / dp
 
