@@ -47,6 +47,7 @@ BATCH, RATE, DECAY, DROP = 32, 2e-3, 0.3, 0.3  # a few thousand rolls are soon l
 MOVED = 3  # largest transposition in training, in semitones
 HELD_OUT = 8  # one song of so many is for testing
 LONGEST = 32  # bars of a piece
+WINDOW = 8  # beats of an attention window
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ def fit_discriminator(cfg: DictConfig) -> int:
     check_among(DiscriminatorSettings, cfg)
     check_data(cfg.data, "data")
     checkpoint = open_checkpoint(cfg.checkpoint)
+    if checkpoint.config.objective != "x0_posterior":
+        found = checkpoint.config.objective
+        raise InputError(f"{cfg.checkpoint} has objective={found}; a discriminator can only guide x0_posterior")
     composer = build_composer(cfg, checkpoint, discriminator=0)
     found = predicted(composer, prepared(cfg.data), Path(cfg.music), cfg.times, cfg.seed)
     discriminator, accuracy = trained(found, cfg.width, cfg.steps, cfg.seed)
@@ -122,14 +126,16 @@ def _prediction(
     theme = no_theme(BEATS_PER_SEGMENT)
     theme[:, GROOVE] = groove_of(merged(window))
     features = piece.features[beat : beat + BEATS_PER_SEGMENT]
-    condition = cut_condition(features, np.zeros(1, int), np.array([8]), Told(Rhythm(True).heard(theme)))
-    draws = torch.tensor([sample_number((int(rng.integers(2**31)),))])
-    encoded = replace(composer.network.encode(condition), draw=draws)
+    place, knows = composer.device, composer.network.theme_condition
+    told = Told(Rhythm(True).heard(theme) if knows else None)
+    condition = cut_condition(features, np.zeros(1, int), np.array([WINDOW]), told)
+    draws = torch.tensor([sample_number((int(rng.integers(2**31)),))], device=place)
+    encoded = replace(composer.network.encode(condition.to(place)), draw=draws)
     denoise = Denoiser(composer.network, composer.objective).conditioned(encoded, composer.settings.guidance or 1.0)
-    x0, at = torch.from_numpy(window).float()[None], torch.tensor([t])
-    noise = torch.from_numpy(rng.standard_normal(x0.shape, np.float32))
-    x = composer.schedule.q_sample(x0, at, noise)
-    return composer.schedule.x0_from_eps(denoise(x, at), x, at).clamp(0, 1).half()
+    x0, noise = torch.from_numpy(window).float()[None], torch.from_numpy(rng.standard_normal(window.shape, np.float32))
+    at = torch.tensor([t], device=place)
+    x = composer.schedule.q_sample(x0.to(place), at, noise[None].to(place))
+    return composer.schedule.x0_from_eps(denoise(x, at), x, at).clamp(0, 1).half().cpu()
 
 
 def trained(found: Predicted, width: int, steps: int, seed: int) -> tuple[Discriminator, dict[int, float]]:

@@ -171,3 +171,6 @@ def test_one_is_fitted_to_what_a_checkpoint_composed(
     (tmp_path / "empty").mkdir()
     assert run(fit_discriminator, "fit_discriminator", [*fitted, "music=empty"]) == 1
     assert "empty has music for 0 training songs; give music= a folder of `diffbgm songs`" in capsys.readouterr().err
+    save_tiny_checkpoint(tmp_path / "logits.safetensors")
+    assert run(fit_discriminator, "fit_discriminator", [*fitted, "checkpoint=logits.safetensors"]) == 1
+    assert "logits.safetensors has objective=x0_logits; a discriminator can only guide" in capsys.readouterr().err
