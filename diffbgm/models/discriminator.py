@@ -10,7 +10,7 @@ what the ratio adds to the cell's logit:
 
 `scripts/fit_discriminator.py` trains one and writes it into the checkpoint whose music it was trained on.
 
-Shape legend: B rolls, C planes, S steps (of whole bars), P pitches of a roll, K of the piano.
+Shape legend: B rolls, C planes, S steps (of whole bars), P pitches.
 """
 
 import math
