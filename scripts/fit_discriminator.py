@@ -1,6 +1,6 @@
 """Train the discriminator that guides a checkpoint's sampling, and write it into a checkpoint.
 
-    diffbgm songs data.root=POP909 split=train songs=96 bars=32 compose.discriminator=0 out=outputs/songs
+    diffbgm songs data.root=POP909 split=train songs=64 bars=32 compose.discriminator=0 out=outputs/songs
     python scripts/fit_discriminator.py data.root=POP909 music=outputs/songs/generated out=FILE.safetensors
         [checkpoint=FILE compose.discriminator=5 width=12 times=4 steps=500 seed=0]
 
@@ -33,7 +33,7 @@ from diffbgm.fields import check_among, field
 from diffbgm.generation.composer import Composer
 from diffbgm.generation.loading import open_checkpoint
 from diffbgm.generation.rhythm import Rhythm
-from diffbgm.generation.told import Told, cut_condition, no_theme
+from diffbgm.generation.told import Told, no_theme
 from diffbgm.models.checkpoint import all_weights, save_checkpoint
 from diffbgm.models.denoiser import Denoiser
 from diffbgm.models.discriminator import Discriminator
@@ -47,7 +47,6 @@ BATCH, RATE, DECAY, DROP = 32, 2e-3, 0.3, 0.3  # a few thousand rolls are soon l
 MOVED = 3  # largest transposition in training, in semitones
 HELD_OUT = 8  # one song of so many is for testing
 LONGEST = 32  # bars of a piece
-WINDOW = 8  # beats of an attention window
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class DiscriminatorSettings:
 class Predicted:
     """Clean rolls as predicted from noised ones."""
 
-    rolls: Tensor  # (N, C, 128, P) float16, only the keys of a piano are not 0
+    rolls: Tensor  # (N, C, 128, P) float16, probabilities
     t: Tensor  # (N,) long
     composed: Tensor  # (N,) float32, 1: of a composition, 0: of a song
     song: np.ndarray  # (N,) str
@@ -95,7 +94,7 @@ def fit_discriminator(cfg: DictConfig) -> int:
 def predicted(composer: Composer, cache: Cache, music: Path, times: int, seed: int) -> Predicted:
     """Predictions from all windows of the songs that `music` has a piece for, and of these pieces.
 
-    Raises InputError if it has none.
+    Raises InputError if it has pieces for fewer than two.
     """
     files = {path.stem: path for path in music.glob("*.mid")}
     songs = [piece for piece in pieces(cache, "train", LONGEST) if piece.song in files]
@@ -128,9 +127,8 @@ def _prediction(
     features = piece.features[beat : beat + BEATS_PER_SEGMENT]
     place, knows = composer.device, composer.network.theme_condition
     told = Told(Rhythm(True).heard(theme) if knows else None)
-    condition = cut_condition(features, np.zeros(1, int), np.array([WINDOW]), told)
     draws = torch.tensor([sample_number((int(rng.integers(2**31)),))], device=place)
-    encoded = replace(composer.network.encode(condition.to(place)), draw=draws)
+    encoded = replace(composer.encode(features, plan(STEPS_PER_SEGMENT, "independent"), told), draw=draws)
     denoise = Denoiser(composer.network, composer.objective).conditioned(encoded, composer.settings.guidance or 1.0)
     x0, noise = torch.from_numpy(window).float()[None], torch.from_numpy(rng.standard_normal(window.shape, np.float32))
     at = torch.tensor([t], device=place)

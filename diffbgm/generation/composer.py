@@ -168,7 +168,7 @@ class Composer:
         for request, own in zip(requests, told, strict=True):
             piece_plan = plan(STEPS_PER_BEAT * len(request.features.visual), longform, self.network.planes)
             pieces.append(Job(piece_plan, request.seed, request.known))
-            parts.append(self._encode(request.features, piece_plan, own))
+            parts.append(self.encode(request.features, piece_plan, own))
         yield from self._generate(Encoded.concatenate(parts), pieces, longform)
 
     def _sketches(self, requests: Sequence[Request]) -> Generator[Progress, None, list[dict[str, np.ndarray]]]:
@@ -290,11 +290,10 @@ class Composer:
         return np.pad(cells, [(0, 0), (0, STEPS_PER_SEGMENT - cells.shape[1]), (0, 0)])
 
     @torch.no_grad()
-    def _encode(self, features: BeatFeatures, piece_plan: Plan, told: Told) -> Encoded:
+    def encode(self, features: BeatFeatures, piece_plan: Plan, told: Told) -> Encoded:
+        """The encoded condition of the windows of a piece, from the features of its beats and the hints for them."""
         starts = np.array([start // STEPS_PER_BEAT for start in piece_plan.starts])
-        if self.settings.window == "dynamic":
-            window = dynamic_windows(features.cut, starts)
-        else:
-            window = np.full(len(starts), self.settings.window)
+        beats = self.settings.window
+        window = dynamic_windows(features.cut, starts) if beats == "dynamic" else np.full(len(starts), beats)
         condition = cut_condition(features, starts, window, told)
         return self.network.encode(condition.to(self.device))

@@ -36,7 +36,6 @@ class Discriminator(nn.Module):
     def __init__(self, planes: int, width: int, drop: float = 0.0) -> None:
         super().__init__()
         widths = (width, 2 * width, 4 * width)
-        self.planes, self.width = planes, width
         self.layers = nn.ModuleList(
             [
                 nn.Conv2d(planes, widths[0], (8, 13), stride=STRIDE, padding=(2, 6)),
